@@ -1,0 +1,103 @@
+package conf
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// Config is a validated configuration. It is immutable: nobody writes to it after
+// Parse has returned it, and nothing after Parse validates again. Every list is in
+// the order of the file.
+type Config struct {
+	File           string
+	Directors      []Director
+	VirtualRouters []VirtualRouter
+	VirtualServers []VirtualServer
+	Checks         []healthcheck.Spec
+	Sync           *Sync // nil without [sync]
+	Admin          Admin
+	Log            Log
+	// Warnings are legal but questionable things, in the form of errors.
+	Warnings []Error
+}
+
+// Director is one load balancer of the cluster, [director.NAME].
+type Director struct {
+	Name     string
+	Address  netip.Addr    // where its peers reach it
+	Priority vrrp.Priority // default for every [vrrp.X]
+}
+
+// VirtualRouter is [vrrp.NAME], for all directors. Instance gives one director's view.
+type VirtualRouter struct {
+	Name             string
+	Interface        string
+	VRID             vrrp.VRID
+	Version          vrrp.Version
+	AdvertInterval   time.Duration
+	VirtualAddresses []netip.Prefix
+	Preempt          Preempt
+	PreemptDelay     time.Duration
+	Unicast          bool
+	Priority         map[string]vrrp.Priority // by director; complete
+}
+
+// Preempt is when a director takes mastership from a Master of lower priority.
+type Preempt uint8
+
+// The preempt modes: true, false and "when-ready".
+const (
+	PreemptWhenReady Preempt = iota
+	PreemptAlways
+	PreemptNever
+)
+
+// VirtualServer is [virtual_server.NAME].
+type VirtualServer struct {
+	Name string
+	// Service is the kernel's side of it: key, scheduler, flags, persistence.
+	Service     ipvs.Service
+	Forward     ipvs.ForwardMethod
+	Check       string // name of a check; empty: none, always up
+	RealServers []RealServer
+	// Quorum is the number of real servers that must be up; below it the sorry
+	// server takes over, if there is one.
+	Quorum      int
+	SorryServer *RealServer
+}
+
+// RealServer is one entry of [virtual_server.NAME.real_server].
+type RealServer struct {
+	Name    string
+	Address netip.AddrPort
+	Weight  uint32
+	Forward ipvs.ForwardMethod // the virtual server's unless it says otherwise
+	Check   string             // the virtual server's unless it says otherwise
+}
+
+// Sync is [sync].
+type Sync struct {
+	// Interface is where the kernel's sync daemons send and listen; empty: the
+	// interface that holds this director's own address.
+	Interface string
+	SyncID    uint8
+	KeyFile   string // empty: no peer membership
+	Port      uint16 // of the peers' membership protocol, TCP and UDP
+}
+
+// Admin is [admin].
+type Admin struct {
+	Socket  string         // the unix socket
+	Metrics netip.AddrPort // invalid: not served
+}
+
+// Log is [log].
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}

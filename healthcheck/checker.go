@@ -1,0 +1,16 @@
+package healthcheck
+
+import "context"
+
+// Checker asks a target once. Nil means healthy; an error is the cause, in words
+// for the operator: "connect refused", "status 503, want 200-299". A Checker ends
+// when ctx does, and is never called concurrently with itself.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// CheckerFunc is a function that is a Checker.
+type CheckerFunc func(context.Context) error
+
+// Check calls f.
+func (f CheckerFunc) Check(ctx context.Context) error { return f(ctx) }

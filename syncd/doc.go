@@ -1,0 +1,9 @@
+// Package syncd is the synchronisation of connections between directors as values:
+// which of the kernel's IPVS sync daemons should run for the director's VRRP role,
+// and the ordered operations that lead there. It talks to no kernel; package
+// ipvs/ipvsnl does.
+//
+// The kernel's master daemon multicasts the connections that change to
+// 224.0.0.81:8848, its backup daemon takes in what others send (net/netfilter/
+// ipvs/ip_vs_sync.c).
+package syncd

@@ -1,0 +1,37 @@
+package vrrp
+
+import "net/netip"
+
+// Event is something that happened to a virtual router. The set is closed.
+type Event interface{ event() }
+
+type (
+	// Startup starts the protocol (RFC 9568 section 6.4.1).
+	Startup struct{}
+	// Shutdown stops it; a Master says so with priority 0.
+	Shutdown struct{}
+	// Timeout says that the deadline has come. An early one does nothing.
+	Timeout struct{}
+	// AdvertReceived is an advertisement that ParseAdvert accepted, for this
+	// virtual router, from another router.
+	AdvertReceived struct {
+		From   netip.Addr
+		Advert Advert
+	}
+	// ParamsChanged replaces the parameters in place, whatever the state. Virtual
+	// addresses that are new are acquired before those that are gone are released.
+	ParamsChanged struct{ Params Params }
+	// Failed says that the virtual router cannot take part, in words for the
+	// operator: "link eth0 is down".
+	Failed struct{ Detail string }
+	// Recovered ends Failed.
+	Recovered struct{}
+)
+
+func (Startup) event()        {}
+func (Shutdown) event()       {}
+func (Timeout) event()        {}
+func (AdvertReceived) event() {}
+func (ParamsChanged) event()  {}
+func (Failed) event()         {}
+func (Recovered) event()      {}
