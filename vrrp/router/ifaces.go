@@ -28,7 +28,8 @@ type Conn interface {
 	Send(vrrp.Advert) error
 	// Discarded counts the datagrams that were not accepted, by
 	// vrrp.DiscardReason. Those that arrived before a virtual router could be
-	// told are counted on every Conn of the interface.
+	// told are counted on every Conn of the interface. Any goroutine may call it,
+	// also after Close.
 	Discarded() map[string]uint64
 	Close() error
 }
@@ -49,6 +50,9 @@ type Announcer interface {
 // Link is what a virtual router needs to know about its interface.
 type Link struct {
 	Name string
+	// Index is the kernel's, 0 if the interface does not exist. An interface that
+	// is deleted and made again has another one, and needs new sockets.
+	Index int
 	// Up says that the interface exists, is administratively up and has carrier.
 	Up bool
 	// Why says what is missing when Up is false: "link eth0 does not exist".
