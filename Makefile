@@ -1,0 +1,55 @@
+# Every target is something a person could type; "make help" lists them.
+
+export GOFLAGS ?= -mod=readonly
+RACE := $(if $(shell command -v gcc),-race)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+
+.PHONY: help build test lint unit fuzz integration vm demo lab clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: ## the static binary, bin/hadirector
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/hadirector ./cmd/hadirector
+
+test: ## everything below, up to vm (installs what it needs when run as root)
+	@if lab/deps; then \
+		$(MAKE) --no-print-directory --keep-going lint unit integration vm; \
+	else \
+		$(MAKE) --no-print-directory --keep-going lint unit; \
+		echo "FAIL: integration and vm were not run: packages are missing, see above" >&2; exit 1; \
+	fi
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt -w $$files" >&2; exit 1; }
+	go vet ./...
+	go vet -tags integration,ipvs ./...
+	go tool staticcheck -tags integration,ipvs ./...
+	go mod tidy -diff
+
+unit: ## the tests that need nothing, and each fuzz target's seeds
+	go test $(RACE) -shuffle=on ./...
+
+fuzz: ## ten seconds of each fuzz target
+	@git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(go test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
+			echo "$$dir $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 10s ./$$dir || exit 1; \
+		done; \
+	done
+
+integration: ## the tests in network namespaces of this machine (root)
+	go run ./lab/runtests -tag integration $(RACE)
+
+vm: ## the tests with real IPVS, in a virtual machine
+	go run ./lab/runtests -tag ipvs -vm
+
+demo: ## a failover, shown on this machine in two minutes
+	@lab/deps
+	go run ./lab demo
+
+lab: ## a shell on two directors and two real servers
+	@lab/deps
+	go run ./lab shell
+
+clean: ## what the targets above left in this folder
+	rm -rf bin lab/out coverage.txt

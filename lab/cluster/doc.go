@@ -1,0 +1,2 @@
+// Package cluster builds a small LVS cluster out of network namespaces.
+package cluster
