@@ -1,0 +1,143 @@
+package director
+
+import (
+	"net/netip"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// Facts are what the loop has learned so far. The zero value is that of a director
+// that has just started.
+type Facts struct {
+	// VRRP is each virtual router's state, by instance name.
+	VRRP map[string]vrrp.State
+	// Health is each target's status; a target that is missing is Unknown.
+	Health map[healthcheck.Target]healthcheck.Status
+	// Programmed says that the kernel has been brought to a desired table once.
+	Programmed bool
+}
+
+// Desired is what the kernel should look like.
+type Desired struct {
+	Table ipvs.Table
+	// Daemons are the kernel's sync daemons that should run. An empty Interface
+	// stands for the one that holds SyncAddr.
+	Daemons  []syncd.Daemon
+	SyncAddr netip.Addr
+}
+
+// Compile says what the kernel of director self should look like.
+//
+// Virtual servers are programmed on every director, whatever its role, so that a
+// takeover has only addresses to move and synchronised connections find their real
+// servers. A real server without a first verdict is in the table: a start must not
+// empty a pool that worked.
+func Compile(cfg *conf.Config, self string, f Facts) Desired {
+	d := Desired{Table: make(ipvs.Table, len(cfg.VirtualServers))}
+	for i := range cfg.VirtualServers {
+		vs := &cfg.VirtualServers[i]
+		e := ipvs.Entry{Service: vs.Service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination)}
+		for _, rs := range Pool(vs, f.Health) {
+			e.Destinations[rs.Address] = ipvs.Destination{Key: rs.Address, Forward: rs.Forward, Weight: rs.Weight}
+		}
+		d.Table[vs.Service.Key] = e
+	}
+	if cfg.Sync != nil {
+		master, backup := roles(cfg, f.VRRP)
+		d.Daemons = syncd.Desired(syncd.Config{Interface: cfg.Sync.Interface, SyncID: cfg.Sync.SyncID}, master, backup)
+		if me, ok := cfg.Director(self); ok {
+			d.SyncAddr = me.Address
+		}
+	}
+	return d
+}
+
+// roles tells whether this director is Master of any virtual router, and whether it
+// stands by for any. Without virtual routers it does both: connections are then
+// shared between directors that something else chooses from.
+func roles(cfg *conf.Config, states map[string]vrrp.State) (master, backup bool) {
+	if len(cfg.VirtualRouters) == 0 {
+		return true, true
+	}
+	for _, vr := range cfg.VirtualRouters {
+		if states[vr.Name] == vrrp.Master {
+			master = true
+		} else {
+			backup = true
+		}
+	}
+	return master, backup
+}
+
+// Pool returns the real servers that take connections: those that are not down, or,
+// with fewer than the quorum left, the sorry server alone. Without a sorry server
+// what is left stays in.
+func Pool(vs *conf.VirtualServer, health map[healthcheck.Target]healthcheck.Status) []conf.RealServer {
+	var pool []conf.RealServer
+	for _, rs := range vs.RealServers {
+		if health[targetOf(rs)] != healthcheck.Down {
+			pool = append(pool, rs)
+		}
+	}
+	if len(pool) < vs.Quorum && vs.SorryServer != nil {
+		return []conf.RealServer{*vs.SorryServer}
+	}
+	return pool
+}
+
+// targetOf is what is asked about a real server. One without a check has a target
+// that nobody asks, which stays Unknown.
+func targetOf(rs conf.RealServer) healthcheck.Target {
+	return healthcheck.Target{Addr: rs.Address, Check: rs.Check}
+}
+
+// Targets returns every check to be made, once for all the virtual servers that
+// share it.
+func Targets(cfg *conf.Config) map[healthcheck.Target]healthcheck.Spec {
+	specs := make(map[string]healthcheck.Spec, len(cfg.Checks))
+	for _, s := range cfg.Checks {
+		specs[s.Name] = s
+	}
+	targets := make(map[healthcheck.Target]healthcheck.Spec)
+	for _, vs := range cfg.VirtualServers {
+		for _, rs := range vs.RealServers {
+			if rs.Check != "" {
+				targets[targetOf(rs)] = specs[rs.Check]
+			}
+		}
+	}
+	return targets
+}
+
+// Instances returns the virtual routers of director self.
+func Instances(cfg *conf.Config, self string, ready bool) map[string]vrrp.Instance {
+	instances := make(map[string]vrrp.Instance, len(cfg.VirtualRouters))
+	for _, vr := range cfg.VirtualRouters {
+		instances[vr.Name] = cfg.Instance(vr.Name, self, ready)
+	}
+	return instances
+}
+
+// NotReady returns, in words for the operator, what this director still lacks to be
+// as good a Master as its peer. A director that is not ready does not preempt; it
+// does take over when there is no Master.
+func NotReady(cfg *conf.Config, f Facts) []string {
+	var why []string
+	if !f.Programmed {
+		why = append(why, "ipvs table is not programmed yet")
+	}
+	waiting := 0
+	for t := range Targets(cfg) {
+		if f.Health[t] == healthcheck.Unknown {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		why = append(why, plural(waiting, "check has", "checks have")+" no verdict yet")
+	}
+	return why
+}

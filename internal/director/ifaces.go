@@ -1,0 +1,93 @@
+package director
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// Kernel is the kernel's IPVS. The reconciler's goroutine is its only caller.
+type Kernel interface {
+	// Table reads every service with its destinations, and the connection counts.
+	Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error)
+	Apply(ctx context.Context, op ipvs.Op) error
+	Daemons(ctx context.Context) ([]syncd.Daemon, error)
+	ApplyDaemon(ctx context.Context, op syncd.Op) error
+}
+
+// VRRP runs the virtual routers. Only values cross: it may live in another process.
+type VRRP interface {
+	// Apply makes the named instances the running ones. What is unchanged keeps
+	// running untouched.
+	Apply(map[string]vrrp.Instance)
+	// Run blocks until ctx is canceled and every Master has said priority 0 and
+	// released its addresses.
+	Run(ctx context.Context) error
+	Snapshots() map[string]vrrp.Snapshot
+}
+
+// Health runs the checks.
+type Health interface {
+	Apply(map[healthcheck.Target]healthcheck.Spec)
+	Run(ctx context.Context) error
+	Snapshots() map[healthcheck.Target]healthcheck.Snapshot
+}
+
+// Peers is the membership of the directors.
+type Peers interface {
+	// Update tells the other directors about this one. It does not block.
+	Update(Announcement)
+	Run(ctx context.Context) error
+	Snapshots() []Peer
+}
+
+// Announcement is what a director tells the others.
+type Announcement struct {
+	Version     string
+	Roles       map[string]vrrp.State // by virtual router
+	Fingerprint [16]byte              // of the effective configuration
+	Config      string                // the effective configuration
+}
+
+// Peer is another director as it was last heard of.
+type Peer struct {
+	Name    string
+	Address netip.Addr
+	Alive   bool
+	Since   time.Time // of Alive's last change; zero if never heard of
+	Announcement
+}
+
+// Ledger remembers over a restart of the daemon which kernel objects are its own,
+// so that those of a configuration that has changed meanwhile are still taken away,
+// and those of other programs never are.
+type Ledger interface {
+	Load() (Owned, error)
+	Save(Owned) error
+}
+
+// Recorder takes the events that operators read. It never blocks.
+type Recorder interface {
+	Record(Event)
+}
+
+// Event is one thing that happened, for the journal.
+type Event struct {
+	At     time.Time
+	Kind   string // a fixed token: "vrrp", "real-server", "ipvs", "peer", "config", "daemon"
+	Object string // the name in the configuration: "web", "web/web-1", "lb-b"
+	From   string // state before, empty if there is none
+	To     string // state after
+	Reason string // a fixed token
+	Text   string // the sentence for the operator
+}
+
+// PeersFactory makes the membership for a configuration; it is asked again when a
+// reload changes what the membership depends on.
+type PeersFactory func(cfg *conf.Config, self string, changed chan<- struct{}) (Peers, error)

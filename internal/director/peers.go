@@ -1,0 +1,180 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+)
+
+// peersRetry is how long a membership that could not be made waits for its next
+// attempt. What stands in the way is usually a key file that an operator has yet to
+// copy.
+const peersRetry = 10 * time.Second
+
+// peersRunner keeps the membership of the directors going over reloads: it makes it
+// anew when what it depends on has changed, and only then.
+type peersRunner struct {
+	make    PeersFactory
+	self    string
+	changed chan struct{}
+	logger  *slog.Logger
+	configs mailbox[*conf.Config]
+	news    mailbox[Announcement]
+	// current and failure are what readers see of it.
+	current atomic.Pointer[Peers]
+	failure atomic.Pointer[string]
+}
+
+// membership is what a running membership depends on.
+type membership struct {
+	keyFile   string
+	port      uint16
+	directors string
+}
+
+func membershipOf(cfg *conf.Config) (m membership, wanted bool) {
+	if cfg.Sync == nil || cfg.Sync.KeyFile == "" || len(cfg.Directors) < 2 {
+		return membership{}, false
+	}
+	m = membership{keyFile: cfg.Sync.KeyFile, port: cfg.Sync.Port}
+	for _, d := range cfg.Directors {
+		m.directors += fmt.Sprintf("%s=%s ", d.Name, d.Address)
+	}
+	return m, true
+}
+
+func newPeersRunner(f PeersFactory, self string, changed chan struct{}, logger *slog.Logger) *peersRunner {
+	return &peersRunner{
+		make: f, self: self, changed: changed, logger: logger,
+		configs: newMailbox[*conf.Config](), news: newMailbox[Announcement](),
+	}
+}
+
+func (r *peersRunner) configure(cfg *conf.Config) { r.configs.put(cfg) }
+func (r *peersRunner) update(a Announcement)      { r.news.put(a) }
+
+// snapshots are the other directors, nil without a membership.
+func (r *peersRunner) snapshots() []Peer {
+	if p := r.current.Load(); p != nil {
+		return (*p).Snapshots()
+	}
+	return nil
+}
+
+// run works until ctx is canceled.
+func (r *peersRunner) run(ctx context.Context) error {
+	var (
+		cfg     *conf.Config
+		now     membership // of the running one
+		running *runner
+		last    Announcement
+		retry   = time.NewTimer(0)
+	)
+	<-retry.C
+	stop := func() {
+		if running == nil {
+			return
+		}
+		r.current.Store(nil)
+		if err := running.stop(); err != nil {
+			r.logger.Warn("membership of the directors ended with an error", "err", err)
+		}
+		running, now = nil, membership{}
+	}
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case last = <-r.news:
+			if p := r.current.Load(); p != nil {
+				(*p).Update(last)
+			}
+			continue
+		case cfg = <-r.configs:
+		case <-retry.C:
+		}
+		want, wanted := membershipOf(cfg)
+		if running != nil && want == now {
+			continue
+		}
+		stop()
+		r.fail("")
+		if !wanted || r.make == nil {
+			continue
+		}
+		peers, err := r.make(cfg, r.self, r.changed)
+		if err != nil {
+			r.fail(err.Error())
+			retry.Reset(peersRetry)
+			continue
+		}
+		now, running = want, spawn(peers.Run)
+		peers.Update(last)
+		r.current.Store(&peers)
+	}
+}
+
+// fail publishes why there is no membership, once for each reason.
+func (r *peersRunner) fail(why string) {
+	was := r.failure.Swap(&why)
+	if why != "" && (was == nil || *was != why) {
+		r.logger.Error("no membership with the other directors, trying again", "err", why)
+	}
+	r.wake()
+}
+
+// wake tells the director's loop that there is news.
+func (r *peersRunner) wake() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// announce tells the other directors about this one.
+func (d *Director) announce() {
+	d.peers.update(Announcement{
+		Version: d.o.Version, Roles: maps.Clone(d.facts.VRRP),
+		Fingerprint: d.force.fingerprint, Config: d.force.text,
+	})
+}
+
+// peerState is what was last said about a peer in the log.
+type peerState struct {
+	alive   bool
+	differs bool
+}
+
+// peersNews says once in the log and the journal when a peer comes or goes, and when
+// its configuration begins or ceases to differ.
+func (d *Director) peersNews() {
+	for _, p := range d.peers.snapshots() {
+		is := peerState{alive: p.Alive, differs: p.Alive && p.Fingerprint != d.force.fingerprint}
+		was := d.peerStates[p.Name]
+		d.peerStates[p.Name] = is
+		switch {
+		case is.alive && !was.alive:
+			d.o.Logger.Info("peer joined", "peer", p.Name, "version", p.Version)
+			d.record(Event{Kind: "peer", Object: p.Name, From: "lost", To: "alive", Text: "joined, version " + p.Version})
+		case !is.alive && was.alive:
+			d.o.Logger.Warn("peer lost", "peer", p.Name)
+			d.record(Event{Kind: "peer", Object: p.Name, From: "alive", To: "lost", Text: "no longer answers on the membership protocol"})
+		}
+		switch {
+		case is.differs && !was.differs:
+			keys := listKeys(conf.DiffKeys(d.force.text, p.Config))
+			d.o.Logger.Warn("peer has a different configuration", "peer", p.Name, "config_hash", hash(p.Fingerprint), "keys", keys)
+			d.record(Event{Kind: "peer", Object: p.Name, From: "same", To: "differs", Reason: "config", Text: "its configuration differs: " + keys})
+		case is.alive && !is.differs && was.differs:
+			d.o.Logger.Info("peer has the same configuration again", "peer", p.Name)
+			d.record(Event{Kind: "peer", Object: p.Name, From: "differs", To: "same", Reason: "config", Text: "its configuration is the same again"})
+		}
+	}
+	d.publish()
+}

@@ -1,0 +1,281 @@
+package director
+
+import (
+	"maps"
+	"net/netip"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// Status is everything about a director that a reader can ask for. Its JSON form is
+// what the admin socket serves and `hadirector status --json` prints.
+type Status struct {
+	Director       string          `json:"director"`
+	Version        string          `json:"version"`
+	Started        time.Time       `json:"started"`
+	At             time.Time       `json:"at"`
+	Ready          bool            `json:"ready"`
+	NotReady       []string        `json:"not_ready"`
+	Config         ConfigStatus    `json:"config"`
+	VirtualRouters []RouterStatus  `json:"virtual_routers"`
+	VirtualServers []VirtualStatus `json:"virtual_servers"`
+	IPVS           IPVSStatus      `json:"ipvs"`
+	Sync           *SyncStatus     `json:"sync,omitempty"`
+	Peers          []PeerStatus    `json:"peers"`
+}
+
+// ConfigStatus is the configuration in force.
+type ConfigStatus struct {
+	File       string       `json:"file"`
+	Hash       string       `json:"hash"`
+	LastReload ReloadStatus `json:"last_reload"`
+}
+
+// RouterStatus is one virtual router.
+type RouterStatus struct {
+	Name             string         `json:"name"`
+	State            string         `json:"state"`
+	Reason           string         `json:"reason"`
+	Detail           string         `json:"detail,omitempty"`
+	Since            time.Time      `json:"since"`
+	Interface        string         `json:"interface"`
+	VRID             uint8          `json:"vrid"`
+	Version          uint8          `json:"version"`
+	Priority         uint8          `json:"priority"`
+	Preempt          bool           `json:"preempt"`
+	VirtualAddresses []netip.Prefix `json:"virtual_addresses"`
+	Master           string         `json:"master,omitempty"` // director's name, or an address
+	MasterPriority   uint8          `json:"master_priority,omitempty"`
+	AdvertInterval   string         `json:"advert_interval"`
+	MasterDown       string         `json:"master_down_interval"`
+	Counters         vrrp.Counters  `json:"counters"`
+}
+
+// VirtualStatus is one virtual server.
+type VirtualStatus struct {
+	Name        string       `json:"name"`
+	Address     string       `json:"address"`
+	Protocol    string       `json:"protocol"`
+	Scheduler   string       `json:"scheduler"`
+	Up          int          `json:"up"`
+	Quorum      int          `json:"quorum"`
+	SorryActive bool         `json:"sorry_active"`
+	RealServers []RealStatus `json:"real_servers"`
+}
+
+// RealStatus is one real server of a virtual server.
+type RealStatus struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Forward string `json:"forward"`
+	Weight  uint32 `json:"weight"`
+	// Status is the check's verdict: "up", "down", "unknown".
+	Status string    `json:"status"`
+	Cause  string    `json:"cause,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Check  string    `json:"check,omitempty"`
+	// InTable says that the kernel's table holds it, as last read.
+	InTable     bool   `json:"in_table"`
+	Active      uint32 `json:"active_connections"`
+	Inactive    uint32 `json:"inactive_connections"`
+	SorryServer bool   `json:"sorry_server,omitempty"`
+}
+
+// IPVSStatus is how the kernel agrees with what is desired.
+type IPVSStatus struct {
+	InSync   bool      `json:"in_sync"`
+	ReadAt   time.Time `json:"read_at,omitzero"`
+	Errors   []string  `json:"errors"`
+	Refused  uint64    `json:"refused_operations"`
+	Repaired uint64    `json:"repaired_operations"`
+	// Table is what the kernel held of our services when it was last read, in
+	// the format of ipvsadm -Sn.
+	Table string `json:"table"`
+}
+
+// SyncStatus is the synchronisation of connections.
+type SyncStatus struct {
+	Daemons []DaemonStatus `json:"daemons"`
+	// PeersError is why there is no membership with the other directors.
+	PeersError string `json:"peers_error,omitempty"`
+}
+
+// DaemonStatus is one of the kernel's sync daemons.
+type DaemonStatus struct {
+	Role      string `json:"role"`
+	Interface string `json:"interface"`
+	SyncID    uint8  `json:"sync_id"`
+}
+
+// PeerStatus is another director.
+type PeerStatus struct {
+	Name       string            `json:"name"`
+	Address    string            `json:"address"`
+	Alive      bool              `json:"alive"`
+	Since      time.Time         `json:"since,omitzero"`
+	Version    string            `json:"version,omitempty"`
+	Roles      map[string]string `json:"roles,omitempty"`
+	ConfigHash string            `json:"config_hash,omitempty"`
+	SameConfig bool              `json:"same_config"`
+	// Differs are the first keys in which its configuration is another.
+	Differs []string `json:"differs,omitempty"`
+}
+
+// published is the loop's side of a Status. It is never written to again.
+type published struct {
+	force    inForce
+	facts    Facts
+	causes   map[healthcheck.Target]string
+	reload   ReloadStatus
+	pass     Pass
+	refused  uint64
+	repaired uint64
+	peers    *peersRunner
+}
+
+// publish shows the loop's state to readers.
+func (d *Director) publish() {
+	p := &published{
+		force:  d.force,
+		facts:  Facts{VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Programmed: d.facts.Programmed},
+		causes: maps.Clone(d.causes), reload: d.reload,
+		pass: d.lastPass, refused: d.ipvsErrors, repaired: d.repaired, peers: d.peers,
+	}
+	d.board.current.Store(p)
+}
+
+// Status puts together what all owners have published. Any goroutine may call it.
+func (d *Director) Status() Status {
+	p := d.board.current.Load()
+	s := Status{
+		Director: d.o.Self, Version: d.o.Version, Started: d.board.started, At: time.Now(),
+		NotReady: append([]string{}, NotReady(p.force.cfg, p.facts)...),
+		Config:   ConfigStatus{File: p.force.cfg.File, Hash: hash(p.force.fingerprint), LastReload: p.reload},
+		IPVS:     p.ipvsStatus(),
+		Peers:    []PeerStatus{},
+	}
+	s.Ready = len(s.NotReady) == 0
+	s.VirtualRouters = d.routerStatus(p)
+	s.VirtualServers = d.virtualStatus(p)
+	if p.force.cfg.Sync != nil {
+		s.Sync = &SyncStatus{Daemons: []DaemonStatus{}}
+		for _, dm := range p.pass.Daemons {
+			s.Sync.Daemons = append(s.Sync.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
+		}
+		if why := p.peers.failure.Load(); why != nil {
+			s.Sync.PeersError = *why
+		}
+	}
+	for _, peer := range p.peers.snapshots() {
+		s.Peers = append(s.Peers, p.peerStatus(peer))
+	}
+	return s
+}
+
+func (d *Director) routerStatus(p *published) []RouterStatus {
+	list := make([]RouterStatus, 0, len(p.force.cfg.VirtualRouters))
+	snapshots := d.o.VRRP.Snapshots()
+	for _, vr := range p.force.cfg.VirtualRouters {
+		r := RouterStatus{
+			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Version: uint8(vr.Version),
+			VirtualAddresses: vr.VirtualAddresses, State: "starting",
+			Priority: uint8(vr.Priority[d.o.Self]), AdvertInterval: vr.AdvertInterval.String(),
+		}
+		if s, ok := snapshots[vr.Name]; ok {
+			r.State, r.Reason, r.Detail, r.Since = s.State.String(), string(s.Reason), s.Detail, s.Since
+			r.Priority, r.Preempt = uint8(s.Params.Priority), s.Params.Preempt
+			r.MasterPriority, r.MasterDown = uint8(s.MasterPriority), s.MasterDownInterval.String()
+			r.Counters = s.Counters
+			switch {
+			case s.State == vrrp.Master:
+				r.Master = d.o.Self
+			case s.MasterAddr.IsValid():
+				r.Master = directorName(p.force.cfg, s.MasterAddr)
+			}
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+func (d *Director) virtualStatus(p *published) []VirtualStatus {
+	list := make([]VirtualStatus, 0, len(p.force.cfg.VirtualServers))
+	checks := d.o.Health.Snapshots()
+	for i := range p.force.cfg.VirtualServers {
+		vs := &p.force.cfg.VirtualServers[i]
+		key := vs.Service.Key
+		v := VirtualStatus{
+			Name: vs.Name, Address: key.Target(), Protocol: key.Protocol.String(), Scheduler: vs.Service.Scheduler,
+			Quorum: vs.Quorum, SorryActive: usesSorry(vs, p.facts), RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
+		}
+		for _, rs := range vs.RealServers {
+			t := targetOf(rs)
+			r := p.realStatus(key, rs)
+			r.Check, r.Status, r.Cause, r.Since = rs.Check, p.facts.Health[t].String(), p.causes[t], checks[t].Since
+			if rs.Check == "" {
+				r.Status = "unchecked"
+			}
+			if p.facts.Health[t] != healthcheck.Down {
+				v.Up++
+			}
+			v.RealServers = append(v.RealServers, r)
+		}
+		if vs.SorryServer != nil {
+			r := p.realStatus(key, *vs.SorryServer)
+			r.SorryServer, r.Status = true, "unchecked"
+			v.RealServers = append(v.RealServers, r)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// realStatus is the kernel's side of a real server.
+func (p *published) realStatus(key ipvs.ServiceKey, rs conf.RealServer) RealStatus {
+	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight}
+	if _, ok := p.pass.Table[key].Destinations[rs.Address]; ok {
+		conns := p.pass.Observed[key][rs.Address]
+		r.InTable, r.Active, r.Inactive = true, conns.Active, conns.Inactive
+	}
+	return r
+}
+
+func (p *published) ipvsStatus() IPVSStatus {
+	s := IPVSStatus{InSync: p.pass.Reached, Errors: []string{}, Refused: p.refused, Repaired: p.repaired}
+	if p.pass.Read {
+		s.ReadAt = p.pass.At
+	}
+	for _, err := range p.pass.Errs {
+		s.Errors = append(s.Errors, err.Error())
+	}
+	own := make(ipvs.Table)
+	for key := range p.pass.Desired.Table {
+		if e, ok := p.pass.Table[key]; ok {
+			own[key] = e
+		}
+	}
+	s.Table = own.String()
+	return s
+}
+
+func (p *published) peerStatus(peer Peer) PeerStatus {
+	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Since: peer.Since, Version: peer.Version}
+	if peer.Fingerprint != [16]byte{} {
+		s.ConfigHash = hash(peer.Fingerprint)
+	}
+	s.SameConfig = peer.Fingerprint == p.force.fingerprint
+	if peer.Config != "" && !s.SameConfig {
+		s.Differs = conf.DiffKeys(p.force.text, peer.Config)
+	}
+	if len(peer.Roles) > 0 {
+		s.Roles = make(map[string]string, len(peer.Roles))
+		for name, state := range peer.Roles {
+			s.Roles[name] = state.String()
+		}
+	}
+	return s
+}
