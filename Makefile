@@ -1,6 +1,5 @@
 # Every target is something a person could type; "make help" lists them.
 
-export GOFLAGS ?= -mod=readonly
 RACE := $(if $(shell command -v gcc),-race)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 

@@ -72,7 +72,7 @@ func (r run) do(out io.Writer) error {
 	defer os.RemoveAll(tmp)
 	// The whole-daemon tests need the daemon; the virtual machine is too slow to build it.
 	daemon := filepath.Join(tmp, "hadirector")
-	if _, err := os.Stat(filepath.Join(root, "cmd/hadirector")); err == nil {
+	if _, err := os.Stat(filepath.Join(root, "cmd/hadirector/main.go")); err == nil {
 		if err := goCommand(root, "build", "-o", daemon, "./cmd/hadirector"); err != nil {
 			return err
 		}
