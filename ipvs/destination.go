@@ -9,7 +9,7 @@ type ForwardMethod uint8
 // The forwarding methods, numbered as in the kernel.
 const (
 	ForwardMasq   ForwardMethod = 0 // NAT; ipvsadm -m
-	ForwardLocal  ForwardMethod = 1 // seen when reading; the kernel chooses it
+	ForwardLocal  ForwardMethod = 1 // only seen when reading; nothing asks for it
 	ForwardTunnel ForwardMethod = 2 // ipvsadm -i
 	ForwardDirect ForwardMethod = 3 // direct routing; ipvsadm -g
 )
@@ -24,6 +24,16 @@ const (
 	TunnelGRE  TunnelType = 2
 )
 
+// The tunnel flags (IP_VS_TUNNEL_ENCAP_FLAG_*, linux/ip_vs.h).
+const (
+	TunnelChecksum       uint16 = 0x1 // ipvsadm --tun-csum; GUE and GRE
+	TunnelRemoteChecksum uint16 = 0x2 // ipvsadm --tun-remcsum; GUE
+)
+
+// MaxWeight is the kernel's greatest weight; it keeps weights as signed integers
+// and refuses negative ones.
+const MaxWeight = 1<<31 - 1
+
 // DestinationKey identifies a destination within its service.
 type DestinationKey = netip.AddrPort
 
@@ -31,13 +41,31 @@ type DestinationKey = netip.AddrPort
 type Destination struct {
 	Key     DestinationKey
 	Forward ForwardMethod
-	// Weight is the kernel's, 0 to 2147483647. 0 takes no new connections.
+	// Weight is the kernel's, 0 to MaxWeight. 0 takes no new connections.
 	Weight uint32
 	// UpperThreshold and LowerThreshold bound the connections; 0 is no bound.
 	UpperThreshold, LowerThreshold uint32
-	Tunnel                         TunnelType
-	TunnelPort                     uint16 // GUE only
-	TunnelFlags                    uint16 // IP_VS_TUNNEL_ENCAP_FLAG_*
+	// Tunnel and its parameters count only with ForwardTunnel.
+	Tunnel      TunnelType
+	TunnelPort  uint16 // GUE only
+	TunnelFlags uint16 // GUE and GRE only; TunnelChecksum, TunnelRemoteChecksum
+}
+
+// Canonical returns d without the values that have no effect: the tunnel's when it
+// is not tunnelled, the port of a tunnel without one. Two destinations do the same
+// if their canonical forms are equal.
+func (d Destination) Canonical() Destination {
+	d.Key = netip.AddrPortFrom(d.Key.Addr().Unmap(), d.Key.Port())
+	switch {
+	case d.Forward != ForwardTunnel:
+		d.Tunnel, d.TunnelPort, d.TunnelFlags = TunnelIPIP, 0, 0
+	case d.Tunnel == TunnelIPIP:
+		d.TunnelPort, d.TunnelFlags = 0, 0
+	case d.Tunnel == TunnelGRE:
+		d.TunnelPort = 0
+		d.TunnelFlags &= TunnelChecksum
+	}
+	return d
 }
 
 // Connections are a destination's connection counts as the kernel reports them.

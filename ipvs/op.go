@@ -1,7 +1,7 @@
 package ipvs
 
-// Op is one change to the kernel's table. The set is closed. Its String is the line
-// of ipvsadm that does the same.
+// Op is one change to the kernel's table. The set is closed. Its String is the
+// arguments of ipvsadm that do the same.
 type Op interface {
 	String() string
 	op()
@@ -9,12 +9,12 @@ type Op interface {
 
 type (
 	// AddService, EditService and DeleteService change one service. Deleting one
-	// also deletes its destinations.
+	// also deletes its destinations; editing one keeps them.
 	AddService    struct{ Service Service }
 	EditService   struct{ Service Service }
 	DeleteService struct{ Key ServiceKey }
 	// AddDestination, EditDestination and DeleteDestination change one
-	// destination of a service.
+	// destination of a service. An edit keeps its connections.
 	AddDestination struct {
 		Service     ServiceKey
 		Destination Destination
@@ -35,3 +35,27 @@ func (DeleteService) op()     {}
 func (AddDestination) op()    {}
 func (EditDestination) op()   {}
 func (DeleteDestination) op() {}
+
+// String returns "-A -t 10.0.0.100:80 -s wrr".
+func (o AddService) String() string { return "-A " + o.Service.String() }
+
+// String returns "-E -t 10.0.0.100:80 -s wrr".
+func (o EditService) String() string { return "-E " + o.Service.String() }
+
+// String returns "-D -t 10.0.0.100:80".
+func (o DeleteService) String() string { return "-D " + o.Key.args() }
+
+// String returns "-a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 1".
+func (o AddDestination) String() string {
+	return "-a " + o.Service.args() + " " + o.Destination.String()
+}
+
+// String returns "-e -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 2".
+func (o EditDestination) String() string {
+	return "-e " + o.Service.args() + " " + o.Destination.String()
+}
+
+// String returns "-d -t 10.0.0.100:80 -r 10.0.0.21:80".
+func (o DeleteDestination) String() string {
+	return "-d " + o.Service.args() + " -r " + o.Key.String()
+}

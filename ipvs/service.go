@@ -1,6 +1,7 @@
 package ipvs
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -16,6 +17,7 @@ const (
 	SCTP Protocol = 132
 )
 
+// String returns "tcp", "udp" or "sctp", and "fwmark" for none.
 func (p Protocol) String() string {
 	switch p {
 	case TCP:
@@ -31,12 +33,54 @@ func (p Protocol) String() string {
 }
 
 // ServiceKey identifies a service in the kernel: protocol, address and port, or a
-// firewall mark and family.
+// firewall mark and family. It is a map key, so its form must be unique: build it
+// with [AddrKey] or [FWMarkKey].
 type ServiceKey struct {
 	Protocol Protocol       // 0 with FWMark
 	Addr     netip.AddrPort // port 0 with persistence means every port; invalid with FWMark
 	FWMark   uint32         // 0: none
-	IPv6     bool           // the family of a firewall mark service; otherwise Addr's
+	IPv6     bool           // the family of a firewall mark service; false otherwise
+}
+
+// AddrKey is the key of the service at an address and port. An IPv4 address mapped
+// into IPv6 is the IPv4 address.
+func AddrKey(p Protocol, addr netip.AddrPort) ServiceKey {
+	return ServiceKey{Protocol: p, Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
+}
+
+// FWMarkKey is the key of the service for packets of one family with a firewall
+// mark. The mark is not 0.
+func FWMarkKey(mark uint32, ipv6 bool) ServiceKey {
+	return ServiceKey{FWMark: mark, IPv6: ipv6}
+}
+
+// Is6 reports whether the service is for IPv6 clients.
+func (k ServiceKey) Is6() bool {
+	if k.FWMark != 0 {
+		return k.IPv6
+	}
+	return k.Addr.Addr().Is6()
+}
+
+// Compare orders keys as ipvsadm lists them: addresses before marks, IPv4 before
+// IPv6, then protocol, address and port.
+func (k ServiceKey) Compare(o ServiceKey) int {
+	return cmp.Or(
+		cmp.Compare(k.FWMark, o.FWMark),
+		compareBool(k.Is6(), o.Is6()),
+		cmp.Compare(k.Protocol, o.Protocol),
+		k.Addr.Compare(o.Addr),
+	)
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // ServiceFlags are the kernel's service flags (IP_VS_SVC_F_*, linux/ip_vs.h)
@@ -52,6 +96,14 @@ const (
 	FlagSched3     ServiceFlags = 0x20
 )
 
+// flagHashed is IP_VS_SVC_F_HASHED, the flag that the kernel sets itself.
+const flagHashed ServiceFlags = 0x2
+
+// OddPersistenceMask is the PersistenceBits of a service whose client mask is no
+// prefix of at least one bit: the kernel takes any IPv4 mask, this package only
+// reads such ones.
+const OddPersistenceMask = -1
+
 // Service is a virtual service without its destinations.
 type Service struct {
 	Key       ServiceKey
@@ -61,8 +113,33 @@ type Service struct {
 	// with FlagPersistent.
 	Persistence time.Duration
 	// PersistenceBits is the length of the client mask that persistence groups
-	// by: 32 or 128 for single clients.
+	// by: 32 or 128, or simply 0, for single clients. It counts only with
+	// FlagPersistent.
 	PersistenceBits int
 	// Engine is the persistence engine ("sip"), empty for none.
 	Engine string
+}
+
+// Canonical returns s without the values that have no effect, and with the length
+// of the client mask spelled out. Two services do the same if their canonical
+// forms are equal.
+func (s Service) Canonical() Service {
+	s.Flags &^= flagHashed
+	if s.Flags&FlagPersistent == 0 {
+		s.Persistence, s.PersistenceBits = 0, 0
+		return s
+	}
+	s.Persistence = s.Persistence.Truncate(time.Second)
+	if s.PersistenceBits == 0 {
+		s.PersistenceBits = s.clientBits()
+	}
+	return s
+}
+
+// clientBits is the length of the mask that keeps clients apart.
+func (s Service) clientBits() int {
+	if s.Key.Is6() {
+		return 128
+	}
+	return 32
 }
