@@ -1,0 +1,197 @@
+package netif
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/hadirector/hadirector/internal/sysctl"
+	"github.com/hadirector/hadirector/vrrp/router"
+)
+
+var _ router.Addresser = (*Addresses)(nil)
+
+// Addresses writes virtual addresses. It may be used by any goroutine.
+//
+// An address is put on the interface with the prefix length that it was configured
+// with and no broadcast address. When the interface has another address of the same
+// subnet, the kernel makes the virtual one a secondary address, so that the machine
+// goes on sending from its own; when it has none, the virtual one is the primary
+// address and brings the route to the subnet. An IPv6 address skips duplicate
+// address detection, which would keep it silent for a second and condemn it while
+// the old Master still answers, and it is deprecated: reachable, but not chosen as
+// the source of the machine's own traffic.
+//
+// If the address is there with another prefix length, acquiring it replaces that
+// entry, and releasing it removes that one too: what counts is that an address that
+// was released does not answer.
+type Addresses struct {
+	logger *slog.Logger
+
+	// mu guards what follows, which several virtual routers write.
+	mu sync.Mutex
+	// held is the prefix with which an address was last acquired.
+	held map[heldKey]netip.Prefix
+	// warned are the interfaces whose promote_secondaries cannot be set.
+	warned map[string]bool
+}
+
+type heldKey struct {
+	ifname string
+	addr   netip.Addr
+}
+
+// NewAddresses returns a writer of addresses.
+func NewAddresses(logger *slog.Logger) *Addresses {
+	return &Addresses{logger: logger, held: map[heldKey]netip.Prefix{}, warned: map[string]bool{}}
+}
+
+// Acquire puts addresses on the interface; those that are there already are no
+// error. Each address is tried, whatever happened to those before it, and the
+// failures are joined.
+func (w *Addresses) Acquire(ifname string, addrs []netip.Prefix) error {
+	w.mu.Lock()
+	for _, p := range addrs {
+		w.held[heldKey{ifname, p.Addr()}] = p
+	}
+	w.mu.Unlock()
+	if err := w.apply(ifname, addrs, planAcquire); err != nil {
+		return fmt.Errorf("acquire addresses on %s: %w", ifname, err)
+	}
+	return nil
+}
+
+// Release takes addresses off the interface; those that are gone already are no
+// error, and neither is an interface that is gone. Each address is tried, whatever
+// happened to those before it, and the failures are joined.
+func (w *Addresses) Release(ifname string, addrs []netip.Prefix) error {
+	err := w.apply(ifname, addrs, func(have []address, gone []netip.Prefix) []step {
+		return planRelease(have, gone, func(a netip.Addr) (netip.Prefix, bool) { return w.heldAs(ifname, a) })
+	})
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("release addresses on %s: %w", ifname, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range addrs {
+		if k := (heldKey{ifname, p.Addr()}); w.held[k] == p {
+			delete(w.held, k)
+		}
+	}
+	return nil
+}
+
+func (w *Addresses) heldAs(ifname string, a netip.Addr) (netip.Prefix, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, ok := w.held[heldKey{ifname, a}]
+	return p, ok
+}
+
+// apply reads the interface's addresses, plans, and carries the plan out. Every
+// call has a socket of its own: a reply that came too late for one call cannot
+// confuse the next.
+func (w *Addresses) apply(ifname string, addrs []netip.Prefix, plan func([]address, []netip.Prefix) []step) error {
+	h, err := openHandle()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	l, err := h.LinkByName(ifname)
+	if err != nil {
+		return fmt.Errorf("find link: %w", err)
+	}
+	listed, err := listAddrs(h, l, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	entries := map[netip.Prefix]netlink.Addr{}
+	var have []address
+	for _, a := range listed {
+		if p, ok := prefixOf(a.IPNet); ok {
+			entries[p] = a
+			have = append(have, addressOf(p, a.Flags))
+		}
+	}
+	steps := plan(have, addrs)
+	if slices.ContainsFunc(steps, func(s step) bool { return s.prefix.Addr().Is4() }) {
+		w.promoteSecondaries(ifname)
+	}
+	var errs []error
+	for _, s := range steps {
+		if err := carryOut(h, l, s, entries); err != nil {
+			errs = append(errs, fmt.Errorf("%s dev %s: %w", s, ifname, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// carryOut makes one change. That it has been made meanwhile is no error.
+func carryOut(h *netlink.Handle, l netlink.Link, s step, entries map[netip.Prefix]netlink.Addr) error {
+	if s.add {
+		err := h.AddrAdd(l, newAddr(s.prefix))
+		if errors.Is(err, unix.EEXIST) {
+			return nil
+		}
+		return err
+	}
+	// The listed entry, because the kernel also compares its label and peer address.
+	a := entries[s.prefix]
+	err := h.AddrDel(l, &a)
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+func newAddr(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{
+		IPNet: &net.IPNet{
+			IP:   p.Addr().AsSlice(),
+			Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+		},
+		Broadcast: net.IPv4zero, // the library's word for none
+	}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+		a.ValidLft, a.PreferedLft = math.MaxUint32, 0
+	}
+	return a
+}
+
+// promoteSecondaries lets an interface keep the other addresses of a subnet when
+// its primary one is removed. Without it the kernel removes them as well: all
+// virtual addresses with the machine's own one, or the machine's own one with a
+// virtual address that was there first. It stays set.
+func (w *Addresses) promoteSecondaries(ifname string) {
+	own := "net/ipv4/conf/" + ifname + "/promote_secondaries"
+	for _, name := range []string{"net/ipv4/conf/all/promote_secondaries", own} {
+		if v, err := sysctl.Get(name); err == nil && v != "0" {
+			return
+		}
+	}
+	err := sysctl.Set(own, "1")
+	if err == nil {
+		w.logger.Info("set promote_secondaries", "interface", ifname)
+		return
+	}
+	w.mu.Lock()
+	first := !w.warned[ifname]
+	w.warned[ifname] = true
+	w.mu.Unlock()
+	if first {
+		w.logger.Warn("cannot set promote_secondaries, removing one address may remove others of its subnet",
+			"interface", ifname, "err", err)
+	}
+}
