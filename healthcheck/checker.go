@@ -1,6 +1,9 @@
 package healthcheck
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Checker asks a target once. Nil means healthy; an error is the cause, in words
 // for the operator: "connect refused", "status 503, want 200-299". A Checker ends
@@ -14,3 +17,9 @@ type CheckerFunc func(context.Context) error
 
 // Check calls f.
 func (f CheckerFunc) Check(ctx context.Context) error { return f(ctx) }
+
+// ErrNotAsked marks an error of a Checker that says nothing about its target: the
+// director itself lacked a file descriptor, a local port or memory. Test with
+// errors.Is. The Monitor counts such a probe, keeps the target's status and asks
+// again an interval later.
+var ErrNotAsked = errors.New("target not asked")
