@@ -87,6 +87,8 @@ type Params struct {
 	// equal priority are decided by it (RFC 9568 section 6.4.3). It is invalid as
 	// long as the interface has none.
 	Source netip.Addr
+	// Auth is what version 2 sends and demands; zero is no authentication.
+	Auth Auth
 }
 
 // Equal tells whether two Params are the same value.
@@ -94,7 +96,7 @@ func (p Params) Equal(q Params) bool {
 	return p.Version == q.Version && p.Priority == q.Priority &&
 		p.AdvertInterval == q.AdvertInterval && p.Preempt == q.Preempt &&
 		p.PreemptDelay == q.PreemptDelay && p.Source == q.Source &&
-		slices.Equal(p.Addresses, q.Addresses)
+		p.Auth == q.Auth && slices.Equal(p.Addresses, q.Addresses)
 }
 
 // Validate returns every rule of the protocol that p breaks, joined.
@@ -111,6 +113,12 @@ func (p Params) Validate() error {
 		}
 	default:
 		errs = append(errs, fmt.Errorf("version %d is neither 2 nor 3", p.Version))
+	}
+	if p.Version != Version2 && p.Auth != (Auth{}) {
+		errs = append(errs, errors.New("authentication: version 3 has none"))
+	}
+	if p.Version == Version2 && len(p.Addresses) > 0 && FamilyOf(p.Addresses[0].Addr()) != IPv4 {
+		errs = append(errs, fmt.Errorf("virtual address %v: version 2 knows IPv4 only", p.Addresses[0]))
 	}
 	if p.Priority == PriorityRelease {
 		errs = append(errs, errors.New("priority 0 is reserved for a Master that stops"))
@@ -145,10 +153,12 @@ type Instance struct {
 	Unicast bool
 	// Peers are the addresses of the other directors.
 	Peers []netip.Addr
+	// Checksum is the form that is sent over version 3 and IPv4.
+	Checksum ChecksumForm
 }
 
 // Equal tells whether two Instances are the same value.
 func (i Instance) Equal(j Instance) bool {
-	return i.Name == j.Name && i.ID == j.ID && i.Unicast == j.Unicast &&
+	return i.Name == j.Name && i.ID == j.ID && i.Unicast == j.Unicast && i.Checksum == j.Checksum &&
 		slices.Equal(i.Peers, j.Peers) && i.Params.Equal(j.Params)
 }

@@ -94,5 +94,11 @@ type Snapshot struct {
 	// as Master; invalid and 0 before the first.
 	MasterAddr     netip.Addr
 	MasterPriority Priority
-	Counters       Counters
+	// Mismatch is what the last accepted advertisement has otherwise than we have
+	// ([Params.Mismatch]), empty if nothing. The runner fills it in.
+	Mismatch string
+	// AddressError is the last failure to write the virtual addresses, empty once
+	// they are written. The runner fills it in.
+	AddressError string
+	Counters     Counters
 }

@@ -1,0 +1,71 @@
+package vrrp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// reconfigure takes new parameters in place. Mastership is kept: what has to change
+// hands is decided by the advertisements that follow.
+func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
+	old := vr.p
+	switch {
+	case old.Equal(p):
+		return nil
+	case vr.state == Backup:
+		vr.reconfigureBackup(p)
+	case vr.state == Master:
+		return vr.reconfigureMaster(now, p)
+	}
+	vr.p = p
+	return nil
+}
+
+// reconfigureBackup shifts the running Master_Down_Timer by what a change of
+// priority, interval or version makes of it. Setting it anew would let a series of
+// changes, such as a tracked object that flaps, put the takeover off for ever.
+func (vr *VirtualRouter) reconfigureBackup(p Params) {
+	before := vr.downTime()
+	if p.Version != vr.p.Version {
+		vr.master = router{} // whose advertisements we no longer take
+	}
+	// Only a Master's own version 3 advertisement tells an interval other than ours.
+	if p.Version == Version2 || !vr.master.addr.IsValid() {
+		vr.masterAdverInterval = p.AdvertInterval
+	}
+	vr.p = p
+	vr.backup.downAt = vr.backup.downAt.Add(vr.downTime() - before)
+}
+
+// reconfigureMaster sends an advertisement at once if it would say something new:
+// with a longer interval the Backups would otherwise call us down before the next
+// one. New addresses are there and announced before those that are gone are
+// released, so that an address whose prefix length changes is never absent.
+func (vr *VirtualRouter) reconfigureMaster(now time.Time, p Params) []Action {
+	old := vr.p
+	vr.p = p
+	vr.masterAdverInterval = p.AdvertInterval
+
+	var actions []Action
+	quiet := old // the changes that no other router sees
+	quiet.Preempt, quiet.PreemptDelay = p.Preempt, p.PreemptDelay
+	if !quiet.Equal(p) {
+		actions = append(actions, vr.sendAdvert(now))
+	}
+	if added := without(p.Addresses, old.Addresses); len(added) > 0 {
+		actions = append(actions, AcquireAddrs{added}, Announce{added})
+		vr.active.announcedAt = now
+		vr.requestAnnouncements(now)
+		vr.active.roundsLeft-- // the first round has just been made
+	}
+	if gone := without(old.Addresses, p.Addresses); len(gone) > 0 {
+		actions = append(actions, ReleaseAddrs{gone})
+	}
+	return actions
+}
+
+// without returns the elements of a that are not in b, in their order.
+func without(a, b []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return slices.Contains(b, p) })
+}

@@ -1,0 +1,70 @@
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// socket is a virtual router's Conn and what it was opened for.
+type socket struct {
+	conn   Conn // nil if not open
+	index  int
+	source netip.Addr
+	in     vrrp.Instance
+}
+
+// adverts is nil, which delivers nothing, without a Conn.
+func (s *socket) adverts() <-chan Received {
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.Adverts()
+}
+
+// ensure opens the socket if it is not open for what is asked for now, and tells
+// whether the interface is another than before. The old one is closed first: two
+// of the same virtual router cannot be open side by side.
+func (s *socket) ensure(r *router, source netip.Addr) (replaced bool, err error) {
+	replaced = s.index != 0 && s.index != r.link.Index
+	if s.conn != nil && !replaced && s.source == source && sameTransport(s.in, r.in) {
+		return false, nil
+	}
+	r.closeSocket()
+	conn, err := r.opts.Open(r.in, source)
+	if err != nil {
+		return replaced, fmt.Errorf("cannot open a socket on %s: %w", r.id.Interface, err)
+	}
+	*s = socket{conn: conn, index: r.link.Index, source: source, in: r.in}
+	return replaced, nil
+}
+
+// sameTransport tells whether two Instances of one ID send and receive alike.
+func sameTransport(a, b vrrp.Instance) bool {
+	return a.Unicast == b.Unicast && a.Checksum == b.Checksum && slices.Equal(a.Peers, b.Peers)
+}
+
+// closeSocket closes the Conn, whose discards stay counted.
+func (r *router) closeSocket() {
+	if r.socket.conn == nil {
+		return
+	}
+	r.note("close", r.socket.conn.Close())
+	for reason, n := range r.socket.conn.Discarded() {
+		r.addDiscarded(reason, n)
+	}
+	r.socket.conn = nil
+}
+
+// trouble says in words for the operator why a link cannot be used, if it cannot.
+func (l Link) trouble() string {
+	switch {
+	case l.Up:
+		return ""
+	case l.Why != "":
+		return l.Why
+	}
+	return "link " + l.Name + " is down"
+}

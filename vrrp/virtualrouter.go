@@ -1,0 +1,177 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// VirtualRouter is one virtual router's state machine (RFC 9568 section 6.4). It
+// is not safe for concurrent use: one goroutine owns it.
+type VirtualRouter struct {
+	id VRID
+	p  Params
+
+	state  State
+	reason Reason
+	detail string
+	since  time.Time
+
+	// masterAdverInterval is Master_Adver_Interval: that of the Master last
+	// accepted, our own as Master or before any was heard.
+	masterAdverInterval time.Duration
+	// master sent the last advertisement that was accepted as the Master's.
+	master router
+	// rival is whom a transition is about: the last sender that mattered, whether
+	// or not its advertisement was accepted.
+	rival router
+
+	backup backupTimers
+	active masterTimers
+}
+
+// router is another router, as far as its advertisements tell.
+type router struct {
+	addr     netip.Addr
+	priority Priority
+}
+
+// NewVirtualRouter returns a virtual router in Initialize. The parameters must be
+// valid ([Params.Validate]); their slices must not be written to afterwards.
+func NewVirtualRouter(id VRID, p Params) *VirtualRouter {
+	return &VirtualRouter{id: id, p: p}
+}
+
+// Handle takes an event that happened at now and returns what has to be done, in
+// that order. Every event leaves the machine in a consistent state, even if an
+// action then fails. The slices in the actions must not be written to.
+func (vr *VirtualRouter) Handle(now time.Time, ev Event) []Action {
+	switch ev := ev.(type) {
+	case Startup:
+		if vr.state == Initialize {
+			return vr.start(now, ReasonStartup)
+		}
+	case Shutdown:
+		return vr.leave(now, Initialize, ReasonShutdown, "")
+	case Failed:
+		return vr.leave(now, Fault, ReasonFailed, ev.Detail)
+	case Recovered:
+		if vr.state == Fault {
+			return vr.start(now, ReasonRecovered)
+		}
+	case ParamsChanged:
+		return vr.reconfigure(now, ev.Params)
+	case Timeout:
+		switch vr.state {
+		case Backup:
+			return vr.backupTimeout(now)
+		case Master:
+			return vr.masterTimeout(now)
+		}
+	case AdvertReceived:
+		if vr.p.Check(ev.From, ev.Advert) != nil {
+			return nil
+		}
+		switch vr.state {
+		case Backup:
+			return vr.backupAdvert(now, ev)
+		case Master:
+			return vr.masterAdvert(now, ev)
+		}
+	}
+	return nil
+}
+
+// Deadline returns when the next Timeout event is due, if one is.
+func (vr *VirtualRouter) Deadline() (t time.Time, armed bool) {
+	switch vr.state {
+	case Backup:
+		return vr.backup.downAt, true
+	case Master:
+		return vr.active.deadline(), true
+	}
+	return time.Time{}, false
+}
+
+// Snapshot returns the virtual router as readers see it, without counters.
+func (vr *VirtualRouter) Snapshot() Snapshot {
+	s := Snapshot{
+		State:               vr.state,
+		Reason:              vr.reason,
+		Detail:              vr.detail,
+		Since:               vr.since,
+		Params:              vr.p,
+		MasterAdverInterval: vr.masterAdverInterval,
+		MasterAddr:          vr.master.addr,
+		MasterPriority:      vr.master.priority,
+	}
+	switch vr.state {
+	case Master:
+		s.MasterAddr, s.MasterPriority = vr.p.Source, vr.p.Priority
+	case Initialize, Fault:
+		s.MasterAdverInterval = vr.p.AdvertInterval
+	}
+	s.SkewTime = SkewTime(vr.p.Version, vr.p.Priority, s.MasterAdverInterval)
+	s.MasterDownInterval = MasterDownInterval(vr.p.Version, vr.p.Priority, s.MasterAdverInterval)
+	return s
+}
+
+// start leaves Initialize, or Fault, which is Initialize with a reason (RFC 9568
+// section 6.4.1).
+func (vr *VirtualRouter) start(now time.Time, why Reason) []Action {
+	vr.master, vr.rival = router{}, router{}
+	if vr.p.Priority == PriorityOwner {
+		return vr.becomeMaster(now, ReasonOwner)
+	}
+	// A predecessor that was killed as Master, or a release that failed because the
+	// interface was gone, leaves addresses behind. A Backup that holds them answers
+	// for them beside the Master.
+	actions := []Action{ReleaseAddrs{vr.p.Addresses}}
+	vr.enterBackup(now, vr.p.AdvertInterval)
+	return append(actions, vr.transition(now, Backup, why, ""))
+}
+
+// leave goes to Initialize or Fault. A Master says so with priority 0 before it
+// gives the addresses up: the Backup's Skew_Time then runs while we release.
+func (vr *VirtualRouter) leave(now time.Time, to State, why Reason, detail string) []Action {
+	if vr.state == to {
+		vr.detail = detail
+		return nil
+	}
+	var actions []Action
+	switch vr.state {
+	case Master:
+		actions = []Action{vr.advert(PriorityRelease), ReleaseAddrs{vr.p.Addresses}}
+	case Initialize:
+		// Never started, so nobody has released a predecessor's addresses yet.
+		if vr.p.Priority != PriorityOwner {
+			actions = []Action{ReleaseAddrs{vr.p.Addresses}}
+		}
+	}
+	vr.master, vr.rival = router{}, router{}
+	return append(actions, vr.transition(now, to, why, detail))
+}
+
+// transition changes the state. Entering and leaving are the callers' work.
+func (vr *VirtualRouter) transition(now time.Time, to State, why Reason, detail string) Action {
+	t := Transition{
+		From: vr.state, To: to, Reason: why, Detail: detail,
+		Peer: vr.rival.addr, PeerPriority: vr.rival.priority,
+	}
+	vr.state, vr.reason, vr.detail, vr.since = to, why, detail, now
+	return Transitioned{t}
+}
+
+func (vr *VirtualRouter) advert(p Priority) SendAdvert {
+	addrs := make([]netip.Addr, len(vr.p.Addresses))
+	for i, a := range vr.p.Addresses {
+		addrs[i] = a.Addr()
+	}
+	return SendAdvert{Advert{
+		Version:   vr.p.Version,
+		VRID:      vr.id,
+		Priority:  p,
+		Interval:  vr.p.AdvertInterval,
+		Addresses: addrs,
+		Auth:      vr.p.Auth,
+	}}
+}
