@@ -7,7 +7,7 @@ import (
 
 // Config is where and under which id the kernel's daemons exchange messages.
 type Config struct {
-	Interface string // empty: no synchronisation
+	Interface string // empty: the caller fills it in before it compares
 	SyncID    uint8
 	MaxLen    uint16 // 0: the kernel's choice
 }
@@ -15,11 +15,8 @@ type Config struct {
 // Desired returns the daemons that should run, the master's first. master is
 // whether any virtual router of this director is Master, backup whether any is not.
 // A director that is Master for some addresses and not for others sends and
-// receives. A director without virtual routers says false to both and runs none.
+// receives.
 func Desired(cfg Config, master, backup bool) []Daemon {
-	if cfg.Interface == "" {
-		return nil
-	}
 	var ds []Daemon
 	for _, r := range []struct {
 		role Role
