@@ -22,8 +22,9 @@ type Config struct {
 	Sync           *Sync // nil without [sync]
 	Admin          Admin
 	Log            Log
-	// Warnings are legal but questionable things, in the form of errors.
-	Warnings []Error
+	// Warnings are legal but questionable things, in the form of errors and in the
+	// order of their places.
+	Warnings Errors
 }
 
 // Director is one load balancer of the cluster, [director.NAME].
@@ -56,6 +57,19 @@ const (
 	PreemptAlways
 	PreemptNever
 )
+
+// whenReady is PreemptWhenReady in the file.
+const whenReady = "when-ready"
+
+func (m Preempt) String() string {
+	switch m {
+	case PreemptAlways:
+		return "true"
+	case PreemptNever:
+		return "false"
+	}
+	return whenReady
+}
 
 // VirtualServer is [virtual_server.NAME].
 type VirtualServer struct {

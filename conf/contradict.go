@@ -1,0 +1,152 @@
+package conf
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// contradictions looks for what single tables cannot tell: rules between tables. It
+// leaves alone what has been reported already, so that one mistake gives one error.
+func (p *parser) contradictions(c *Config) {
+	p.virtualRouterContradictions(c)
+	p.equalPriorities(c)
+	p.duplicateServices(c)
+	p.uncoveredAddresses(c)
+	for _, s := range c.Checks {
+		if !p.usedChecks[s.Name] {
+			p.warnf(p.root.at("check", s.Name), "no virtual server uses this check")
+		}
+	}
+	if len(c.VirtualServers) == 0 && len(c.VirtualRouters) == 0 &&
+		p.root.kid("virtual_server") == nil && p.root.kid("vrrp") == nil {
+		p.warnf(p.root, "there is neither a [virtual_server.NAME] nor a [vrrp.NAME]: nothing to do")
+	}
+}
+
+func (p *parser) virtualRouterContradictions(c *Config) {
+	type place struct {
+		iface string
+		vrid  vrrp.VRID
+	}
+	routers := map[place]string{}
+	vips := map[netip.Addr]string{}
+	addresses := map[netip.Addr]string{}
+	for _, d := range c.Directors {
+		addresses[d.Address] = d.Name
+	}
+	for i, vr := range c.VirtualRouters {
+		t := p.root.at("vrrp", vr.Name)
+		if i == 0 && p.root.kid("director") == nil {
+			p.keyErrorf(t, "needs [director.NAME] tables: who takes part, with which priority")
+		}
+		id := place{vr.Interface, vr.VRID}
+		if other, ok := routers[id]; ok && vr.Interface != "" && vr.VRID != 0 {
+			p.errorf(t.at("vrid"), "%d is already the vrid of %s on %s (line %d)", vr.VRID, other, vr.Interface,
+				p.line(p.root.at("vrrp", other, "vrid")))
+		} else {
+			routers[id] = vr.Name
+		}
+		for _, px := range vr.VirtualAddresses {
+			a := px.Addr()
+			if other, ok := vips[a]; ok {
+				p.errorf(p.elementOf(t.at("virtual_addresses"), a), "%s is already a virtual address of %s", a, other)
+			}
+			vips[a] = vr.Name
+			if d, ok := addresses[a]; ok {
+				p.errorf(p.elementOf(t.at("virtual_addresses"), a), "%s is the address of the director %s: a virtual address moves, that one must not", a, d)
+			}
+		}
+		if vr.Unicast {
+			p.unicastContradictions(t, c)
+		}
+	}
+	if len(c.VirtualRouters) > 0 && len(c.Directors) == 1 && len(p.root.at("director").kids) == 1 {
+		p.warnf(p.root.at("vrrp", c.VirtualRouters[0].Name), "there is no second director to take over")
+	}
+}
+
+func (p *parser) unicastContradictions(t *node, c *Config) {
+	if ds := p.root.kid("director"); ds == nil || len(ds.kids) < 2 {
+		p.errorf(t.at("unicast"), "there is no second director to send to")
+		return
+	}
+	for _, d := range c.Directors {
+		if d.Address.Is6() {
+			p.errorf(t.at("unicast"), "the address of %s is IPv6, the virtual addresses are IPv4", d.Name)
+			return
+		}
+	}
+}
+
+// elementOf returns the element of an array that holds an address.
+func (p *parser) elementOf(n *node, a netip.Addr) *node {
+	for _, e := range n.elems {
+		s, _ := stringOf(e)
+		text, _, _ := strings.Cut(s, "/")
+		if b, err := netip.ParseAddr(text); err == nil && b == a {
+			return e
+		}
+	}
+	return n
+}
+
+// equalPriorities warns of directors of which the higher address decides.
+func (p *parser) equalPriorities(c *Config) {
+	for _, vr := range c.VirtualRouters {
+		first := map[vrrp.Priority]string{}
+		for _, d := range c.Directors {
+			priority := vr.Priority[d.Name]
+			if other, ok := first[priority]; ok {
+				p.warnf(p.root.at("vrrp", vr.Name, "priority"), "%s and %s have the same priority %d: the one with the higher address wins",
+					other, d.Name, priority)
+				break
+			}
+			first[priority] = d.Name
+		}
+	}
+}
+
+func (p *parser) duplicateServices(c *Config) {
+	first := map[ipvs.ServiceKey]string{}
+	for _, vs := range c.VirtualServers {
+		key := vs.Service.Key
+		if !key.Addr.IsValid() || key.Protocol == 0 {
+			continue
+		}
+		if other, ok := first[key]; ok {
+			p.errorf(p.root.at("virtual_server", vs.Name, "address"), "%s %s is already the virtual server %s (line %d)", key.Protocol, key.Addr, other,
+				p.line(p.root.at("virtual_server", other, "address")))
+			continue
+		}
+		first[key] = vs.Name
+	}
+}
+
+// uncoveredAddresses reports virtual servers whose address no director would take.
+func (p *parser) uncoveredAddresses(c *Config) {
+	if len(c.VirtualRouters) == 0 {
+		return
+	}
+	vips := map[netip.Addr]bool{}
+	for _, vr := range c.VirtualRouters {
+		declared := p.root.at("vrrp", vr.Name).kid("virtual_addresses")
+		if declared == nil || len(vr.VirtualAddresses) < len(declared.elems) || len(declared.elems) == 0 {
+			// Reported already; what it should have said is not known.
+			return
+		}
+		for _, px := range vr.VirtualAddresses {
+			vips[px.Addr()] = true
+		}
+	}
+	if len(c.VirtualRouters) < len(p.root.at("vrrp").kids) {
+		return
+	}
+	for _, vs := range c.VirtualServers {
+		if a := vs.Service.Key.Addr.Addr(); a.IsValid() && !vips[a] {
+			p.errorf(p.root.at("virtual_server", vs.Name, "address"), "no [vrrp] instance has %s among its virtual_addresses: no director would answer for it", a)
+		}
+	}
+}

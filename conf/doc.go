@@ -1,0 +1,24 @@
+// Package conf turns a configuration file, the same on every director, into
+// validated immutable values.
+//
+// [Load] and [Parse] report every mistake of a file at once, each with file, line,
+// column and dotted key, so that "hadirector check" and a reload can refuse a bad
+// file before anything changes. What they return is complete: defaults are filled
+// in, names are resolved, addresses and durations are values, and nothing after
+// them validates again.
+//
+// # How a file is read
+//
+// The TOML library decodes the text into plain values. It matches keys without
+// regard to case, stops at the first value of a wrong type and does not tell where
+// a key stands, so the rules of the grammar are not left to it: position.go notes
+// the place of every key and value, node.go joins the two into one tree, and one
+// function per table reads the keys it knows from that tree (director.go,
+// virtualrouter.go, virtualserver.go, realserver.go, check.go, services.go). Rules
+// between tables are in contradict.go.
+//
+// # Names
+//
+// Tables are named, [virtual_server.web], never arrays of tables: the names are the
+// words that commands, logs and errors use. reference.toml explains every key.
+package conf

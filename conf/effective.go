@@ -1,0 +1,170 @@
+package conf
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// String returns the effective configuration: the text, in TOML, that says the same
+// as the file with nothing left to defaults. Everything is in the order of the file.
+// Parse makes an equal Config of it.
+func (c *Config) String() string {
+	w := &writer{}
+	for _, d := range c.Directors {
+		w.director(d)
+	}
+	for _, vr := range c.VirtualRouters {
+		w.virtualRouter(vr, c.Directors)
+	}
+	for _, vs := range c.VirtualServers {
+		w.virtualServer(vs)
+	}
+	for _, s := range c.Checks {
+		w.check(s)
+	}
+	if c.Sync != nil {
+		w.sync(*c.Sync)
+	}
+	w.table("admin")
+	w.text("socket", c.Admin.Socket)
+	if c.Admin.Metrics.IsValid() {
+		w.text("metrics", c.Admin.Metrics.String())
+	}
+	w.table("log")
+	w.text("level", logLevelName(c.Log.Level))
+	w.text("format", c.Log.Format)
+	return w.b.String()
+}
+
+func logLevelName(l slog.Level) string {
+	for name, level := range logLevels {
+		if level == l {
+			return name
+		}
+	}
+	return "info"
+}
+
+// writer writes TOML.
+type writer struct{ b strings.Builder }
+
+func (w *writer) table(keys ...string) {
+	if w.b.Len() > 0 {
+		w.b.WriteByte('\n')
+	}
+	w.b.WriteByte('[')
+	for i, k := range keys {
+		if i > 0 {
+			w.b.WriteByte('.')
+		}
+		w.b.WriteString(bareOrQuoted(k))
+	}
+	w.b.WriteString("]\n")
+}
+
+func (w *writer) value(key, value string) { fmt.Fprintf(&w.b, "%s = %s\n", bareOrQuoted(key), value) }
+
+func (w *writer) text(key, value string) { w.value(key, strconv.Quote(value)) }
+
+func (w *writer) integer(key string, value int64) { w.value(key, strconv.FormatInt(value, 10)) }
+
+func (w *writer) director(d Director) {
+	w.table("director", d.Name)
+	w.text("address", d.Address.String())
+	w.integer("priority", int64(d.Priority))
+}
+
+func (w *writer) virtualRouter(vr VirtualRouter, ds []Director) {
+	w.table("vrrp", vr.Name)
+	w.text("interface", vr.Interface)
+	w.integer("vrid", int64(vr.VRID))
+	w.value("virtual_addresses", "["+join(vr.VirtualAddresses, func(p netip.Prefix) string { return strconv.Quote(p.String()) })+"]")
+	w.integer("version", int64(vr.Version))
+	w.text("advert_interval", formatDuration(vr.AdvertInterval))
+	if vr.Preempt == PreemptWhenReady {
+		w.text("preempt", whenReady)
+	} else {
+		w.value("preempt", vr.Preempt.String())
+	}
+	w.text("preempt_delay", formatDuration(vr.PreemptDelay))
+	w.value("unicast", strconv.FormatBool(vr.Unicast))
+	w.value("priority", "{ "+join(ds, func(d Director) string { return priorityEntry(d.Name, vr.Priority[d.Name]) })+" }")
+}
+
+func priorityEntry(name string, p vrrp.Priority) string {
+	return fmt.Sprintf("%s = %d", bareOrQuoted(name), p)
+}
+
+func (w *writer) virtualServer(vs VirtualServer) {
+	w.table("virtual_server", vs.Name)
+	w.text("address", vs.Service.Key.Addr.String())
+	w.text("protocol", vs.Service.Key.Protocol.String())
+	w.text("scheduler", vs.Service.Scheduler)
+	w.text("forward", forwardName(vs.Forward))
+	if vs.Check != "" {
+		w.text("check", vs.Check)
+	}
+	if vs.Service.Flags&ipvs.FlagPersistent != 0 {
+		w.text("persistence", formatDuration(vs.Service.Persistence))
+	}
+	w.integer("quorum", int64(vs.Quorum))
+	if s := vs.SorryServer; s != nil {
+		w.value("sorry_server", fmt.Sprintf("{ address = %q, forward = %q }", s.Address, forwardName(s.Forward)))
+	}
+	if len(vs.RealServers) == 0 {
+		return
+	}
+	w.table("virtual_server", vs.Name, "real_server")
+	for _, rs := range vs.RealServers {
+		check := ""
+		if rs.Check != "" {
+			check = ", check = " + strconv.Quote(rs.Check)
+		}
+		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d, forward = %q%s }", rs.Address, rs.Weight, forwardName(rs.Forward), check))
+	}
+}
+
+func (w *writer) check(s healthcheck.Spec) {
+	w.table("check", s.Name)
+	w.text("type", string(s.Type))
+	w.text("interval", formatDuration(s.Interval))
+	w.text("timeout", formatDuration(s.Timeout))
+	w.integer("rise", int64(s.Rise))
+	w.integer("fall", int64(s.Fall))
+	if s.Type != healthcheck.HTTP {
+		return
+	}
+	w.text("method", s.HTTP.Method)
+	w.text("path", s.HTTP.Path)
+	if s.HTTP.Host != "" {
+		w.text("host", s.HTTP.Host)
+	}
+	w.text("status", formatStatus(s.HTTP.StatusMin, s.HTTP.StatusMax))
+}
+
+func (w *writer) sync(s Sync) {
+	w.table("sync")
+	if s.Interface != "" {
+		w.text("interface", s.Interface)
+	}
+	w.integer("sync_id", int64(s.SyncID))
+	if s.KeyFile != "" {
+		w.text("key_file", s.KeyFile)
+	}
+	w.integer("port", int64(s.Port))
+}
+
+func join[T any](list []T, text func(T) string) string {
+	parts := make([]string, len(list))
+	for i, v := range list {
+		parts[i] = text(v)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,377 @@
+package conf
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// grammar is what one kind of table may hold.
+type grammar struct {
+	keys []string
+	// later are keys that the product's grammar has and this version does not.
+	later []string
+}
+
+// table reports what is wrong with n as a table of the grammar g, and tells whether
+// it is a table at all. It leaves the values to the caller, and lets a misspelt key
+// stand for the one that was meant: its value is looked at too, and nobody misses it.
+func (p *parser) table(n *node, g grammar) bool {
+	if n == nil {
+		return false
+	}
+	if n.array {
+		p.keyErrorf(n, "an array of tables has no place here: write [%s] once", n.path())
+		return false
+	}
+	if _, ok := n.value.(map[string]any); !ok {
+		p.errorf(n, "want a table, found %s", describe(n.value))
+		return false
+	}
+	for _, k := range n.kids {
+		switch {
+		case slices.Contains(g.keys, k.name):
+		case slices.Contains(g.later, k.name):
+			p.keyErrorf(k, "%s is not supported yet", k.name)
+		default:
+			meant := p.suggest(k.name, g.keys)
+			if _, taken := n.byName[meant]; meant != "" && !taken {
+				n.byName[meant] = k
+			}
+			p.keyErrorf(k, "unknown key %q%s%s", shorten(k.name), didYouMean(meant), dottedName(k))
+		}
+	}
+	return true
+}
+
+// dottedName explains the most likely way to a sub-table that nobody knows: a name
+// with a dot that was not quoted.
+func dottedName(k *node) string {
+	t := k.parent
+	if _, table := k.value.(map[string]any); !table || t == nil || t.parent == nil {
+		return ""
+	}
+	if container := t.parent.name; !slices.Contains(namedTables, container) {
+		return ""
+	}
+	return fmt.Sprintf("; a name with a dot needs quotes, \"%s.%s\"", t.name, k.name)
+}
+
+// onlyDotted tells whether a table is there only because of names with dots that were
+// not quoted, and reports those.
+func (p *parser) onlyDotted(n *node, g grammar) bool {
+	if n.header || n.val >= 0 || slices.ContainsFunc(n.kids, func(k *node) bool {
+		return slices.Contains(g.keys, k.name) || slices.Contains(g.later, k.name) || dottedName(k) == ""
+	}) {
+		return false
+	}
+	for _, k := range n.kids {
+		p.keyErrorf(k, "unknown key %q%s", shorten(k.name), dottedName(k))
+	}
+	return true
+}
+
+// namedTables are the keys below which the operator's own names stand.
+var namedTables = []string{"director", "vrrp", "virtual_server", "check", "real_server"}
+
+// named yields the tables below n, which have names of the operator's choice. form
+// shows how one is written, for the message about a name that was left out.
+func (p *parser) named(n *node, g grammar, form string) iter.Seq2[string, *node] {
+	return func(yield func(string, *node) bool) {
+		if n == nil {
+			return
+		}
+		if n.array {
+			p.keyErrorf(n, "an array of tables has no place here: each has a name, %s", form)
+			return
+		}
+		if _, ok := n.value.(map[string]any); !ok {
+			p.errorf(n, "want tables with names, %s, found %s", form, describe(n.value))
+			return
+		}
+		for _, k := range n.kids {
+			_, table := k.value.(map[string]any)
+			switch {
+			case k.array:
+				p.keyErrorf(k, "an array of tables has no place here: write it once, %s", form)
+			case !table && slices.Contains(g.keys, k.name):
+				p.keyErrorf(k, "the name is missing: write %s", form)
+			case !table:
+				p.errorf(k, "want a table, %s, found %s", form, describe(k.value))
+			case !p.name(k), p.onlyDotted(k, g):
+			case !yield(k.name, k):
+				return
+			}
+		}
+	}
+}
+
+// maxName is the longest name in characters, that of a DNS label.
+const maxName = 63
+
+func (p *parser) name(n *node) bool {
+	bad := func(r rune) bool { return r != '.' && (r > unicode.MaxASCII || !isBare(byte(r))) }
+	switch {
+	case n.name == "":
+		p.keyErrorf(n, "a name cannot be empty")
+	case strings.ContainsFunc(n.name, bad):
+		p.keyErrorf(n, "a name holds letters, digits, \".\", \"_\" and \"-\" only, not %q", shorten(n.name))
+	case len(n.name) > maxName:
+		p.keyErrorf(n, "a name has at most %d characters, this one has %d", maxName, len(n.name))
+	default:
+		return true
+	}
+	return false
+}
+
+// required returns a key's node, and reports a key that is not there.
+func (p *parser) required(t *node, key, want string) *node {
+	n := t.kid(key)
+	if n == nil {
+		path := bareOrQuoted(key)
+		if up := t.path(); up != "" {
+			path = up + "." + path
+		}
+		p.report(t.place(), path, false, "missing: want "+want)
+	}
+	return n
+}
+
+// Each of the functions below reads one value and returns def if the key is not
+// there. They also return def after they have reported a value that is no good, so
+// that the rest of the table can be looked at.
+
+func read[T any](p *parser, n *node, want string) (v T, ok bool) {
+	if n == nil {
+		return v, false
+	}
+	if v, ok = n.value.(T); ok {
+		return v, true
+	}
+	p.errorf(n, "want %s, found %s%s", want, describe(n.value), quoteHint[T](n.value))
+	return v, false
+}
+
+// quoteHint is for a value whose only fault is its quotes, or that it has none.
+func quoteHint[T any](found any) string {
+	s, ok := found.(string)
+	if !ok {
+		return ""
+	}
+	var zero T
+	switch any(zero).(type) {
+	case int64:
+		_, err := strconv.ParseInt(s, 10, 64)
+		ok = err == nil
+	case bool:
+		ok = s == "true" || s == "false"
+	default:
+		ok = false
+	}
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(": write %s without quotes", s)
+}
+
+func (p *parser) integer(n *node, def, least, most int64) int64 {
+	want := fmt.Sprintf("an integer from %d to %d", least, most)
+	v, ok := read[int64](p, n, want)
+	switch {
+	case !ok:
+		return def
+	case v < least || v > most:
+		p.errorf(n, "%d is out of range: want %s", v, want)
+		return def
+	}
+	return v
+}
+
+func (p *parser) boolean(n *node, def bool) bool {
+	if v, ok := read[bool](p, n, "true or false"); ok {
+		return v
+	}
+	return def
+}
+
+// text reads a string without control characters, which logs and the effective
+// configuration have to show.
+func (p *parser) text(n *node, want, def string) string {
+	s, ok := read[string](p, n, want)
+	switch {
+	case !ok:
+		return def
+	case s == "":
+		p.errorf(n, "want %s, found an empty string", want)
+		return def
+	case strings.ContainsFunc(s, unicode.IsControl):
+		p.errorf(n, "%q has a control character", shorten(s))
+		return def
+	}
+	return s
+}
+
+// file reads an absolute path. The daemon's working directory is / or anything.
+func (p *parser) absolute(n *node, def string) string {
+	s := p.text(n, "a file's path", def)
+	if n != nil && s != def && !strings.HasPrefix(s, "/") {
+		p.errorf(n, "%q is not an absolute path: it has to begin with \"/\"", shorten(s))
+		return def
+	}
+	return s
+}
+
+// choice reads one of several words. later are words that the product's grammar has
+// and this version does not, other maps foreign words to ours.
+func (p *parser) choice(n *node, what, def string, words, later []string, other map[string]string) string {
+	want := what + " (" + strings.Join(words, ", ") + ")"
+	s, ok := read[string](p, n, want)
+	switch {
+	case !ok:
+		return def
+	case slices.Contains(words, s):
+		return s
+	case slices.Contains(later, s):
+		p.errorf(n, "%s is not supported yet: want one of %s", s, strings.Join(words, ", "))
+		return def
+	}
+	hint := ""
+	if w, ok := other[strings.ToLower(s)]; ok {
+		hint = fmt.Sprintf("; did you mean %q?", w)
+	} else {
+		hint = didYouMean(p.suggest(s, words))
+	}
+	if hint == "" {
+		hint = ": want one of " + strings.Join(words, ", ")
+	}
+	p.errorf(n, "%q is not %s%s", shorten(s), what, hint)
+	return def
+}
+
+// duration reads a span of time between two bounds, both allowed, in whole units of
+// step.
+func (p *parser) duration(n *node, def, least, most, step time.Duration) time.Duration {
+	const want = `a duration with its unit, such as "5s" or "100ms"`
+	if n == nil {
+		return def
+	}
+	s, ok := n.value.(string)
+	if v, integer := n.value.(int64); integer {
+		p.errorf(n, "%d has no unit: write \"%ds\"", v, v)
+		return def
+	}
+	if !ok {
+		p.errorf(n, "want %s, found %s", want, describe(n.value))
+		return def
+	}
+	d, err := time.ParseDuration(s)
+	bare := strings.TrimLeft(s, "+-0123456789.") == ""
+	switch {
+	case bare && s != "" && (err == nil || parses(s+"s")):
+		p.errorf(n, "%s has no unit: write \"%ss\"", s, s)
+	case err != nil && parses(strings.ReplaceAll(s, " ", "")):
+		p.errorf(n, "%q is not a duration: write %q", s, strings.ReplaceAll(s, " ", ""))
+	case err != nil:
+		p.errorf(n, "%q is not a duration: want %s", shorten(s), want)
+	case d < least || d > most:
+		p.errorf(n, "%s is out of range: want %s to %s", s, formatDuration(least), formatDuration(most))
+	case d%step != 0:
+		p.errorf(n, "%s is too fine: want a multiple of %s", s, formatDuration(step))
+	default:
+		return d
+	}
+	return def
+}
+
+func parses(s string) bool {
+	_, err := time.ParseDuration(s)
+	return err == nil
+}
+
+// formatDuration writes a duration as a person would: "5m", not "5m0s".
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-len("0s")]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-len("0m")]
+	}
+	return s
+}
+
+// address reads an IP address without port and prefix length.
+func (p *parser) address(n *node) netip.Addr {
+	const want = `an IP address, such as "10.0.0.11"`
+	s, ok := read[string](p, n, want)
+	if !ok {
+		return netip.Addr{}
+	}
+	a, err := netip.ParseAddr(s)
+	if err == nil {
+		return p.usable(n, a)
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		p.errorf(n, "%q has a port: want the address alone, %q", s, ap.Addr())
+	} else if px, err := netip.ParsePrefix(s); err == nil {
+		p.errorf(n, "%q has a prefix length: want the address alone, %q", s, px.Addr())
+	} else {
+		p.errorf(n, "%q is not an IP address%s", shorten(s), looksLikeHost(s))
+	}
+	return netip.Addr{}
+}
+
+// looksLikeHost explains why a host name is refused.
+func looksLikeHost(s string) string {
+	host, _, _ := strings.Cut(s, ":")
+	if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r != '.' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) ||
+		!strings.ContainsFunc(host, unicode.IsLetter) {
+		return ""
+	}
+	return ": host names are not looked up"
+}
+
+// usable refuses the addresses that no machine of the cluster can have.
+func (p *parser) usable(n *node, a netip.Addr) netip.Addr {
+	switch {
+	case a.Is4In6():
+		p.errorf(n, "%s is an IPv4 address in IPv6 form: write %q", a, a.Unmap())
+	case a.Zone() != "":
+		p.errorf(n, "%s has a zone: link-local addresses have no place here", a)
+	case a.IsUnspecified():
+		p.errorf(n, "%s is no machine's address", a)
+	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		p.errorf(n, "%s is not a unicast address", a)
+	case a.IsLinkLocalUnicast() && a.Is6():
+		p.errorf(n, "%s is link-local: without an interface it leads nowhere", a)
+	default:
+		return a
+	}
+	return netip.Addr{}
+}
+
+// addressPort reads ADDRESS:PORT.
+func (p *parser) addressPort(n *node) netip.AddrPort {
+	s, ok := read[string](p, n, `ADDRESS:PORT, such as "10.0.0.100:80"`)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err == nil {
+		if a := p.usable(n, ap.Addr()); a.IsValid() {
+			return netip.AddrPortFrom(a, ap.Port())
+		}
+		return netip.AddrPort{}
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		p.errorf(n, "%q has no port: want ADDRESS:PORT, such as %q", s, netip.AddrPortFrom(a, 80))
+	} else {
+		p.errorf(n, "%q is not ADDRESS:PORT, such as \"10.0.0.100:80\" or \"[2001:db8::1]:80\"%s", shorten(s), looksLikeHost(s))
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,170 @@
+package conf
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/hadirector/hadirector/ipvs"
+)
+
+var virtualServerGrammar = grammar{
+	keys: []string{"address", "protocol", "scheduler", "forward", "check", "persistence", "quorum", "sorry_server",
+		"real_server"},
+	later: []string{"fwmark"},
+}
+
+// schedulers are the kernel's (net/netfilter/ipvs/ip_vs_*.c).
+var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos"}
+
+// virtualServers reads [virtual_server.NAME].
+func (p *parser) virtualServers(n *node) []VirtualServer {
+	var vss []VirtualServer
+	for name, t := range p.named(n, virtualServerGrammar, "[virtual_server.NAME]") {
+		p.table(t, virtualServerGrammar)
+		vs := VirtualServer{
+			Name: name,
+			Service: ipvs.Service{
+				Key:       p.serviceKey(t),
+				Scheduler: p.choice(t.kid("scheduler"), "a scheduler", defaultScheduler, schedulers, nil, nil),
+			},
+			Forward: p.forward(t.kid("forward"), forwardMethods[defaultForward]),
+			Check:   p.checkName(t.kid("check"), ""),
+			Quorum:  int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1)),
+		}
+		if d := p.duration(t.kid("persistence"), 0, time.Second, maxPersistence, time.Second); d > 0 {
+			vs.Service.Flags |= ipvs.FlagPersistent
+			vs.Service.Persistence = d
+		}
+		if a := vs.Service.Key.Addr.Addr(); a.IsValid() {
+			vs.Service.PersistenceBits = a.BitLen()
+		}
+		vs.RealServers = p.realServers(t.kid("real_server"), vs)
+		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
+		p.checkVirtualServer(t, vs)
+		vss = append(vss, vs)
+	}
+	return vss
+}
+
+func (p *parser) serviceKey(t *node) ipvs.ServiceKey {
+	key := ipvs.ServiceKey{}
+	switch address, mark := t.kid("address"), t.kid("fwmark"); {
+	case address != nil && mark != nil:
+		p.errorf(mark, "address and fwmark exclude each other")
+		fallthrough
+	case mark == nil:
+		key.Addr = p.addressPort(p.required(t, "address", `ADDRESS:PORT, such as "10.0.0.100:80"`))
+		if key.Addr.Addr().IsLoopback() {
+			p.errorf(address, "%s is a loopback address: no client can reach it", key.Addr.Addr())
+			key.Addr = netip.AddrPort{}
+		}
+	}
+	switch p.choice(p.required(t, "protocol", "tcp or udp"), "a protocol", "", []string{"tcp", "udp"}, []string{"sctp"}, nil) {
+	case "tcp":
+		key.Protocol = ipvs.TCP
+	case "udp":
+		key.Protocol = ipvs.UDP
+	}
+	key.IPv6 = key.Addr.Addr().Is6()
+	return key
+}
+
+// The forwarding methods by their names in the file, and what ipvsadm and keepalived
+// call them.
+var (
+	forwardMethods = map[string]ipvs.ForwardMethod{
+		"dr": ipvs.ForwardDirect, "nat": ipvs.ForwardMasq, "tun": ipvs.ForwardTunnel,
+	}
+	forwardNames = []string{"dr", "nat", "tun"}
+	forwardOther = map[string]string{
+		"direct": "dr", "gatewaying": "dr", "gateway": "dr", "route": "dr", "dsr": "dr",
+		"masq": "nat", "masquerading": "nat", "masquerade": "nat", "snat": "nat", "dnat": "nat",
+		"tunnel": "tun", "ipip": "tun", "tunneling": "tun",
+	}
+)
+
+func (p *parser) forward(n *node, def ipvs.ForwardMethod) ipvs.ForwardMethod {
+	if n == nil {
+		return def
+	}
+	name := p.choice(n, "a forwarding method", "", forwardNames, []string{"fullnat"}, forwardOther)
+	if f, ok := forwardMethods[name]; ok {
+		return f
+	}
+	return def
+}
+
+func forwardName(f ipvs.ForwardMethod) string {
+	for name, method := range forwardMethods {
+		if method == f {
+			return name
+		}
+	}
+	return ""
+}
+
+// checkName reads the name of a check, which has to be there.
+func (p *parser) checkName(n *node, def string) string {
+	name, ok := read[string](p, n, "the name of a check")
+	if !ok {
+		return def
+	}
+	checks := p.root.kid("check")
+	if checks.kid(name) != nil {
+		p.usedChecks[name] = true
+		return name
+	}
+	var names []string
+	if checks != nil {
+		for _, k := range checks.kids {
+			names = append(names, k.name)
+		}
+	}
+	p.errorf(n, "no check is named %q%s", shorten(name), didYouMean(p.suggest(name, names)))
+	return def
+}
+
+// checkVirtualServer looks for contradictions within one virtual server.
+func (p *parser) checkVirtualServer(t *node, vs VirtualServer) {
+	key := vs.Service.Key
+	if key.Addr.IsValid() && key.Addr.Port() == 0 && t.kid("persistence") == nil {
+		p.errorf(t.at("address"), "port 0 needs persistence: without it the kernel balances no port at all")
+	}
+	servers := len(vs.RealServers)
+	declared := t.kid("real_server")
+	switch {
+	case declared != nil && servers < len(declared.kids):
+		// Some were refused: their number is not known.
+	case vs.Quorum > max(servers, 1):
+		p.errorf(t.at("quorum"), "%d is more than the %d real servers there are", vs.Quorum, servers)
+	case servers == 0:
+		p.warnf(t, "has no real servers")
+	}
+	checked, weighted := vs.Check != "", false
+	for _, rs := range vs.RealServers {
+		checked = checked || rs.Check != ""
+		weighted = weighted || rs.Weight > 0
+	}
+	if servers > 0 && !weighted {
+		p.warnf(t, "every real server has weight 0: no connection is accepted")
+	}
+	if servers > 0 && !checked && !p.asksForCheck(t) {
+		p.warnf(t, "has no check: its real servers count as up, whatever happens to them")
+	}
+}
+
+// asksForCheck tells whether a table or one of its real servers names a check, even
+// one that was refused.
+func (p *parser) asksForCheck(t *node) bool {
+	if t.kid("check") != nil {
+		return true
+	}
+	if rs := t.kid("real_server"); rs != nil {
+		for _, k := range rs.kids {
+			if k.kid("check") != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
