@@ -116,8 +116,8 @@ func Targets(cfg *conf.Config) map[healthcheck.Target]healthcheck.Spec {
 // Instances returns the virtual routers of director self.
 func Instances(cfg *conf.Config, self string, ready bool) map[string]vrrp.Instance {
 	instances := make(map[string]vrrp.Instance, len(cfg.VirtualRouters))
-	for _, vr := range cfg.VirtualRouters {
-		instances[vr.Name] = cfg.Instance(vr.Name, self, ready)
+	for _, in := range cfg.Instances(self, ready) {
+		instances[in.Name] = in
 	}
 	return instances
 }

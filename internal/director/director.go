@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +82,7 @@ type reload struct {
 
 // New checks the options and wires a Director. Nothing runs yet.
 func New(o Options) (*Director, error) {
-	if _, ok := o.Config.Director(o.Self); !ok {
+	if !hasDirector(o.Config, o.Self) {
 		return nil, fmt.Errorf("director %q is not in %s", o.Self, o.Config.File)
 	}
 	owned, err := o.Ledger.Load()
@@ -202,7 +203,7 @@ func (d *Director) applyInstances() {
 
 // transition takes in a virtual router's change of state.
 func (d *Director) transition(r vrrp.Report) {
-	if _, ok := d.force.cfg.VirtualRouter(r.Instance); !ok {
+	if _, ok := virtualRouter(d.force.cfg, r.Instance); !ok {
 		delete(d.facts.VRRP, r.Instance) // stopped by a reload
 	} else {
 		d.facts.VRRP[r.Instance] = r.To
@@ -299,12 +300,28 @@ func (d *Director) lastReports() {
 // inForce is a configuration with what is derived from it once.
 type inForce struct {
 	cfg         *conf.Config
-	text        string
+	text        string // canonical
 	fingerprint [16]byte
 }
 
 func newInForce(cfg *conf.Config) inForce {
-	return inForce{cfg: cfg, text: cfg.String(), fingerprint: cfg.Fingerprint()}
+	return inForce{cfg: cfg, text: cfg.Canonical(), fingerprint: cfg.Fingerprint()}
+}
+
+// hasDirector tells whether a director of that name can run with a configuration. One
+// without directors is a plain load balancer's, and its director has any name.
+func hasDirector(cfg *conf.Config, name string) bool {
+	_, ok := cfg.Director(name)
+	return ok || len(cfg.Directors) == 0
+}
+
+// virtualRouter finds a virtual router by its name.
+func virtualRouter(cfg *conf.Config, name string) (conf.VirtualRouter, bool) {
+	i := slices.IndexFunc(cfg.VirtualRouters, func(vr conf.VirtualRouter) bool { return vr.Name == name })
+	if i < 0 {
+		return conf.VirtualRouter{}, false
+	}
+	return cfg.VirtualRouters[i], true
 }
 
 // runner is a part's goroutine and the way to stop it.

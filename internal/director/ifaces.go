@@ -12,7 +12,8 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// Kernel is the kernel's IPVS. The reconciler's goroutine is its only caller.
+// Kernel is the kernel's IPVS. The reconciler's goroutine is its only caller. An
+// error says what was attempted on which object.
 type Kernel interface {
 	// Table reads every service with its destinations, and the connection counts.
 	Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error)
@@ -60,7 +61,11 @@ type Peer struct {
 	Name    string
 	Address netip.Addr
 	Alive   bool
-	Since   time.Time // of Alive's last change; zero if never heard of
+	Since   time.Time // of Alive's last change
+	// LastSeen is when it last gave a sign of life; zero: never.
+	LastSeen time.Time
+	// Why is why a peer that is not alive could not be reached.
+	Why string
 	Announcement
 }
 

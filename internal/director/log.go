@@ -24,7 +24,7 @@ func (d *Director) record(e Event) {
 // journal.
 func (d *Director) logTransition(r vrrp.Report) {
 	attrs := []any{"virtual_router", r.Instance, "from", r.From, "to", r.To, "reason", r.Reason}
-	if vr, ok := d.force.cfg.VirtualRouter(r.Instance); ok {
+	if vr, ok := virtualRouter(d.force.cfg, r.Instance); ok {
 		attrs = append(attrs, "interface", vr.Interface, "vrid", vr.VRID)
 	}
 	if r.Detail != "" {

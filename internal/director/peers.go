@@ -104,8 +104,8 @@ func (r *peersRunner) run(ctx context.Context) error {
 			continue
 		}
 		stop()
-		r.fail("")
 		if !wanted || r.make == nil {
+			r.fail("")
 			continue
 		}
 		peers, err := r.make(cfg, r.self, r.changed)
@@ -114,8 +114,11 @@ func (r *peersRunner) run(ctx context.Context) error {
 			retry.Reset(peersRetry)
 			continue
 		}
+		r.fail("")
 		now, running = want, spawn(peers.Run)
-		peers.Update(last)
+		if last.Version != "" { // otherwise the first one is on its way
+			peers.Update(last)
+		}
 		r.current.Store(&peers)
 	}
 }

@@ -37,7 +37,7 @@ func (d *Director) apply(cfg *conf.Config) error {
 // acceptable says what about a valid configuration cannot be put in force while the
 // daemon runs.
 func (d *Director) acceptable(cfg *conf.Config) error {
-	if _, ok := cfg.Director(d.o.Self); !ok {
+	if !hasDirector(cfg, d.o.Self) {
 		return fmt.Errorf("director %q, which this daemon runs as, is not in %s", d.o.Self, cfg.File)
 	}
 	if cfg.Admin != d.force.cfg.Admin {
@@ -78,7 +78,7 @@ func (d *Director) prune() {
 		}
 	}
 	for name := range d.facts.VRRP {
-		if _, ok := d.force.cfg.VirtualRouter(name); !ok {
+		if _, ok := virtualRouter(d.force.cfg, name); !ok {
 			delete(d.facts.VRRP, name)
 		}
 	}

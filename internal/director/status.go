@@ -1,6 +1,7 @@
 package director
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"time"
@@ -116,7 +117,9 @@ type PeerStatus struct {
 	Name       string            `json:"name"`
 	Address    string            `json:"address"`
 	Alive      bool              `json:"alive"`
-	Since      time.Time         `json:"since,omitzero"`
+	Since      time.Time         `json:"since"`
+	LastSeen   time.Time         `json:"last_seen,omitzero"`
+	Why        string            `json:"why,omitempty"` // it cannot be reached
 	Version    string            `json:"version,omitempty"`
 	Roles      map[string]string `json:"roles,omitempty"`
 	ConfigHash string            `json:"config_hash,omitempty"`
@@ -209,7 +212,7 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		vs := &p.force.cfg.VirtualServers[i]
 		key := vs.Service.Key
 		v := VirtualStatus{
-			Name: vs.Name, Address: key.Target(), Protocol: key.Protocol.String(), Scheduler: vs.Service.Scheduler,
+			Name: vs.Name, Address: addressOf(key), Protocol: key.Protocol.String(), Scheduler: vs.Service.Scheduler,
 			Quorum: vs.Quorum, SorryActive: usesSorry(vs, p.facts), RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
 		}
 		for _, rs := range vs.RealServers {
@@ -232,6 +235,14 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		list = append(list, v)
 	}
 	return list
+}
+
+// addressOf is a service's address and port, or its firewall mark.
+func addressOf(key ipvs.ServiceKey) string {
+	if key.FWMark != 0 {
+		return fmt.Sprint(key.FWMark)
+	}
+	return key.Addr.String()
 }
 
 // realStatus is the kernel's side of a real server.
@@ -263,7 +274,7 @@ func (p *published) ipvsStatus() IPVSStatus {
 }
 
 func (p *published) peerStatus(peer Peer) PeerStatus {
-	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Since: peer.Since, Version: peer.Version}
+	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Since: peer.Since, LastSeen: peer.LastSeen, Why: peer.Why, Version: peer.Version}
 	if peer.Fingerprint != [16]byte{} {
 		s.ConfigHash = hash(peer.Fingerprint)
 	}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// The places that the daemon and its commands share.
+const (
+	defaultConfig  = "/etc/hadirector/hadirector.toml"
+	defaultSocket  = "/run/hadirector/admin.sock"
+	defaultRuntime = "/run/hadirector"
+	defaultState   = "/var/lib/hadirector"
+)
+
+// errReported ends a command that has already said on standard error what is wrong.
+var errReported = errors.New("reported")
+
+// usageError is a mistake in the command line itself.
+type usageError struct{ error }
+
+// execute runs one command line and returns its exit code.
+func execute(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteC()
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "hadirector: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "hadirector: %v\n", err)
+	return exitFailed
+}
+
+// newRoot is the tree of commands.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hadirector",
+		Short: "a highly available IPVS director",
+		Long: `hadirector makes two or a few Linux directors into one dependable load balancer.
+It moves virtual addresses between them by VRRP, checks real servers, keeps the
+kernel's IPVS table in step with both, and shares connection state.`,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		newRun(), newCheck(), newReload(), newStatus(), newEvents(),
+		newRealServer(), newKeygen(), newVersion(),
+	)
+	return root
+}
+
+// noArgs refuses words that a command does not take, with a word of help where one
+// of its commands was meant.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !cmd.HasSubCommands() {
+		return usageError{fmt.Errorf("%s takes no argument %q", cmd.CommandPath(), args[0])}
+	}
+	text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf(" (did you mean %q?)", near[0])
+	}
+	return usageError{errors.New(text)}
+}
+
+// atMostOneArg refuses more than one word.
+func atMostOneArg(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError{fmt.Errorf("%s takes one argument, not %d", cmd.CommandPath(), len(args))}
+	}
+	return nil
+}
+
+// configFlag adds -c to a command.
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVarP(path, "config", "c", defaultConfig, "configuration `FILE`")
+}
+
+// socketFlag adds --socket to a command that talks to the daemon.
+func socketFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "socket", defaultSocket, "the daemon's admin `SOCKET`")
+}
+
+// newVersion is "hadirector version".
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintln(cmd.OutOrStdout(), "hadirector", versionText())
+			return nil
+		},
+	}
+}

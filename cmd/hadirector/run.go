@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/internal/netif"
+)
+
+// runOptions are the flags of "hadirector run".
+type runOptions struct {
+	config   string
+	director string
+	runtime  string // directory of the ledger: ends with the boot
+	state    string // directory of the journal: survives it
+}
+
+// newRun is "hadirector run".
+func newRun() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "the daemon, in the foreground",
+		Long: `run is the daemon. It stays in the foreground, logs to standard error and tells
+systemd when it is ready. SIGHUP loads the configuration again; SIGTERM and
+SIGINT hand mastership over and leave a clean machine.
+
+Which director of the file this machine is, is told by --director, else by
+HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			// After the first signal the second one has its default meaning: an
+			// operator who cannot wait for the clean stop can end it.
+			context.AfterFunc(ctx, stop)
+			return runDaemon(ctx, o, cmd.ErrOrStderr())
+		},
+	}
+	configFlag(cmd, &o.config)
+	cmd.Flags().StringVar(&o.director, "director", "", "run as the director `NAME` of the file")
+	cmd.Flags().StringVar(&o.runtime, "runtime-dir", defaultRuntime, "`DIR` for what ends with the boot")
+	cmd.Flags().StringVar(&o.state, "state-dir", defaultState, "`DIR` for what survives a reboot")
+	return cmd
+}
+
+// runDaemon reads the configuration, wires the daemon and runs it until ctx ends.
+func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
+	cfg, err := load(o.config, stderr)
+	if err != nil {
+		return err
+	}
+	self, err := identify(cfg, o.director)
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level)
+	logger := newLogger(stderr, cfg.Log.Format, level)
+
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+
+	d, err := wire(o, cfg, self, level, logger)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx, hangups)
+}
+
+// identify finds out which director of the file this machine is.
+func identify(cfg *conf.Config, flag string) (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	prefixes, err := netif.LocalAddresses()
+	if err != nil {
+		return "", fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	local := make([]netip.Addr, len(prefixes))
+	for i, p := range prefixes {
+		local[i] = p.Addr()
+	}
+	return cfg.FindDirector(flag, os.Getenv("HADIRECTOR_NAME"), host, local)
+}
+
+func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// makeDirs makes the daemon's directories. One that cannot be made is an error only
+// for what cannot do without it.
+func (o runOptions) makeDirs(logger *slog.Logger) error {
+	if err := os.MkdirAll(o.runtime, 0o755); err != nil {
+		return fmt.Errorf("make the runtime directory: %w", err)
+	}
+	if err := os.MkdirAll(o.state, 0o750); err != nil {
+		logger.Warn("no state directory, events are kept in memory only", "err", err)
+	}
+	return nil
+}
+
+func (o runOptions) ledger() string  { return filepath.Join(o.runtime, "owned.json") }
+func (o runOptions) journal() string { return filepath.Join(o.state, "events.jsonl") }
+
+// logMistakes says every mistake of a configuration that was not loaded.
+func logMistakes(logger *slog.Logger, err error) error {
+	var list conf.Errors
+	if !errors.As(err, &list) {
+		return err
+	}
+	for _, e := range list {
+		logger.Error("mistake in the configuration", "err", e.Error())
+	}
+	if len(list) == 1 {
+		return err
+	}
+	return fmt.Errorf("%w (and %d more mistakes)", list[0], len(list)-1)
+}

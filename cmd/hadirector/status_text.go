@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hadirector/hadirector/internal/director"
+)
+
+// writeStatus writes a status for a person with 80 columns.
+func writeStatus(w io.Writer, s director.Status) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s  %s, up %s, version %s, configuration %s\n", s.Director, readyText(s), age(s.At, s.Started), s.Version, s.Config.Hash)
+	if r := s.Config.LastReload; !r.OK {
+		fmt.Fprintf(&b, "last reload failed %s ago: %s\n", age(s.At, r.At), r.Error)
+	}
+	writeRouters(&b, s)
+	writeVirtualServers(&b, s)
+	writeHealthOfKernel(&b, s)
+	writePeers(&b, s)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func readyText(s director.Status) string {
+	if s.Ready {
+		return "ready"
+	}
+	return "not ready (" + strings.Join(s.NotReady, ", ") + ")"
+}
+
+func writeRouters(b *bytes.Buffer, s director.Status) {
+	if len(s.VirtualRouters) == 0 {
+		return
+	}
+	fmt.Fprintln(b)
+	t := newTable(b, "VIRTUAL ROUTER", "STATE", "FOR", "PRIO", "MASTER", "INTERFACE", "VRID", "ADDRESSES")
+	for _, r := range s.VirtualRouters {
+		master := r.Master
+		if master == "" {
+			master = "-"
+		}
+		t.row(r.Name, r.State, age(s.At, r.Since), r.Priority, master, r.Interface, r.VRID, joinPrefixes(r.VirtualAddresses))
+	}
+	t.flush()
+	for _, r := range s.VirtualRouters {
+		if r.Detail != "" {
+			fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Detail)
+		}
+		if n := sum(r.Counters.Discarded); n > 0 {
+			fmt.Fprintf(b, "  %s: %d adverts discarded (%s)\n", r.Name, n, counts(r.Counters.Discarded))
+		}
+	}
+}
+
+func writeVirtualServers(b *bytes.Buffer, s director.Status) {
+	for _, v := range s.VirtualServers {
+		fmt.Fprintf(b, "\nvirtual server %s  %s %s %s, %d of %d up", v.Name, v.Protocol, v.Address, v.Scheduler, v.Up, len(v.RealServers)-sorryServers(v))
+		if v.SorryActive {
+			fmt.Fprint(b, ", SORRY SERVER SERVES")
+		}
+		fmt.Fprintln(b)
+		t := newTable(b, "  REAL SERVER", "ADDRESS", "FORWARD", "WEIGHT", "STATUS", "FOR", "ACTIVE", "INACTIVE", "TABLE")
+		for _, r := range v.RealServers {
+			status, in := r.Status, "yes"
+			if r.SorryServer {
+				status = "sorry"
+			}
+			if !r.InTable {
+				in = "no"
+			}
+			t.row("  "+r.Name, r.Address, r.Forward, r.Weight, status, age(s.At, r.Since), r.Active, r.Inactive, in)
+		}
+		t.flush()
+		for _, r := range v.RealServers {
+			if r.Cause != "" {
+				fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
+			}
+		}
+	}
+}
+
+func sorryServers(v director.VirtualStatus) int {
+	n := 0
+	for _, r := range v.RealServers {
+		if r.SorryServer {
+			n++
+		}
+	}
+	return n
+}
+
+func writeHealthOfKernel(b *bytes.Buffer, s director.Status) {
+	fmt.Fprintln(b)
+	if s.IPVS.InSync {
+		fmt.Fprintf(b, "ipvs   as configured, read %s ago", age(s.At, s.IPVS.ReadAt))
+	} else {
+		fmt.Fprint(b, "ipvs   NOT as configured")
+	}
+	if s.IPVS.Repaired > 0 {
+		fmt.Fprintf(b, ", %d foreign changes repaired", s.IPVS.Repaired)
+	}
+	fmt.Fprintln(b)
+	for _, e := range s.IPVS.Errors {
+		fmt.Fprintf(b, "       %s\n", e)
+	}
+	if s.Sync == nil {
+		return
+	}
+	if len(s.Sync.Daemons) == 0 {
+		fmt.Fprintln(b, "sync   no daemon runs")
+	}
+	for _, d := range s.Sync.Daemons {
+		fmt.Fprintf(b, "sync   %s on %s, sync id %d\n", d.Role, d.Interface, d.SyncID)
+	}
+	if s.Sync.PeersError != "" {
+		fmt.Fprintf(b, "peers  %s\n", s.Sync.PeersError)
+	}
+}
+
+func writePeers(b *bytes.Buffer, s director.Status) {
+	for _, p := range s.Peers {
+		if !p.Alive {
+			state := "LOST for " + age(s.At, p.Since)
+			if p.LastSeen.IsZero() {
+				state = "never seen"
+			}
+			fmt.Fprintf(b, "peer   %s %s %s%s\n", p.Name, p.Address, state, because(p.Why))
+			continue
+		}
+		fmt.Fprintf(b, "peer   %s %s alive for %s, version %s%s\n", p.Name, p.Address, age(s.At, p.Since), p.Version, roles(p.Roles))
+		switch {
+		case p.SameConfig:
+			fmt.Fprintf(b, "       same configuration\n")
+		case len(p.Differs) == 0:
+			fmt.Fprintf(b, "       DIFFERENT CONFIGURATION %s\n", p.ConfigHash)
+		default:
+			fmt.Fprintf(b, "       DIFFERENT CONFIGURATION %s, first differing keys:\n", p.ConfigHash)
+			for _, key := range p.Differs {
+				fmt.Fprintf(b, "         %s\n", key)
+			}
+		}
+	}
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+func roles(m map[string]string) string {
+	var list []string
+	for name, state := range m {
+		list = append(list, state+" of "+name)
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	slices.Sort(list)
+	return ", " + strings.Join(list, ", ")
+}
+
+func joinPrefixes(list []netip.Prefix) string {
+	texts := make([]string, len(list))
+	for i, p := range list {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, " ")
+}
+
+func sum(m map[string]uint64) uint64 {
+	var n uint64
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func counts(m map[string]uint64) string {
+	var list []string
+	for k, v := range m {
+		if v > 0 {
+			list = append(list, fmt.Sprintf("%s %d", k, v))
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// age is the time between two moments as operators say it: the two largest units.
+func age(now, then time.Time) string {
+	if then.IsZero() {
+		return "-"
+	}
+	switch d := now.Sub(then); {
+	case d < 10*time.Second:
+		return d.Truncate(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return d.Truncate(time.Second).String()
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+	}
+}
+
+// table aligns rows of cells.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer, heads ...any) table {
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.row(heads...)
+	return t
+}
+
+func (t table) row(cells ...any) {
+	for i, c := range cells {
+		if i > 0 {
+			fmt.Fprint(t.w, "\t")
+		}
+		fmt.Fprint(t.w, c)
+	}
+	fmt.Fprintln(t.w)
+}
+
+func (t table) flush() { t.w.Flush() }

@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/internal/journal"
+)
+
+// ErrNotRunning says that no daemon answers on the socket.
+var ErrNotRunning = errors.New("no hadirector is running")
+
+// Client talks to a daemon's admin socket.
+type Client struct {
+	path string
+	http *http.Client
+}
+
+// NewClient returns a client of the socket at path. It connects with each call.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &Client{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Status asks for the director's status.
+func (c *Client) Status(ctx context.Context) (director.Status, error) {
+	var s director.Status
+	err := c.call(ctx, http.MethodGet, "/v1/status", &s)
+	return s, err
+}
+
+// Reload has the daemon load its configuration file again. The error is the daemon's
+// reason for keeping the old one.
+func (c *Client) Reload(ctx context.Context) (director.Status, error) {
+	var s director.Status
+	err := c.call(ctx, http.MethodPost, "/v1/reload", &s)
+	return s, err
+}
+
+// Events calls each with the journal's records from since on; with follow it goes on
+// until ctx is canceled, each returns an error, or the daemon stops.
+func (c *Client) Events(ctx context.Context, since time.Time, follow bool, each func(journal.Record) error) error {
+	q := url.Values{"since": {since.Format(time.RFC3339Nano)}}
+	if follow {
+		q.Set("follow", "1")
+	}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode())
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for dec := json.NewDecoder(resp.Body); ; {
+		var rec journal.Record
+		if err := dec.Decode(&rec); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read events from %s: %w", c.path, err)
+		}
+		if err := each(rec); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) call(ctx context.Context, method, path string, into any) error {
+	resp, err := c.do(ctx, method, path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", c.path, err)
+	}
+	return nil
+}
+
+// do makes a request; an answer that is an error becomes one.
+func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://hadirector"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.path, err)
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w: nothing answers on %s", ErrNotRunning, c.path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("no permission to use %s: run this as root", c.path)
+	case err != nil:
+		return nil, fmt.Errorf("ask %s: %w", c.path, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var e apiError
+	if json.NewDecoder(resp.Body).Decode(&e) != nil || e.Error == "" {
+		e.Error = resp.Status
+	}
+	return nil, errors.New(e.Error)
+}

@@ -1,0 +1,13 @@
+// Package admin is the daemon's unix socket: HTTP and JSON, served by the daemon and
+// used by the command line, which has no other way in. The API is versioned in its
+// paths:
+//
+//	GET  /v1/status                     director.Status
+//	GET  /v1/events?since=RFC3339       one journal.Record per line, oldest first
+//	GET  /v1/events?follow=1            the same, then each new one as it happens
+//	POST /v1/reload                     loads the configuration file again
+//
+// An error is an HTTP status with {"error": "..."}.
+//
+// The socket's mode is 0600: who may open it may do everything.
+package admin

@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/internal/journal"
+)
+
+// Events is the journal as the server reads it.
+type Events interface {
+	// Since returns the records from a time on, oldest first.
+	Since(t time.Time) []journal.Record
+	// Follow sends each new record from now on until stop is called. The channel is
+	// closed when the reader was too slow.
+	Follow() (records <-chan journal.Record, stop func())
+}
+
+// Options are what a Server serves.
+type Options struct {
+	Path   string // of the socket
+	Status func() director.Status
+	Events Events
+	// Reload loads the configuration file again; its error is for the operator.
+	Reload func(ctx context.Context) error
+	Logger *slog.Logger
+}
+
+// Server is the admin socket.
+type Server struct {
+	o        Options
+	listener net.Listener
+	http     *http.Server
+}
+
+// Listen opens the socket. A socket file that a killed daemon left behind is
+// replaced; one that a running daemon answers on is an error.
+func Listen(o Options) (*Server, error) {
+	if conn, err := net.Dial("unix", o.Path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("listen on %s: another hadirector is running there", o.Path)
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		if err := os.Remove(o.Path); err != nil {
+			return nil, fmt.Errorf("replace the socket of an earlier run: %w", err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the admin socket's directory: %w", err)
+	}
+	l, err := listenPrivate(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the admin socket: %w", err)
+	}
+	s := &Server{o: o, listener: l}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("POST /v1/reload", s.reload)
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	return s, nil
+}
+
+// listenPrivate makes the socket with mode 0600 from its first moment on: it is bound
+// under a name of its own in a directory that nobody else can enter, and then moved.
+func listenPrivate(path string) (net.Listener, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".admin-*") // mode 0700
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	tmp := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", tmp)
+	if err != nil {
+		return nil, err
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // it will be known by another name
+	if err := errors.Join(os.Chmod(tmp, 0o600), os.Rename(tmp, path)); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Run serves until ctx is canceled, and removes the socket.
+func (s *Server) Run(ctx context.Context) error {
+	defer os.Remove(s.o.Path)
+	stopped := context.AfterFunc(ctx, func() { s.http.Close() })
+	defer stopped()
+	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the admin socket: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	s.reply(w, http.StatusOK, s.o.Status())
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	s.o.Logger.Info("reload requested", "by", "admin socket")
+	if err := s.o.Reload(r.Context()); err != nil {
+		s.reply(w, http.StatusConflict, apiError{err.Error()})
+		return
+	}
+	s.reply(w, http.StatusOK, s.o.Status())
+}
+
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	var since time.Time
+	if v := r.FormValue("since"); v != "" {
+		t, err := time.Parse(time.RFC3339Nano, v)
+		if err != nil {
+			s.reply(w, http.StatusBadRequest, apiError{fmt.Sprintf("since: %v", err)})
+			return
+		}
+		since = t
+	}
+	var (
+		news <-chan journal.Record
+		last uint64
+	)
+	if r.FormValue("follow") != "" {
+		var stop func()
+		news, stop = s.o.Events.Follow() // before Since, so that nothing falls between
+		defer stop()
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	for _, rec := range s.o.Events.Since(since) {
+		if enc.Encode(rec) != nil {
+			return // the reader is gone
+		}
+		last = rec.Seq
+	}
+	if news == nil {
+		return
+	}
+	flush := http.NewResponseController(w)
+	for {
+		if flush.Flush() != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case rec, ok := <-news:
+			if !ok {
+				return // too slow: the reader sees the end of the stream
+			}
+			if rec.Seq > last && enc.Encode(rec) != nil {
+				return
+			}
+		}
+	}
+}
+
+type apiError struct {
+	Error string `json:"error"`
+}
+
+func (s *Server) reply(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		s.o.Logger.Debug("admin reader went away", "err", err)
+	}
+}

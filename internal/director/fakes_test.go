@@ -1,0 +1,183 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/ipvs/ipvstest"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// world is everything around a director, faked, and one story of what happened to
+// all of it in order.
+type world struct {
+	t      *testing.T
+	kernel *ipvstest.Kernel
+	ledger *memoryLedger
+	vrrp   *fakeVRRP
+	health *fakeHealth
+	peers  *fakePeers
+
+	mu      sync.Mutex // guards what follows: every part of the director writes
+	story   []string
+	events  []Event
+	log     strings.Builder
+	started int
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, kernel: ipvstest.New(), ledger: &memoryLedger{}}
+	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
+	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
+	return w
+}
+
+func (w *world) tell(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.story = append(w.story, fmt.Sprintf(format, args...))
+}
+
+// Record makes world a Recorder.
+func (w *world) Record(e Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+// Write makes world the log's writer.
+func (w *world) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+var _ io.Writer = (*world)(nil)
+
+// logged returns the log's lines that contain text.
+func (w *world) logged(text string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(strings.Split(w.log.String(), "\n"), func(l string) bool { return !strings.Contains(l, text) })
+}
+
+// recorded returns "object from→to: text" of the events of a kind.
+func (w *world) recorded(kind string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list []string
+	for _, e := range w.events {
+		if e.Kind == kind {
+			list = append(list, fmt.Sprintf("%s %s→%s: %s", e.Object, e.From, e.To, e.Text))
+		}
+	}
+	return list
+}
+
+// run starts a director with the configuration and returns it with the function
+// that stops it. It must be called inside a synctest bubble.
+func (w *world) run(toml string) (d *Director, stop func() error) {
+	w.t.Helper()
+	withoutTime := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+	o := Options{
+		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
+		Kernel: w.kernel, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
+		Reports: w.vrrp.reports, HealthEvents: w.health.events,
+		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
+		Recorder:    w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
+		Started: func() { w.tell("started") },
+	}
+	if w.peers != nil {
+		o.NewPeers = w.peers.make
+	}
+	d, err := New(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	synctest.Wait()
+	return d, func() error { cancel(); return <-done }
+}
+
+// verdict delivers a check's result.
+func (w *world) verdict(addr string, s healthcheck.Status, err error) {
+	w.health.events <- healthcheck.Event{Target: target(addr), Status: s, Err: err}
+	synctest.Wait()
+}
+
+// becomes delivers a virtual router's change of state.
+func (w *world) becomes(from, to vrrp.State, reason vrrp.Reason) {
+	w.vrrp.reports <- vrrp.Report{Instance: "web", Transition: vrrp.Transition{From: from, To: to, Reason: reason, Peer: netip.MustParseAddr("10.0.0.12"), PeerPriority: 100}}
+	synctest.Wait()
+}
+
+type fakeVRRP struct {
+	world   *world
+	reports chan vrrp.Report
+}
+
+func (v *fakeVRRP) Apply(in map[string]vrrp.Instance) {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		v.world.tell("vrrp %s priority %d preempt %v", name, in[name].Priority, in[name].Preempt)
+	}
+}
+
+func (v *fakeVRRP) Run(ctx context.Context) error {
+	<-ctx.Done()
+	v.world.tell("vrrp stopped, table has %d services", strings.Count(v.world.kernel.String(), "-A"))
+	v.reports <- vrrp.Report{Instance: "web", Transition: vrrp.Transition{From: vrrp.Master, To: vrrp.Initialize, Reason: vrrp.ReasonShutdown}}
+	return nil
+}
+
+func (v *fakeVRRP) Snapshots() map[string]vrrp.Snapshot { return nil }
+
+type fakeHealth struct{ events chan healthcheck.Event }
+
+func (*fakeHealth) Apply(map[healthcheck.Target]healthcheck.Spec)          {}
+func (*fakeHealth) Run(ctx context.Context) error                          { <-ctx.Done(); return nil }
+func (*fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot { return nil }
+
+// memoryLedger is a Ledger, as a file would be.
+type memoryLedger struct {
+	mu    sync.Mutex // guards saved and err
+	saved Owned
+	err   error
+}
+
+func (l *memoryLedger) Load() (Owned, error) { return l.saved, nil }
+
+func (l *memoryLedger) Save(o Owned) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.saved = o
+	return nil
+}
+
+func owned(keys ...ipvs.ServiceKey) Owned {
+	o := Owned{Services: make(map[ipvs.ServiceKey]bool)}
+	for _, k := range keys {
+		o.Services[k] = true
+	}
+	return o
+}

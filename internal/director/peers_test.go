@@ -1,0 +1,162 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/conf"
+)
+
+// keyedTOML is pairTOML with a cluster key.
+var keyedTOML = strings.Replace(pairTOML, "sync_id   = 7", "sync_id = 7\nkey_file = \"/etc/hadirector/cluster.key\"", 1)
+
+// fakePeers is a membership whose peer does what the test says.
+type fakePeers struct {
+	mu      sync.Mutex // guards everything below
+	changed chan<- struct{}
+	made    int
+	stopped int
+	err     error // of the next attempts to make it
+	peer    Peer
+	told    Announcement
+}
+
+func (p *fakePeers) make(_ *conf.Config, _ string, changed chan<- struct{}) (Peers, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return nil, p.err
+	}
+	p.changed = changed
+	p.made++
+	return p, nil
+}
+
+func (p *fakePeers) Run(ctx context.Context) error {
+	<-ctx.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped++
+	return nil
+}
+
+func (p *fakePeers) Update(a Announcement) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = a
+}
+
+func (p *fakePeers) Snapshots() []Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return []Peer{p.peer}
+}
+
+// becomes changes what is known of the peer.
+func (p *fakePeers) becomes(alive bool, cfg *conf.Config) {
+	p.mu.Lock()
+	p.peer = Peer{Name: "lb-b", Address: netip.MustParseAddr("10.0.0.12"), Alive: alive}
+	if cfg != nil {
+		p.peer.Announcement = Announcement{Version: "v1", Fingerprint: cfg.Fingerprint(), Config: cfg.Canonical()}
+	}
+	p.mu.Unlock()
+	p.changed <- struct{}{}
+	synctest.Wait()
+}
+
+func TestPeersComingGoingAndDiffering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{}
+		d, stop := w.run(keyedTOML)
+		defer stop()
+		same, other := parse(t, keyedTOML), parse(t, strings.Replace(keyedTOML, "weight = 2", "weight = 3", 1))
+		w.peers.becomes(true, same)
+		w.peers.becomes(true, same)
+		w.peers.becomes(true, other)
+		if p := d.Status().Peers[0]; p.SameConfig || cmp.Diff([]string{"virtual_server.web.real_server.web-2.weight"}, p.Differs) != "" {
+			t.Errorf("status of a peer with another configuration: %+v", p)
+		}
+		w.peers.becomes(true, same)
+		w.peers.becomes(false, nil)
+		if diff := cmp.Diff([]string{
+			"lb-b lost→alive: joined, version v1",
+			"lb-b same→differs: its configuration differs: virtual_server.web.real_server.web-2.weight",
+			"lb-b differs→same: its configuration is the same again",
+			"lb-b alive→lost: no longer answers on the membership protocol",
+		}, w.recorded("peer")); diff != "" {
+			t.Errorf("events -want +got:\n%s", diff)
+		}
+	})
+}
+
+func TestPeersAreToldOfThisDirector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{}
+		_, stop := w.run(keyedTOML)
+		defer stop()
+		cfg := parse(t, keyedTOML)
+		if w.peers.told.Fingerprint != cfg.Fingerprint() || w.peers.told.Config != cfg.Canonical() {
+			t.Errorf("told %+v", w.peers.told)
+		}
+	})
+}
+
+func TestMembershipIsMadeAnewOnlyWhenItMust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{}
+		d, stop := w.run(keyedTOML)
+		for _, tt := range []struct {
+			old, new      string
+			made, stopped int
+		}{
+			{"weight = 2", "weight = 3", 1, 0},
+			{`address  = "10.0.0.12"`, `address  = "10.0.0.13"`, 2, 1},
+			{"key_file", "# key_file", 2, 2},
+		} {
+			if err := d.Reload(t.Context(), parse(t, strings.Replace(keyedTOML, tt.old, tt.new, 1))); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if w.peers.made != tt.made || w.peers.stopped != tt.stopped {
+				t.Errorf("after %s: made %d times, stopped %d times; want %d, %d", tt.new, w.peers.made, w.peers.stopped, tt.made, tt.stopped)
+			}
+		}
+		stop()
+	})
+}
+
+func TestMissingKeyIsSaidOnceAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{err: errors.New("read cluster key: no such file")}
+		d, stop := w.run(keyedTOML)
+		defer stop()
+		time.Sleep(3 * peersRetry)
+		synctest.Wait()
+		if got := d.Status().Sync.PeersError; got != "read cluster key: no such file" {
+			t.Errorf("status says %q", got)
+		}
+		if got := w.logged("no membership"); len(got) != 1 {
+			t.Errorf("%d lines about it, want 1: %q", len(got), got)
+		}
+		w.peers.mu.Lock()
+		w.peers.err = nil
+		w.peers.mu.Unlock()
+		time.Sleep(peersRetry)
+		synctest.Wait()
+		if got := d.Status().Sync.PeersError; got != "" || w.peers.made != 1 {
+			t.Errorf("with the key in place: error %q, made %d times", got, w.peers.made)
+		}
+	})
+}
