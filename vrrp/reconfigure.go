@@ -10,15 +10,23 @@ import (
 // hands is decided by the advertisements that follow.
 func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 	old := vr.p
-	switch {
-	case old.Equal(p):
+	if old.Equal(p) {
 		return nil
-	case vr.state == Backup:
-		vr.reconfigureBackup(p)
-	case vr.state == Master:
+	}
+	switch vr.state {
+	case Initialize:
+		vr.p = p
+		return nil // Startup releases what has to be released
+	case Master:
 		return vr.reconfigureMaster(now, p)
+	case Backup:
+		vr.reconfigureBackup(p)
 	}
 	vr.p = p
+	// As at Startup: whoever had a new address before, we must not have it now.
+	if added := without(p.Addresses, old.Addresses); len(added) > 0 {
+		return []Action{ReleaseAddrs{added}}
+	}
 	return nil
 }
 

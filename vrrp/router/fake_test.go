@@ -95,6 +95,7 @@ type host struct {
 	link       Link
 	watchers   []chan Link
 	openErr    error
+	onOpen     func(*fakeConn)
 	acquireErr error
 	releaseErr error
 	opened     []*fakeConn
@@ -155,6 +156,9 @@ func (h *host) open(in vrrp.Instance, source netip.Addr) (Conn, error) {
 		return nil, h.openErr
 	}
 	c := &fakeConn{lan: h.lan, host: h, id: in.ID, source: source, adverts: make(chan Received, 16)}
+	if h.onOpen != nil {
+		h.onOpen(c)
+	}
 	h.opened = append(h.opened, c)
 	h.lan.mu.Lock()
 	h.lan.conns = append(h.lan.conns, c)

@@ -8,8 +8,8 @@ import (
 
 // holders keeps an address on its interface as long as any virtual router holds
 // it. When an address moves from one virtual router to another in one change, the
-// old one releases it after the new one has acquired it; without this count the
-// address would then be gone.
+// old one may release it after the new one has acquired it, and without this count
+// the address would then be gone.
 type holders struct {
 	kernel Addresser
 
@@ -31,13 +31,25 @@ func newHolders(kernel Addresser) *holders {
 func (h *holders) acquire(who *router, ifname string, addrs []netip.Prefix) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.mark(who, ifname, addrs)
+	return h.kernel.Acquire(ifname, addrs)
+}
+
+// hold makes who a holder of addresses that it is about to acquire. A virtual
+// router that then turns out not to be Master releases them.
+func (h *holders) hold(who *router, ifname string, addrs []netip.Prefix) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mark(who, ifname, addrs)
+}
+
+func (h *holders) mark(who *router, ifname string, addrs []netip.Prefix) {
 	for _, a := range addrs {
 		k := held{ifname, a}
 		if !slices.Contains(h.holding[k], who) {
 			h.holding[k] = append(h.holding[k], who)
 		}
 	}
-	return h.kernel.Acquire(ifname, addrs)
 }
 
 // release takes away the addresses that nobody else holds.

@@ -26,12 +26,18 @@ type settings struct {
 	virtual []netip.Addr
 }
 
+// update is a change of settings; taken is closed when it has been carried out.
+type update struct {
+	settings
+	taken chan struct{}
+}
+
 // router runs one virtual router. Its goroutine owns everything below the line.
 type router struct {
 	opts    Options
 	holders *holders
 	id      vrrp.ID
-	updates chan settings // mailbox of one, newest wins
+	updates chan update
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when the goroutine has ended
 	pub     atomic.Pointer[published]
@@ -66,7 +72,7 @@ func start(o Options, h *holders, cfg settings) *router {
 	id := cfg.in.ID
 	r := &router{
 		opts: o, holders: h, id: id,
-		updates: make(chan settings, 1), cancel: cancel, done: make(chan struct{}),
+		updates: make(chan update), cancel: cancel, done: make(chan struct{}),
 		settings: cfg,
 		vr:       vrrp.NewVirtualRouter(id.VRID, cfg.in.Params),
 		params:   cfg.in.Params,
@@ -107,8 +113,11 @@ func (r *router) run(ctx context.Context) {
 		case <-ctx.Done():
 			r.shutdown()
 			return
-		case r.settings = <-r.updates:
+		case u := <-r.updates:
+			r.settings = u.settings
 			r.reconcile(time.Now())
+			r.publish()
+			close(u.taken)
 		case link, ok := <-changes:
 			if !ok {
 				changes = nil

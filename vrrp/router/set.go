@@ -107,12 +107,13 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 	}
 
 	inTheWay, gone := map[string]*router{}, map[string]*router{}
+	updates := map[*router]settings{}
 	for name, r := range running {
 		i, kept := in[name]
 		_, needed := wanted[r.id]
 		switch {
 		case kept && i.ID == r.id:
-			put(r.updates, settings{i, virtual[i.ID.Interface]})
+			updates[r] = settings{i, virtual[i.ID.Interface]}
 		case kept || needed:
 			inTheWay[name] = r
 			delete(running, name)
@@ -121,6 +122,7 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 			delete(running, name)
 		}
 	}
+	s.update(updates)
 	stop(maps.Values(inTheWay))
 	for name, i := range in {
 		if running[name] == nil {
@@ -129,6 +131,27 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 	}
 	s.running.Store(&running)
 	stop(maps.Values(gone))
+}
+
+// update tells running virtual routers their new settings and waits until they have
+// taken them. An address that a Master is about to be given counts as held by it
+// from the beginning, so that it stays on the interface when another virtual router
+// releases it first.
+func (s *Set) update(updates map[*router]settings) {
+	for r, cfg := range updates {
+		if now := r.snapshot(); now.State == vrrp.Master {
+			s.holders.hold(r, r.id.Interface, without(cfg.in.Addresses, now.Params.Addresses))
+		}
+	}
+	var taken []chan struct{}
+	for r, cfg := range updates {
+		done := make(chan struct{})
+		r.updates <- update{cfg, done}
+		taken = append(taken, done)
+	}
+	for _, done := range taken {
+		<-done
+	}
 }
 
 // Snapshots returns every virtual router that runs, by name. Any goroutine may
