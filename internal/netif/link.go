@@ -65,6 +65,7 @@ func (t *table) state(name string) router.Link {
 		if l.name != name {
 			continue
 		}
+		s.Index = index
 		for _, wantSecondary := range []bool{false, true} {
 			for _, a := range t.addrs[index] {
 				if a.secondary == wantSecondary && !a.unusable {
@@ -87,5 +88,5 @@ func (t *table) state(name string) router.Link {
 }
 
 func sameState(a, b router.Link) bool {
-	return a.Name == b.Name && a.Up == b.Up && a.Why == b.Why && slices.Equal(a.Addrs, b.Addrs)
+	return a.Name == b.Name && a.Index == b.Index && a.Up == b.Up && a.Why == b.Why && slices.Equal(a.Addrs, b.Addrs)
 }

@@ -33,11 +33,11 @@ func TestTableState(t *testing.T) {
 		{"another link only", func(tb *table) { tb.setLink(link{3, "eth1", true, true}) },
 			router.Link{Name: "eth0", Why: "link eth0 does not exist"}},
 		{"administratively down", func(tb *table) { tb.setLink(link{2, "eth0", false, false}) },
-			router.Link{Name: "eth0", Why: "link eth0 is down"}},
+			router.Link{Name: "eth0", Index: 2, Why: "link eth0 is down"}},
 		{"no carrier", func(tb *table) { tb.setLink(link{2, "eth0", true, false}) },
-			router.Link{Name: "eth0", Why: "link eth0 has no carrier"}},
+			router.Link{Name: "eth0", Index: 2, Why: "link eth0 has no carrier"}},
 		{"up without address", func(tb *table) { tb.setLink(up) },
-			router.Link{Name: "eth0", Up: true}},
+			router.Link{Name: "eth0", Index: 2, Up: true}},
 		{"deleted", func(tb *table) {
 			tb.setLink(up)
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
@@ -48,7 +48,7 @@ func TestTableState(t *testing.T) {
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
 			tb.delLink(2)
 			tb.setLink(link{7, "eth0", true, true})
-		}, router.Link{Name: "eth0", Up: true}},
+		}, router.Link{Name: "eth0", Index: 7, Up: true}},
 		{"renamed away", func(tb *table) {
 			tb.setLink(up)
 			tb.setLink(link{2, "lan0", true, true})
@@ -57,17 +57,17 @@ func TestTableState(t *testing.T) {
 			tb.setLink(link{2, "lan0", true, true})
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
 			tb.setLink(up)
-		}, router.Link{Name: "eth0", Up: true, Addrs: prefixes("10.0.0.1/24")}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true, Addrs: prefixes("10.0.0.1/24")}},
 		{"address told before its link", func(tb *table) {
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
 			tb.setLink(up)
-		}, router.Link{Name: "eth0", Up: true, Addrs: prefixes("10.0.0.1/24")}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true, Addrs: prefixes("10.0.0.1/24")}},
 		{"primary addresses first", func(tb *table) {
 			tb.setLink(up)
 			tb.setAddr(2, address{prefix: prefix("10.0.0.100/24"), secondary: true})
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
 			tb.setAddr(2, address{prefix: prefix("192.168.0.1/24")})
-		}, router.Link{Name: "eth0", Up: true, Addrs: prefixes("10.0.0.1/24", "192.168.0.1/24", "10.0.0.100/24")}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true, Addrs: prefixes("10.0.0.1/24", "192.168.0.1/24", "10.0.0.100/24")}},
 		{"secondary promoted", func(tb *table) {
 			tb.setLink(up)
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
@@ -75,27 +75,27 @@ func TestTableState(t *testing.T) {
 			tb.setAddr(2, address{prefix: prefix("10.0.0.3/24"), secondary: true})
 			tb.delAddr(2, prefix("10.0.0.1/24"))
 			tb.setAddr(2, address{prefix: prefix("10.0.0.3/24")})
-		}, router.Link{Name: "eth0", Up: true, Addrs: prefixes("10.0.0.3/24", "10.0.0.2/24")}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true, Addrs: prefixes("10.0.0.3/24", "10.0.0.2/24")}},
 		{"tentative address is not told", func(tb *table) {
 			tb.setLink(up)
 			tb.setAddr(2, address{prefix: prefix("fe80::1/64"), unusable: true})
-		}, router.Link{Name: "eth0", Up: true}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true}},
 		{"after duplicate address detection it is", func(tb *table) {
 			tb.setLink(up)
 			tb.setAddr(2, address{prefix: prefix("fe80::1/64"), unusable: true})
 			tb.setAddr(2, address{prefix: prefix("fe80::1/64")})
-		}, router.Link{Name: "eth0", Up: true, Addrs: prefixes("fe80::1/64")}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true, Addrs: prefixes("fe80::1/64")}},
 		{"address of another link", func(tb *table) {
 			tb.setLink(up)
 			tb.setLink(link{3, "eth1", true, true})
 			tb.setAddr(3, address{prefix: prefix("10.0.0.1/24")})
-		}, router.Link{Name: "eth0", Up: true}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true}},
 		{"same address with two prefix lengths", func(tb *table) {
 			tb.setLink(up)
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/24")})
 			tb.setAddr(2, address{prefix: prefix("10.0.0.1/32")})
 			tb.delAddr(2, prefix("10.0.0.1/24"))
-		}, router.Link{Name: "eth0", Up: true, Addrs: prefixes("10.0.0.1/32")}},
+		}, router.Link{Name: "eth0", Index: 2, Up: true, Addrs: prefixes("10.0.0.1/32")}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,11 @@
+// Package vrrpconn sends and receives VRRP datagrams on Linux raw sockets.
+//
+// Virtual routers of one interface and family share a socket: a [Hub] opens it for
+// the first, tells received datagrams apart by their VRID, and closes it after the
+// last. Each virtual router gets a router.Conn of its own.
+//
+// Whatever arrives, the receiving side goes on. A datagram that is not accepted is
+// counted by reason and forgotten, an error of the socket is counted and waited
+// out, and a virtual router that does not read loses its oldest advertisements and
+// delays nobody.
+package vrrpconn

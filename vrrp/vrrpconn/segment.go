@@ -1,0 +1,188 @@
+package vrrpconn
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+const (
+	// maxDatagram is more than the longest advertisement, 255 IPv6 addresses in
+	// 4088 bytes, so one that was cut off has a wrong length too.
+	maxDatagram = 4160
+	// A socket that only gives errors is asked again after a time that doubles from
+	// the first to the last.
+	firstPause = time.Millisecond
+	lastPause  = time.Second
+)
+
+// datagram is what a socket received. Addresses have no zone.
+type datagram struct {
+	payload  []byte
+	src, dst netip.Addr
+	ttl      int // or hop limit
+	index    int // of the interface that it came in on
+}
+
+// socket is a raw VRRP socket bound to one interface.
+type socket interface {
+	// receive waits for a datagram and reads it into buf. After close it returns an
+	// error that wraps net.ErrClosed.
+	receive(buf []byte) (datagram, error)
+	// send may be called by any goroutine. It does not block for long.
+	send(b []byte, src, dst netip.Addr) error
+	// join and leave are for the family's VRRP group.
+	join() error
+	leave() error
+	close() error
+}
+
+// segment is one interface and family: the socket, and the virtual routers on it.
+// The goroutine of receive reads the socket.
+type segment struct {
+	sock   socket
+	index  int
+	logger *slog.Logger
+	group  netip.Addr
+	closed chan struct{} // closed by close
+	done   chan struct{} // closed when receive has returned
+
+	mu sync.Mutex // guards what follows
+	// conns are the virtual routers.
+	conns map[vrrp.VRID]*conn
+	// members is how many of them listen to the group.
+	members int
+}
+
+func newSegment(sock socket, index int, f vrrp.Family, logger *slog.Logger) *segment {
+	return &segment{
+		sock: sock, index: index, logger: logger, group: vrrp.Group(f),
+		closed: make(chan struct{}), done: make(chan struct{}),
+		conns: map[vrrp.VRID]*conn{},
+	}
+}
+
+func (s *segment) add(c *conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns[c.vrid] != nil {
+		return errors.New("already open")
+	}
+	if !c.unicast {
+		if s.members == 0 {
+			if err := s.sock.join(); err != nil {
+				return fmt.Errorf("join %v: %w", s.group, err)
+			}
+		}
+		s.members++
+	}
+	s.conns[c.vrid] = c
+	return nil
+}
+
+// remove also closes the Conn's channel: afterwards nothing is delivered to it.
+func (s *segment) remove(c *conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c.vrid)
+	close(c.adverts)
+	if c.unicast {
+		return nil
+	}
+	if s.members--; s.members > 0 {
+		return nil
+	}
+	// An interface that is gone has no members.
+	if err := s.sock.leave(); err != nil && !goneInterface(err) {
+		return fmt.Errorf("leave %v: %w", s.group, err)
+	}
+	return nil
+}
+
+func (s *segment) unused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) == 0
+}
+
+// close closes the socket and waits until nobody reads it.
+func (s *segment) close() error {
+	close(s.closed)
+	err := s.sock.close()
+	<-s.done
+	return err
+}
+
+// receive reads datagrams until the socket is closed.
+func (s *segment) receive() {
+	defer close(s.done)
+	buf := make([]byte, maxDatagram)
+	pause := firstPause
+	for {
+		d, err := s.sock.receive(buf)
+		if err == nil {
+			pause = firstPause
+			s.dispatch(d)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		s.discard(err)
+		select {
+		case <-s.closed:
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// dispatch gives a datagram to the virtual router that it is for.
+func (s *segment) dispatch(d datagram) {
+	// The socket is bound to the interface, so this is a second line of defence.
+	if d.index != s.index {
+		s.discard(fmt.Errorf("%w: interface %d", vrrp.ErrDestination, d.index))
+		return
+	}
+	if len(d.payload) < 2 {
+		s.discard(fmt.Errorf("%w: %d bytes", vrrp.ErrShort, len(d.payload)))
+		return
+	}
+	vrid := vrrp.VRID(d.payload[1])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.conns[vrid]
+	if !ok {
+		s.discardLocked(fmt.Errorf("%w: %d from %v", vrrp.ErrVRID, vrid, d.src))
+		return
+	}
+	r, err := c.accept(d)
+	if err != nil {
+		c.discarded[vrrp.DiscardReason(err)]++
+		s.logger.Debug("datagram discarded", "vrid", vrid, "peer", d.src, "reason", vrrp.DiscardReason(err), "err", err)
+		return
+	}
+	c.queue(r)
+}
+
+// discard counts what cannot be said to be for one virtual router on all of them.
+func (s *segment) discard(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discardLocked(err)
+}
+
+func (s *segment) discardLocked(err error) {
+	reason := vrrp.DiscardReason(err)
+	for _, c := range s.conns {
+		c.discarded[reason]++
+	}
+	s.logger.Debug("datagram discarded", "reason", reason, "err", err)
+}

@@ -1,0 +1,209 @@
+package vrrpconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+const (
+	// trafficClass is Internetwork Control (precedence 6, DSCP CS6).
+	trafficClass = 0xc0
+	// priority is the queueing priority on this machine, and the VLAN priority where
+	// the interface maps it. It is the highest that needs no privilege.
+	priority = 6
+	// sendTimeout bounds the wait for room in the socket's buffer. An advertisement
+	// that late is of no use.
+	sendTimeout = 100 * time.Millisecond
+)
+
+// openSocket opens the raw socket of an interface and family.
+func openSocket(ifi *net.Interface, f vrrp.Family) (socket, error) {
+	network, any := "ip4:", "0.0.0.0"
+	if f == vrrp.IPv6 {
+		network, any = "ip6:", "::"
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		return control(rc, func(fd int) error { return bindAndTune(fd, ifi.Index, f) })
+	}}
+	pc, err := lc.ListenPacket(context.Background(), network+strconv.Itoa(vrrp.Protocol), any)
+	if err != nil {
+		return nil, fmt.Errorf("open raw socket on %s: %w", ifi.Name, err)
+	}
+	s, err := configure(pc, ifi, f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("configure raw socket on %s: %w", ifi.Name, err), pc.Close())
+	}
+	return s, nil
+}
+
+// bindAndTune sets the options that x/net has no function for. The socket is bound
+// to the interface before it can receive anything.
+func bindAndTune(fd, index int, f vrrp.Family) error {
+	set := func(level, option, value int, name string) error {
+		return named(name, unix.SetsockoptInt(fd, level, option, value))
+	}
+	if err := set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index, "SO_BINDTOIFINDEX"); err != nil {
+		return err
+	}
+	if f == vrrp.IPv6 {
+		// Groups that other programs have joined are not for us.
+		return set(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL")
+	}
+	return errors.Join(
+		set(unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL"),
+		// Without Don't Fragment, as keepalived and routers send it.
+		set(unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT, "IP_MTU_DISCOVER"),
+	)
+}
+
+func configure(pc net.PacketConn, ifi *net.Interface, f vrrp.Family) (socket, error) {
+	var s socket
+	var err error
+	if f == vrrp.IPv6 {
+		s, err = configure6(pc, ifi)
+	} else {
+		s, err = configure4(pc, ifi)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rc, err := pc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	// After the traffic class, which would set it to best effort.
+	return s, control(rc, func(fd int) error {
+		return named("SO_PRIORITY", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, priority))
+	})
+}
+
+func control(rc syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if cerr := rc.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// named puts the name of the option before an error.
+func named(option string, err error) error {
+	if err != nil {
+		return fmt.Errorf("set %s: %w", option, err)
+	}
+	return nil
+}
+
+// goneInterface tells whether an error means that the interface does not exist.
+func goneInterface(err error) bool {
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+type socket4 struct {
+	pc  *ipv4.PacketConn
+	ifi *net.Interface
+}
+
+func configure4(raw net.PacketConn, ifi *net.Interface) (*socket4, error) {
+	pc := ipv4.NewPacketConn(raw)
+	err := errors.Join(
+		named("IP_MULTICAST_IF", pc.SetMulticastInterface(ifi)),
+		named("IP_MULTICAST_TTL", pc.SetMulticastTTL(vrrp.TTL)),
+		named("IP_TTL", pc.SetTTL(vrrp.TTL)),
+		named("IP_MULTICAST_LOOP", pc.SetMulticastLoopback(false)),
+		named("IP_TOS", pc.SetTOS(trafficClass)),
+		named("control messages", pc.SetControlMessage(ipv4.FlagTTL|ipv4.FlagDst|ipv4.FlagInterface, true)),
+	)
+	return &socket4{pc, ifi}, err
+}
+
+func (s *socket4) receive(buf []byte) (datagram, error) {
+	n, cm, src, err := s.pc.ReadFrom(buf)
+	if err != nil {
+		return datagram{}, err
+	}
+	if cm == nil {
+		return datagram{}, errors.New("datagram without control message")
+	}
+	return datagram{payload: buf[:n], src: hostOf(src), dst: addrOf(cm.Dst), ttl: cm.TTL, index: cm.IfIndex}, nil
+}
+
+func (s *socket4) send(b []byte, src, dst netip.Addr) error {
+	if err := s.pc.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	cm := &ipv4.ControlMessage{Src: src.AsSlice(), IfIndex: s.ifi.Index}
+	_, err := s.pc.WriteTo(b, cm, &net.IPAddr{IP: dst.AsSlice()})
+	return err
+}
+
+func (s *socket4) join() error  { return s.pc.JoinGroup(s.ifi, group(vrrp.IPv4)) }
+func (s *socket4) leave() error { return s.pc.LeaveGroup(s.ifi, group(vrrp.IPv4)) }
+func (s *socket4) close() error { return s.pc.Close() }
+
+type socket6 struct {
+	pc  *ipv6.PacketConn
+	ifi *net.Interface
+}
+
+func configure6(raw net.PacketConn, ifi *net.Interface) (*socket6, error) {
+	pc := ipv6.NewPacketConn(raw)
+	err := errors.Join(
+		named("IPV6_MULTICAST_IF", pc.SetMulticastInterface(ifi)),
+		named("IPV6_MULTICAST_HOPS", pc.SetMulticastHopLimit(vrrp.TTL)),
+		named("IPV6_UNICAST_HOPS", pc.SetHopLimit(vrrp.TTL)),
+		named("IPV6_MULTICAST_LOOP", pc.SetMulticastLoopback(false)),
+		named("IPV6_TCLASS", pc.SetTrafficClass(trafficClass)),
+		named("control messages", pc.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagDst|ipv6.FlagInterface, true)),
+	)
+	return &socket6{pc, ifi}, err
+}
+
+func (s *socket6) receive(buf []byte) (datagram, error) {
+	n, cm, src, err := s.pc.ReadFrom(buf)
+	if err != nil {
+		return datagram{}, err
+	}
+	if cm == nil {
+		return datagram{}, errors.New("datagram without control message")
+	}
+	return datagram{payload: buf[:n], src: hostOf(src), dst: addrOf(cm.Dst), ttl: cm.HopLimit, index: cm.IfIndex}, nil
+}
+
+func (s *socket6) send(b []byte, src, dst netip.Addr) error {
+	if err := s.pc.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	cm := &ipv6.ControlMessage{Src: src.WithZone("").AsSlice(), IfIndex: s.ifi.Index}
+	_, err := s.pc.WriteTo(b, cm, &net.IPAddr{IP: dst.AsSlice(), Zone: s.ifi.Name})
+	return err
+}
+
+func (s *socket6) join() error  { return s.pc.JoinGroup(s.ifi, group(vrrp.IPv6)) }
+func (s *socket6) leave() error { return s.pc.LeaveGroup(s.ifi, group(vrrp.IPv6)) }
+func (s *socket6) close() error { return s.pc.Close() }
+
+func group(f vrrp.Family) net.Addr { return &net.IPAddr{IP: vrrp.Group(f).AsSlice()} }
+
+func hostOf(a net.Addr) netip.Addr {
+	if ip, ok := a.(*net.IPAddr); ok {
+		return addrOf(ip.IP)
+	}
+	return netip.Addr{}
+}
+
+func addrOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}
