@@ -186,7 +186,9 @@ func (s *socket6) send(b []byte, src, dst netip.Addr) error {
 		return err
 	}
 	cm := &ipv6.ControlMessage{Src: src.WithZone("").AsSlice(), IfIndex: s.ifi.Index}
-	_, err := s.pc.WriteTo(b, cm, &net.IPAddr{IP: dst.AsSlice(), Zone: s.ifi.Name})
+	// Without a zone: the socket is bound to the interface, and x/net remembers a
+	// zone's index for a minute after the interface was made again.
+	_, err := s.pc.WriteTo(b, cm, &net.IPAddr{IP: dst.AsSlice()})
 	return err
 }
 
