@@ -1,0 +1,86 @@
+package ipvsnl
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
+)
+
+// Apply carries out one operation. The error is an [*Error] around the kernel's
+// errno: EEXIST for what is there already, ESRCH for a missing service, ENOENT for a
+// missing destination or an unknown scheduler. The first three of these, apart from
+// the scheduler, mean that the table is not what the caller took it for: read it
+// again and compare.
+func (c *Client) Apply(ctx context.Context, op ipvs.Op) error {
+	return opError(op, c.do(ctx, func(k *conn) error { return apply(k, op) }))
+}
+
+func apply(k *conn, op ipvs.Op) error {
+	switch op := op.(type) {
+	case ipvs.AddService:
+		s, err := mobyService(op.Service)
+		if err != nil {
+			return err
+		}
+		return k.services.NewService(s)
+	case ipvs.EditService:
+		s, err := mobyService(op.Service)
+		if err != nil {
+			return err
+		}
+		return k.services.UpdateService(s)
+	case ipvs.DeleteService:
+		return k.services.DelService(mobyKey(op.Key))
+	case ipvs.AddDestination:
+		return request(k, cmdNewDest, packServiceKey(op.Service), packDestination(op.Destination))
+	case ipvs.EditDestination:
+		return request(k, cmdSetDest, packServiceKey(op.Service), packDestination(op.Destination))
+	case ipvs.DeleteDestination:
+		return request(k, cmdDelDest, packServiceKey(op.Service), packDestinationKey(op.Key))
+	}
+	return fmt.Errorf("operation %T: %w", op, unix.EOPNOTSUPP)
+}
+
+// request sends what needs no answer but success.
+func request(k exchanger, cmd uint8, parts ...[]byte) error {
+	var attrs []byte
+	for _, p := range parts {
+		attrs = append(attrs, p...)
+	}
+	_, err := k.exchange(cmd, unix.NLM_F_ACK, attrs)
+	return err
+}
+
+// ApplyDaemon starts or stops a sync daemon. EEXIST: one of that role is running.
+// ESRCH: none is. ENODEV: the interface is missing. EINVAL: a service has a
+// destination of the other address family.
+func (c *Client) ApplyDaemon(ctx context.Context, op syncd.Op) error {
+	return opError(op, c.do(ctx, func(k *conn) error {
+		switch op := op.(type) {
+		case syncd.Start:
+			return request(k, cmdNewDaemon, packDaemon(op.Daemon))
+		case syncd.Stop:
+			return request(k, cmdDelDaemon, packDaemonRole(op.Role))
+		}
+		return fmt.Errorf("operation %T: %w", op, unix.EOPNOTSUPP)
+	}))
+}
+
+// line is an operation that has no value of its own, as ipvsadm's arguments.
+type line string
+
+func (l line) String() string { return string(l) }
+
+// Flush deletes every service of the namespace, also those of others.
+func (c *Client) Flush(ctx context.Context) error {
+	return opError(line("-C"), c.do(ctx, func(k *conn) error { return k.services.Flush() }))
+}
+
+// Zero sets the counters of every service and destination to zero.
+func (c *Client) Zero(ctx context.Context) error {
+	return opError(line("-Z"), c.do(ctx, func(k *conn) error { return request(k, cmdZero) }))
+}
