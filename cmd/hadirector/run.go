@@ -94,7 +94,11 @@ func identify(cfg *conf.Config, flag string) (string, error) {
 	for i, p := range prefixes {
 		local[i] = p.Addr()
 	}
-	return cfg.FindDirector(flag, os.Getenv("HADIRECTOR_NAME"), host, local)
+	name, err := cfg.FindDirector(flag, os.Getenv(conf.DirectorVariable), host, local)
+	if err == nil && name == "" {
+		name = host // a plain load balancer's file names no directors
+	}
+	return name, err
 }
 
 func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {

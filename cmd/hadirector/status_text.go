@@ -53,6 +53,12 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 		if r.Detail != "" {
 			fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Detail)
 		}
+		if r.AddressError != "" {
+			fmt.Fprintf(b, "  %s: ADDRESSES NOT WRITTEN: %s\n", r.Name, r.AddressError)
+		}
+		if r.Mismatch != "" {
+			fmt.Fprintf(b, "  %s: the peer's differs: %s\n", r.Name, r.Mismatch)
+		}
 		if n := sum(r.Counters.Discarded); n > 0 {
 			fmt.Fprintf(b, "  %s: %d adverts discarded (%s)\n", r.Name, n, counts(r.Counters.Discarded))
 		}

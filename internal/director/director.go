@@ -72,7 +72,8 @@ type Director struct {
 	reload     ReloadStatus
 	lastPass   Pass
 	repaired   uint64 // operations that undid somebody else's change
-	ipvsErrors uint64 // operations that the kernel refused
+	applied    uint64 // operations that the kernel accepted
+	refused    uint64 // and those that it did not
 }
 
 type reload struct {
@@ -300,12 +301,13 @@ func (d *Director) lastReports() {
 // inForce is a configuration with what is derived from it once.
 type inForce struct {
 	cfg         *conf.Config
-	text        string // canonical
+	at          time.Time // when it was put in force
+	text        string    // canonical
 	fingerprint [16]byte
 }
 
 func newInForce(cfg *conf.Config) inForce {
-	return inForce{cfg: cfg, text: cfg.Canonical(), fingerprint: cfg.Fingerprint()}
+	return inForce{cfg: cfg, at: time.Now(), text: cfg.Canonical(), fingerprint: cfg.Fingerprint()}
 }
 
 // hasDirector tells whether a director of that name can run with a configuration. One

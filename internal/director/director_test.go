@@ -51,7 +51,7 @@ func TestStartProgramsTheKernelBeforeVRRPTakesPart(t *testing.T) {
 			"started",
 			"vrrp web priority 150 preempt true", // every check has a verdict
 		}
-		if diff := cmp.Diff(want, w.story); diff != "" {
+		if diff := cmp.Diff(want, w.told()); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		if got := w.recorded("real-server"); len(got) != 0 {
@@ -172,12 +172,12 @@ func TestUnreadableKernelKeepsVRRPFromTakingPart(t *testing.T) {
 		w.kernel.FailNext(ipvstest.ReadTable, syscall.EPERM)
 		_, stop := w.run(pairTOML)
 		defer stop()
-		if len(w.story) != 0 {
-			t.Fatalf("story %q, want nothing before the table could be read", w.story)
+		if got := w.told(); len(got) != 0 {
+			t.Fatalf("story %q, want nothing before the table could be read", got)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"vrrp web priority 150 preempt false", "started"}, w.story); diff != "" {
+		if diff := cmp.Diff([]string{"vrrp web priority 150 preempt false", "started"}, w.told()); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
@@ -243,11 +243,11 @@ func TestStopHandsOverFirstAndLeavesACleanMachine(t *testing.T) {
 		w := newWorld(t)
 		_, stop := w.run(pairTOML)
 		w.becomes(vrrp.Backup, vrrp.Master, vrrp.ReasonMasterDown)
-		w.story = nil
+		w.told() // the start's
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff([]string{"vrrp stopped, table has 1 services"}, w.story); diff != "" {
+		if diff := cmp.Diff([]string{"vrrp stopped, table has 1 services"}, w.told()); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		if got := w.kernel.String(); got != "" {
@@ -256,8 +256,8 @@ func TestStopHandsOverFirstAndLeavesACleanMachine(t *testing.T) {
 		if ds, err := w.kernel.Daemons(t.Context()); err != nil || len(ds) != 0 {
 			t.Errorf("sync daemons left: %v %v", ds, err)
 		}
-		if len(w.ledger.saved.Services) != 0 || w.ledger.saved.SyncDaemons {
-			t.Errorf("left in the ledger: %+v", w.ledger.saved)
+		if left := w.ledger.load(); len(left.Services) != 0 || left.SyncDaemons {
+			t.Errorf("left in the ledger: %+v", left)
 		}
 		if diff := cmp.Diff([]string{
 			"web backup→master: master, was backup: no advertisement from lb-b",
@@ -276,8 +276,8 @@ func TestStopSaysWhatCouldNotBeCleaned(t *testing.T) {
 		if err := stop(); !errors.Is(err, syscall.EPERM) {
 			t.Errorf("error %v, want EPERM in it", err)
 		}
-		if len(w.ledger.saved.Services) != 1 {
-			t.Errorf("ledger %+v, want the service that is still there", w.ledger.saved)
+		if left := w.ledger.load(); len(left.Services) != 1 {
+			t.Errorf("ledger %+v, want the service that is still there", left)
 		}
 	})
 }
@@ -313,14 +313,14 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 				d, stop := w.run(pairTOML)
 				defer stop()
 				w.kernel.Applied() // the start's
-				story := len(w.story)
+				w.told()
 				err := d.Reload(t.Context(), parse(t, strings.ReplaceAll(pairTOML, tt.old, tt.new)))
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("error %v, want one about %q", err, tt.want)
 				}
 				synctest.Wait()
-				if ops := w.kernel.Applied(); len(ops) != 0 || len(w.story) != story {
-					t.Errorf("a rejected reload changed something: %q %q", ops, w.story[story:])
+				if ops, story := w.kernel.Applied(), w.told(); len(ops) != 0 || len(story) != 0 {
+					t.Errorf("a rejected reload changed something: %q %q", ops, story)
 				}
 			})
 		})

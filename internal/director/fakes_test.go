@@ -29,11 +29,10 @@ type world struct {
 	health *fakeHealth
 	peers  *fakePeers
 
-	mu      sync.Mutex // guards what follows: every part of the director writes
-	story   []string
-	events  []Event
-	log     strings.Builder
-	started int
+	mu     sync.Mutex // guards what follows: every part of the director writes
+	story  []string
+	events []Event
+	log    strings.Builder
 }
 
 func newWorld(t *testing.T) *world {
@@ -47,6 +46,15 @@ func (w *world) tell(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.story = append(w.story, fmt.Sprintf(format, args...))
+}
+
+// told returns the story since the last call.
+func (w *world) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	story := w.story
+	w.story = nil
+	return story
 }
 
 // Record makes world a Recorder.
@@ -162,7 +170,13 @@ type memoryLedger struct {
 	err   error
 }
 
-func (l *memoryLedger) Load() (Owned, error) { return l.saved, nil }
+func (l *memoryLedger) Load() (Owned, error) { return l.load(), nil }
+
+func (l *memoryLedger) load() Owned {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.saved
+}
 
 func (l *memoryLedger) Save(o Owned) error {
 	l.mu.Lock()

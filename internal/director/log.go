@@ -137,7 +137,8 @@ func (d *Director) logPass(p Pass) {
 	for _, op := range p.Done {
 		d.o.Logger.Debug("ipvs changed", "op", op)
 	}
-	d.ipvsErrors += uint64(len(p.Errs))
+	d.applied += uint64(len(p.Done))
+	d.refused += uint64(len(p.Errs))
 	switch text := errText(p.err()); {
 	case text == d.lastErr:
 	case text == "":

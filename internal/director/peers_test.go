@@ -60,6 +60,13 @@ func (p *fakePeers) Snapshots() []Peer {
 	return []Peer{p.peer}
 }
 
+// counts returns how often the membership was made and stopped.
+func (p *fakePeers) counts() (made, stopped int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made, p.stopped
+}
+
 // becomes changes what is known of the peer.
 func (p *fakePeers) becomes(alive bool, cfg *conf.Config) {
 	p.mu.Lock()
@@ -128,8 +135,8 @@ func TestMembershipIsMadeAnewOnlyWhenItMust(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if w.peers.made != tt.made || w.peers.stopped != tt.stopped {
-				t.Errorf("after %s: made %d times, stopped %d times; want %d, %d", tt.new, w.peers.made, w.peers.stopped, tt.made, tt.stopped)
+			if made, stopped := w.peers.counts(); made != tt.made || stopped != tt.stopped {
+				t.Errorf("after %s: made %d times, stopped %d times; want %d, %d", tt.new, made, stopped, tt.made, tt.stopped)
 			}
 		}
 		stop()
@@ -155,8 +162,9 @@ func TestMissingKeyIsSaidOnceAndTriedAgain(t *testing.T) {
 		w.peers.mu.Unlock()
 		time.Sleep(peersRetry)
 		synctest.Wait()
-		if got := d.Status().Sync.PeersError; got != "" || w.peers.made != 1 {
-			t.Errorf("with the key in place: error %q, made %d times", got, w.peers.made)
+		made, _ := w.peers.counts()
+		if got := d.Status().Sync.PeersError; got != "" || made != 1 {
+			t.Errorf("with the key in place: error %q, made %d times", got, made)
 		}
 	})
 }

@@ -33,6 +33,7 @@ type Status struct {
 type ConfigStatus struct {
 	File       string       `json:"file"`
 	Hash       string       `json:"hash"`
+	LoadedAt   time.Time    `json:"loaded_at"`
 	LastReload ReloadStatus `json:"last_reload"`
 }
 
@@ -45,6 +46,7 @@ type RouterStatus struct {
 	Since            time.Time      `json:"since"`
 	Interface        string         `json:"interface"`
 	VRID             uint8          `json:"vrid"`
+	Family           string         `json:"family"`
 	Version          uint8          `json:"version"`
 	Priority         uint8          `json:"priority"`
 	Preempt          bool           `json:"preempt"`
@@ -53,7 +55,11 @@ type RouterStatus struct {
 	MasterPriority   uint8          `json:"master_priority,omitempty"`
 	AdvertInterval   string         `json:"advert_interval"`
 	MasterDown       string         `json:"master_down_interval"`
-	Counters         vrrp.Counters  `json:"counters"`
+	// Mismatch is what the Master last heard has otherwise configured.
+	Mismatch string `json:"mismatch,omitempty"`
+	// AddressError is why the virtual addresses could not be written.
+	AddressError string        `json:"address_error,omitempty"`
+	Counters     vrrp.Counters `json:"counters"`
 }
 
 // VirtualStatus is one virtual server.
@@ -91,6 +97,7 @@ type IPVSStatus struct {
 	InSync   bool      `json:"in_sync"`
 	ReadAt   time.Time `json:"read_at,omitzero"`
 	Errors   []string  `json:"errors"`
+	Applied  uint64    `json:"applied_operations"`
 	Refused  uint64    `json:"refused_operations"`
 	Repaired uint64    `json:"repaired_operations"`
 	// Table is what the kernel held of our services when it was last read, in
@@ -135,6 +142,7 @@ type published struct {
 	causes   map[healthcheck.Target]string
 	reload   ReloadStatus
 	pass     Pass
+	applied  uint64
 	refused  uint64
 	repaired uint64
 	peers    *peersRunner
@@ -146,7 +154,7 @@ func (d *Director) publish() {
 		force:  d.force,
 		facts:  Facts{VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Programmed: d.facts.Programmed},
 		causes: maps.Clone(d.causes), reload: d.reload,
-		pass: d.lastPass, refused: d.ipvsErrors, repaired: d.repaired, peers: d.peers,
+		pass: d.lastPass, applied: d.applied, refused: d.refused, repaired: d.repaired, peers: d.peers,
 	}
 	d.board.current.Store(p)
 }
@@ -157,7 +165,7 @@ func (d *Director) Status() Status {
 	s := Status{
 		Director: d.o.Self, Version: d.o.Version, Started: d.board.started, At: time.Now(),
 		NotReady: append([]string{}, NotReady(p.force.cfg, p.facts)...),
-		Config:   ConfigStatus{File: p.force.cfg.File, Hash: hash(p.force.fingerprint), LastReload: p.reload},
+		Config:   ConfigStatus{File: p.force.cfg.File, Hash: hash(p.force.fingerprint), LoadedAt: p.force.at, LastReload: p.reload},
 		IPVS:     p.ipvsStatus(),
 		Peers:    []PeerStatus{},
 	}
@@ -184,7 +192,7 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 	snapshots := d.o.VRRP.Snapshots()
 	for _, vr := range p.force.cfg.VirtualRouters {
 		r := RouterStatus{
-			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Version: uint8(vr.Version),
+			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Family: vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()).String(), Version: uint8(vr.Version),
 			VirtualAddresses: vr.VirtualAddresses, State: "starting",
 			Priority: uint8(vr.Priority[d.o.Self]), AdvertInterval: vr.AdvertInterval.String(),
 		}
@@ -192,7 +200,7 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 			r.State, r.Reason, r.Detail, r.Since = s.State.String(), string(s.Reason), s.Detail, s.Since
 			r.Priority, r.Preempt = uint8(s.Params.Priority), s.Params.Preempt
 			r.MasterPriority, r.MasterDown = uint8(s.MasterPriority), s.MasterDownInterval.String()
-			r.Counters = s.Counters
+			r.Mismatch, r.AddressError, r.Counters = s.Mismatch, s.AddressError, s.Counters
 			switch {
 			case s.State == vrrp.Master:
 				r.Master = d.o.Self
@@ -256,7 +264,7 @@ func (p *published) realStatus(key ipvs.ServiceKey, rs conf.RealServer) RealStat
 }
 
 func (p *published) ipvsStatus() IPVSStatus {
-	s := IPVSStatus{InSync: p.pass.Reached, Errors: []string{}, Refused: p.refused, Repaired: p.repaired}
+	s := IPVSStatus{InSync: p.pass.Reached, Errors: []string{}, Applied: p.applied, Refused: p.refused, Repaired: p.repaired}
 	if p.pass.Read {
 		s.ReadAt = p.pass.At
 	}

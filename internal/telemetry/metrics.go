@@ -1,0 +1,188 @@
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/hadirector/hadirector/internal/director"
+)
+
+// WriteMetrics writes a director's status in Prometheus text format.
+func WriteMetrics(out io.Writer, s director.Status) {
+	w := writer{&family{out: out}}
+	w.gauge("hadirector_build_info", "The running program.")
+	w.set(1, "version", s.Version, "director", s.Director)
+	w.gauge("hadirector_ready", "Whether this director would be as good a Master as its peer.")
+	w.set(flag(s.Ready))
+
+	w.gauge("hadirector_config_last_reload_successful", "Whether the last attempt to load the configuration succeeded.")
+	w.set(flag(s.Config.LastReload.OK))
+	w.gauge("hadirector_config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded.")
+	w.set(seconds(s.Config.LoadedAt))
+	w.gauge("hadirector_config_hash", "The configuration in force, as a label.")
+	w.set(1, "config_hash", s.Config.Hash)
+
+	w.routers(s)
+	w.servers(s)
+
+	w.gauge("hadirector_ipvs_in_sync", "Whether the kernel's table is as configured.")
+	w.set(flag(s.IPVS.InSync))
+	w.gauge("hadirector_ipvs_last_reconcile_timestamp_seconds", "When the kernel's table was last read.")
+	w.set(seconds(s.IPVS.ReadAt))
+	w.counter("hadirector_ipvs_operations_total", "Changes to the kernel's table, by result.")
+	w.count(s.IPVS.Applied, "result", "ok")
+	w.count(s.IPVS.Refused, "result", "error")
+	w.counter("hadirector_ipvs_drift_repaired_total", "Changes that undid what another program had changed.")
+	w.count(s.IPVS.Repaired)
+	w.sync(s)
+}
+
+func (w writer) routers(s director.Status) {
+	labels := func(r director.RouterStatus, more ...string) []string {
+		return append([]string{"virtual_router", r.Name, "interface", r.Interface, "vrid", fmt.Sprint(r.VRID), "family", r.Family}, more...)
+	}
+	w.gauge("hadirector_vrrp_state", "The virtual router's state: 1 for the one it is in.")
+	for _, r := range s.VirtualRouters {
+		for _, state := range []string{"master", "backup", "fault"} {
+			w.set(flag(r.State == state), labels(r, "state", state)...)
+		}
+	}
+	w.gauge("hadirector_vrrp_priority", "The effective priority.")
+	for _, r := range s.VirtualRouters {
+		w.set(float64(r.Priority), labels(r)...)
+	}
+	for _, m := range []struct {
+		name, help string
+		value      func(director.RouterStatus) uint64
+	}{
+		{"hadirector_vrrp_transitions_total", "Changes of state.", func(r director.RouterStatus) uint64 { return r.Counters.Transitions }},
+		{"hadirector_vrrp_adverts_sent_total", "Advertisements sent.", func(r director.RouterStatus) uint64 { return r.Counters.AdvertsSent }},
+		{"hadirector_vrrp_adverts_received_total", "Advertisements accepted.", func(r director.RouterStatus) uint64 { return r.Counters.AdvertsReceived }},
+		{"hadirector_vrrp_send_errors_total", "Advertisements that could not be sent.", func(r director.RouterStatus) uint64 { return r.Counters.SendErrors }},
+		{"hadirector_vrrp_announcements_total", "Rounds of gratuitous ARP over all virtual addresses.", func(r director.RouterStatus) uint64 { return r.Counters.Announcements }},
+		{"hadirector_vrrp_announce_errors_total", "Rounds that could not be sent in full.", func(r director.RouterStatus) uint64 { return r.Counters.AnnounceErrors }},
+		{"hadirector_vrrp_address_errors_total", "Failed changes of virtual addresses.", func(r director.RouterStatus) uint64 { return r.Counters.AddressErrors }},
+	} {
+		w.counter(m.name, m.help)
+		for _, r := range s.VirtualRouters {
+			w.count(m.value(r), labels(r)...)
+		}
+	}
+	w.counter("hadirector_vrrp_adverts_discarded_total", "Datagrams that were not accepted, by reason.")
+	for _, r := range s.VirtualRouters {
+		for _, reason := range sortedKeys(r.Counters.Discarded) {
+			w.count(r.Counters.Discarded[reason], labels(r, "reason", reason)...)
+		}
+	}
+}
+
+func (w writer) servers(s director.Status) {
+	w.gauge("hadirector_healthcheck_up", "Whether the real server passes its check; without a verdict it counts as up.")
+	each := func(f func(v director.VirtualStatus, r director.RealStatus, labels []string)) {
+		for _, v := range s.VirtualServers {
+			for _, r := range v.RealServers {
+				f(v, r, []string{"virtual_server", v.Name, "real_server", r.Name})
+			}
+		}
+	}
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		if !r.SorryServer {
+			w.set(flag(r.Status != "down"), labels...)
+		}
+	})
+	w.gauge("hadirector_real_server_in_table", "Whether the kernel's table holds the real server.")
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		w.set(flag(r.InTable), labels...)
+	})
+	w.gauge("hadirector_real_server_connections", "Connections in the kernel's table, by state.")
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		w.set(float64(r.Active), append(labels, "state", "active")...)
+		w.set(float64(r.Inactive), append(labels, "state", "inactive")...)
+	})
+	w.gauge("hadirector_virtual_server_sorry_active", "Whether the sorry server serves.")
+	for _, v := range s.VirtualServers {
+		w.set(flag(v.SorryActive), "virtual_server", v.Name)
+	}
+}
+
+func (w writer) sync(s director.Status) {
+	if s.Sync != nil {
+		w.gauge("hadirector_sync_daemon_running", "Whether the kernel's sync daemon of the role runs.")
+		for _, role := range []string{"master", "backup"} {
+			running := false
+			for _, d := range s.Sync.Daemons {
+				running = running || d.Role == role
+			}
+			w.set(flag(running), "role", role)
+		}
+	}
+	w.gauge("hadirector_peer_up", "Whether the other director answers on the membership protocol.")
+	for _, p := range s.Peers {
+		w.set(flag(p.Alive), "peer", p.Name)
+	}
+	w.gauge("hadirector_peer_same_config", "Whether the other director has the same configuration.")
+	for _, p := range s.Peers {
+		w.set(flag(p.SameConfig), "peer", p.Name)
+	}
+}
+
+// writer writes families of series: a head and then its samples.
+type writer struct{ *family }
+
+// family is the metric whose samples are being written.
+type family struct {
+	out  io.Writer
+	name string
+}
+
+func (f *family) head(name, kind, help string) {
+	f.name = name
+	fmt.Fprintf(f.out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+func (f *family) gauge(name, help string)   { f.head(name, "gauge", help) }
+func (f *family) counter(name, help string) { f.head(name, "counter", help) }
+
+// set and count write one sample; labels are names and values in turn.
+func (f *family) set(v float64, labels ...string) {
+	metrics.WriteGaugeFloat64(f.out, f.series(labels), v)
+}
+
+func (f *family) count(v uint64, labels ...string) {
+	metrics.WriteCounterUint64(f.out, f.series(labels), v)
+}
+
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+func (f *family) series(labels []string) string {
+	if len(labels) == 0 {
+		return f.name
+	}
+	var b strings.Builder
+	b.WriteString(f.name)
+	for i := 0; i < len(labels); i += 2 {
+		b.WriteByte("{,"[min(i, 1)])
+		fmt.Fprintf(&b, `%s="%s"`, labels[i], escape.Replace(labels[i+1]))
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// seconds is a moment in Unix time; 0 if it has not come.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

@@ -1,0 +1,127 @@
+package telemetry
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// status is that of a Master with one real server down.
+func status() director.Status {
+	return director.Status{
+		Director: "lb-a", Version: "v1", Ready: true,
+		Config: director.ConfigStatus{Hash: "abc", LoadedAt: time.Unix(1000, 0), LastReload: director.ReloadStatus{OK: false}},
+		VirtualRouters: []director.RouterStatus{{
+			Name: "web", State: "master", Interface: "eth0", VRID: 51, Family: "ipv4", Priority: 150,
+			Counters: vrrp.Counters{AdvertsSent: 7, Transitions: 2, Discarded: map[string]uint64{"ttl": 3, "checksum": 4}},
+		}},
+		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
+			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6},
+			{Name: `we"b`, Status: "down"},
+		}}},
+		IPVS:  director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
+		Sync:  &director.SyncStatus{Daemons: []director.DaemonStatus{{Role: "master"}}},
+		Peers: []director.PeerStatus{{Name: "lb-b", Alive: true}},
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	var b strings.Builder
+	WriteMetrics(&b, status())
+	for _, line := range []string{
+		`hadirector_build_info{version="v1",director="lb-a"} 1`,
+		`hadirector_config_last_reload_successful 0`,
+		`hadirector_config_last_reload_success_timestamp_seconds 1000`,
+		`hadirector_vrrp_state{virtual_router="web",interface="eth0",vrid="51",family="ipv4",state="master"} 1`,
+		`hadirector_vrrp_state{virtual_router="web",interface="eth0",vrid="51",family="ipv4",state="backup"} 0`,
+		`hadirector_vrrp_adverts_discarded_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",reason="checksum"} 4`,
+		`hadirector_vrrp_transitions_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 2`,
+		`hadirector_healthcheck_up{virtual_server="web",real_server="web-1"} 1`,
+		`hadirector_healthcheck_up{virtual_server="web",real_server="we\"b"} 0`,
+		`hadirector_real_server_connections{virtual_server="web",real_server="web-1",state="inactive"} 6`,
+		`hadirector_ipvs_operations_total{result="error"} 1`,
+		`hadirector_ipvs_last_reconcile_timestamp_seconds 2.5`,
+		`hadirector_sync_daemon_running{role="master"} 1`,
+		`hadirector_sync_daemon_running{role="backup"} 0`,
+		`hadirector_peer_same_config{peer="lb-b"} 0`,
+	} {
+		if !strings.Contains(b.String(), line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+}
+
+// TestExpositionFormat holds the output against the text format's rules: one head for
+// each family, before its samples, and every sample under the head of its own name.
+func TestExpositionFormat(t *testing.T) {
+	var b strings.Builder
+	WriteMetrics(&b, status())
+	sample := regexp.MustCompile(`^([a-z_]+)(\{([a-z_]+="([^"\\]|\\.)*",?)+\})? -?[0-9.e+]+$`)
+	heads, series, family := map[string]bool{}, map[string]bool{}, ""
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			family, _, _ = strings.Cut(name, " ")
+			if heads[family] {
+				t.Errorf("a second head for %s", family)
+			}
+			heads[family] = true
+			continue
+		}
+		if strings.HasPrefix(line, "# HELP ") {
+			continue
+		}
+		m := sample.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("not a sample: %s", line)
+			continue
+		}
+		if m[1] != family {
+			t.Errorf("%s under the head of %s", m[1], family)
+		}
+		if key := m[1] + m[2]; series[key] {
+			t.Errorf("twice: %s", key)
+		} else {
+			series[key] = true
+		}
+	}
+	for name := range heads {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(series)), func(s string) bool { return s == name || strings.HasPrefix(s, name+"{") }) {
+			t.Errorf("no sample of %s", name)
+		}
+	}
+}
+
+func TestHealthz(t *testing.T) {
+	for _, tt := range []struct {
+		inSync bool
+		code   int
+	}{{true, http.StatusOK}, {false, http.StatusServiceUnavailable}} {
+		s := status()
+		s.IPVS.InSync = tt.inSync
+		w := httptest.NewRecorder()
+		handler(func() director.Status { return s }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		if w.Code != tt.code {
+			t.Errorf("in sync %v: status %d, want %d", tt.inSync, w.Code, tt.code)
+		}
+	}
+}
+
+func BenchmarkMetricsOf10000RealServers(b *testing.B) {
+	s := status()
+	for range 10000 {
+		s.VirtualServers[0].RealServers = append(s.VirtualServers[0].RealServers, director.RealStatus{Name: "web-1", Status: "up"})
+	}
+	for b.Loop() {
+		WriteMetrics(io.Discard, s)
+	}
+}
