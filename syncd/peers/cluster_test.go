@@ -303,19 +303,6 @@ func TestLeave(t *testing.T) {
 	a.event(Joined, "lb-b")
 }
 
-// Nobody calls a director that comes back but has been told of nobody: it has to be
-// found by the others.
-func TestTheOthersCall(t *testing.T) {
-	c := newCluster(t, "lb-a", "lb-b")
-	a := c.start(c.options(0))
-	a.log("peer cannot be reached")
-	b := c.start(c.options(1))
-	// lb-b's own first call may or may not be the one; all that counts is that
-	// both get there whoever starts first.
-	a.until("joined", alive("lb-b"))
-	b.until("joined", alive("lb-a"))
-}
-
 func TestAnotherKeyNeverJoins(t *testing.T) {
 	c := newCluster(t, "lb-a", "lb-b")
 	a := c.start(c.options(0))

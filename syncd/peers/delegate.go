@@ -80,8 +80,6 @@ type (
 		name string
 		err  error
 	}
-	// publishedMsg: our metadata has been sent.
-	publishedMsg struct{}
 )
 
 // outgoing is what memberlist sends of us, encoded.

@@ -18,9 +18,6 @@ const (
 	// bindInterval is how long to wait before listening is tried again.
 	bindInterval = time.Second
 	bindMax      = 5 * time.Second
-	// publishTimeout bounds how long one round of telling the others may take. Who
-	// missed it gets the news with the next exchange of state.
-	publishTimeout = time.Second
 	// maxEvents bounds the events that wait for a slow reader.
 	maxEvents = 256
 	// maxRefused bounds the strangers that are told apart in the log.
@@ -85,8 +82,6 @@ type run struct {
 	workers sync.WaitGroup
 	events  []Event
 	refused map[refusedMsg]bool
-
-	publishing, unpublished bool
 }
 
 // Run takes part until ctx is done, says goodbye within a second and a half, and returns
@@ -223,11 +218,6 @@ func (r *run) handle(m any) {
 			r.refused[m] = true
 			r.opts.Logger.Warn("director that is not configured refused", "peer", m.name, "addr", m.addr)
 		}
-	case publishedMsg:
-		r.publishing = false
-		if r.unpublished {
-			r.publish()
-		}
 	}
 }
 
@@ -251,20 +241,12 @@ func (r *run) call(name string) {
 	})
 }
 
-// publish tells the others what is new. One round at a time: memberlist's call waits
-// until the news has left, and the next round takes whatever is newest then.
+// publish queues what is new for the others. It is sent with the next gossip or probe,
+// and whoever misses that gets it with the next exchange of state.
 func (r *run) publish() {
-	if r.publishing {
-		r.unpublished = true
-		return
-	}
-	r.publishing, r.unpublished = true, false
-	r.workers.Go(func() {
-		if err := r.list.UpdateNode(publishTimeout); err != nil {
-			r.opts.Logger.Debug("news of this director not sent", "err", err)
-		}
-		r.inbox.put(publishedMsg{})
-	})
+	// The call queues and then waits until all has been sent, for ever without a
+	// time-out: it ends with the shortest, and its error says nothing.
+	_ = r.list.UpdateNode(time.Nanosecond)
 }
 
 // leave says goodbye, so that the others do not take this director for lost.
