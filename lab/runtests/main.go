@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -70,9 +71,9 @@ func (r run) do(out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	// The whole-daemon tests need the daemon; the virtual machine is too slow to build it.
+	// The whole-daemon tests need the daemon, and the virtual machine is too slow to build it.
 	daemon := filepath.Join(tmp, "hadirector")
-	if _, err := os.Stat(filepath.Join(root, "cmd/hadirector/main.go")); err == nil {
+	if slices.ContainsFunc(pkgs, func(p pkg) bool { return p.dir == "internal/e2e" }) {
 		if err := goCommand(root, "build", "-o", daemon, "./cmd/hadirector"); err != nil {
 			return err
 		}

@@ -1,0 +1,75 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Keepalived is a keepalived director: the baseline of every measurement, and a VRRP peer.
+type Keepalived struct {
+	Priority int
+	Interval time.Duration // between adverts, which are VRRP version 3
+	// Services adds the virtual servers and the sync daemons, which need IPVS.
+	Services bool
+}
+
+// StartKeepalived starts keepalived on a director. It logs to its standard output, where
+// "Entering MASTER STATE" is the line to wait for.
+func (c *Cluster) StartKeepalived(machine string, k Keepalived) (*Process, error) {
+	dir := filepath.Join(c.dir, machine)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "keepalived.conf")
+	if err := os.WriteFile(file, []byte(k.config(machine)), 0o644); err != nil {
+		return nil, err
+	}
+	// Without these files of its own, two instances on one machine take each other for
+	// an earlier self.
+	args := []string{"keepalived", "--dont-fork", "--log-console", "--use-file", file}
+	for _, name := range []string{"pid", "vrrp_pid", "checkers_pid"} {
+		args = append(args, "--"+name, filepath.Join(dir, name))
+	}
+	return c.Start(machine, "keepalived", args...)
+}
+
+// config is the lab's cluster in keepalived's words.
+func (k Keepalived) config(machine string) string {
+	var b strings.Builder
+	b.WriteString("global_defs {\n\trouter_id " + machine + "\n\tvrrp_version 3\n")
+	if k.Services {
+		b.WriteString("\tlvs_sync_daemon eth1 web id 51\n")
+	}
+	b.WriteString("}\n")
+	fmt.Fprintf(&b, `vrrp_instance web {
+	state BACKUP
+	interface eth0
+	virtual_router_id 51
+	priority %d
+	advert_int %g
+	virtual_ipaddress {
+		%s/24 dev eth0
+	}
+}
+`, k.Priority, k.Interval.Seconds(), VIP)
+	if !k.Services {
+		return b.String()
+	}
+	for _, s := range []struct {
+		port  int
+		check string
+	}{
+		{80, "HTTP_GET { url { path /\n status_code 200\n }\n connect_timeout 1\n retry 1\n delay_before_retry 1\n }"},
+		{EchoPort, "TCP_CHECK { connect_timeout 1\n retry 1\n delay_before_retry 1\n }"},
+	} {
+		fmt.Fprintf(&b, "virtual_server %s %d {\n delay_loop 1\n lvs_sched rr\n lvs_method DR\n protocol TCP\n", VIP, s.port)
+		for _, rs := range []string{RS1, RS2} {
+			fmt.Fprintf(&b, "real_server %s %d {\n weight 1\n %s\n }\n", Addr(rs), s.port, s.check)
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
+}
