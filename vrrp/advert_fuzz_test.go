@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"testing"
@@ -34,6 +35,16 @@ func FuzzParseAdvert(f *testing.F) {
 		a, err := ParseAdvert(b, h)
 		if !bytes.Equal(b, before) {
 			t.Fatal("the input was written to")
+		}
+		if errors.Is(err, ErrChecksum) {
+			// Chance does not find a checksum, so it is put right.
+			b = before
+			b[6], b[7] = 0, 0
+			sum := checksum(b, b[0]>>4 == 3, s.Unmap().WithZone(""), d.Unmap().WithZone(""))
+			binary.BigEndian.PutUint16(b[6:], sum)
+			if a, err = ParseAdvert(b, h); errors.Is(err, ErrChecksum) {
+				t.Fatalf("a good checksum is refused: %v", err)
+			}
 		}
 		if err != nil {
 			if DiscardReason(err) == "other" {

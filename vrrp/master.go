@@ -99,7 +99,11 @@ func (vr *VirtualRouter) masterAdvert(now time.Time, ev AdvertReceived) []Action
 		vr.master = router{ev.From, ev.Advert.Priority}
 		vr.rival = vr.master
 		vr.enterBackup(now, ev.Advert.Interval)
-		return []Action{ReleaseAddrs{vr.p.Addresses}, vr.transition(now, Backup, why, "")}
+		// RFC 9568 says nothing here. A winner that has been Master all along, on its
+		// side of a partition that heals, learns only from our advertisement that
+		// there were two, and that the neighbours may have our address. It comes after
+		// the release, so that nobody else answers once the winner has announced.
+		return []Action{ReleaseAddrs{vr.p.Addresses}, vr.advert(vr.p.Priority), vr.transition(now, Backup, why, "")}
 	}
 	return vr.assert(now)
 }
