@@ -15,9 +15,14 @@ import (
 // of its keys and tables, and what it leaves to defaults: the first half of the
 // SHA-256 of the effective text, sorted by name. Directors compare theirs.
 func (c *Config) Fingerprint() [16]byte {
-	sum := sha256.Sum256([]byte(c.sorted().String()))
+	sum := sha256.Sum256([]byte(c.Canonical()))
 	return [16]byte(sum[:16])
 }
+
+// Canonical returns the effective text with its tables in the order of their names:
+// what Fingerprint is made of, and what directors tell each other so that DiffKeys can
+// name the differences.
+func (c *Config) Canonical() string { return c.sorted().String() }
 
 // sorted returns a copy with every list of tables in the order of their names. The
 // order of virtual addresses stays: it is the order in the advertisement.

@@ -99,12 +99,8 @@ func Parse(data []byte, name string) (*Config, error) {
 
 // tree builds the tree of keys, and tells whether there is one to look at.
 func (p *parser) tree(text string) bool {
-	if i := invalidUTF8(text); i >= 0 {
-		hint := ""
-		if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
-			hint = " (it looks like UTF-16)"
-		}
-		p.report(i, "", false, fmt.Sprintf("the byte 0x%02x is not UTF-8: a configuration is written in UTF-8%s", text[i], hint))
+	if at, what := foreignByte(text); at >= 0 {
+		p.report(at, "", false, what)
 		return false
 	}
 	s := scan(text)
@@ -114,12 +110,19 @@ func (p *parser) tree(text string) bool {
 		return false
 	}
 	for _, r := range s.redefined {
-		p.report(r.at, r.node.path(), false, fmt.Sprintf("already defined in line %d", p.line(r.node)))
+		text := fmt.Sprintf("already defined in line %d", p.line(r.node))
+		if r.array {
+			text += ", and an array of tables has no place here: each table has a name"
+		}
+		p.report(r.at, r.node.path(), false, text)
 	}
 	var values map[string]any
 	if _, err := decode(s.without(), &values); err != nil {
 		p.syntaxError(err)
 		return false
+	}
+	if len(s.redefined) > 0 && s.pos < len(text) {
+		return false // what stands behind a second definition cannot be followed
 	}
 	if len(values) == 0 && len(s.redefined) == 0 {
 		p.found = append(p.found, finding{Error: Error{File: p.file, Text: "is empty: there is nothing to configure"}})
@@ -129,18 +132,26 @@ func (p *parser) tree(text string) bool {
 	return true
 }
 
-func invalidUTF8(s string) int {
-	if utf8.ValidString(s) {
-		return -1
-	}
+// foreignByte finds the first byte that no TOML text has, or -1.
+func foreignByte(s string) (at int, what string) {
 	for i, r := range s {
-		if r == utf8.RuneError {
-			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
-				return i
+		switch {
+		case r == utf8.RuneError:
+			if _, size := utf8.DecodeRuneInString(s[i:]); size > 1 {
+				continue // the replacement character itself
 			}
+			hint := ""
+			if i == 0 && (strings.HasPrefix(s, "\xff\xfe") || strings.HasPrefix(s, "\xfe\xff")) {
+				hint = " (it looks like UTF-16)"
+			}
+			return i, fmt.Sprintf("the byte 0x%02x is not UTF-8: a configuration is written in UTF-8%s", s[i], hint)
+		case r == '\r' && !strings.HasPrefix(s[i:], "\r\n"):
+			return i, "a carriage return without a line feed has no place here"
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f:
+			return i, fmt.Sprintf("the control character 0x%02x has no place here", r)
 		}
 	}
-	return -1
+	return -1, ""
 }
 
 // syntaxError reports what the library says about the text.
@@ -169,7 +180,7 @@ func (p *parser) unquoted(line int) string {
 		end = p.lines.starts[line] - 1
 	}
 	m := bareValue.FindStringSubmatch(strings.TrimRight(p.lines.data[start:end], "\r"))
-	if m == nil {
+	if m == nil || strings.Trim(m[1], "0123456789_") == "" {
 		return ""
 	}
 	return fmt.Sprintf("; a string needs quotes: %q", m[1])

@@ -103,8 +103,6 @@ func (n *node) path() string {
 	switch {
 	case n.index > 0:
 		return fmt.Sprintf("%s[%d]", up, n.index)
-	case n.name == "": // an element of an array of tables, or an empty key
-		return up
 	case up == "":
 		return bareOrQuoted(n.name)
 	}
@@ -135,7 +133,11 @@ func describe(value any) string {
 	case int64:
 		return "the integer " + strconv.FormatInt(v, 10)
 	case float64:
-		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
+		s := strconv.FormatFloat(v, 'g', -1, 64)
+		if strings.Trim(s, "-0123456789") == "" {
+			s += ".0"
+		}
+		return "the float " + s
 	case bool:
 		return "the boolean " + strconv.FormatBool(v)
 	case time.Time:

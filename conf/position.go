@@ -34,6 +34,7 @@ type redefinition struct {
 	node       *node // of the first definition
 	at         int   // of the second one's key
 	start, end int
+	array      bool // by [[a.b]]
 }
 
 // scan returns the scanner after it has gone through the text.
@@ -152,14 +153,14 @@ func (s *scanner) header(start int) bool {
 		n.key = last.at
 	}
 	if blocked != nil {
-		s.redefined = append(s.redefined, redefinition{node: blocked, at: last.at, start: start})
+		s.redefined = append(s.redefined, redefinition{node: blocked, at: last.at, start: start, array: array})
 		s.open = len(s.redefined)
 		s.cur = &node{key: -1, val: -1}
 		return true
 	}
 	n.header, n.array = true, array
 	if array {
-		n.elems = append(n.elems, &node{parent: n, key: last.at, val: -1})
+		n.elems = append(n.elems, &node{parent: n, index: len(n.elems) + 1, key: last.at, val: -1})
 	}
 	s.cur = n.inner()
 	return true

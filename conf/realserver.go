@@ -36,7 +36,7 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 		} else if rs.Address.IsValid() {
 			first[rs.Address] = name
 		}
-		if rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" {
+		if vs.Service.Key.Addr.IsValid() && vs.Service.Key.Addr.Port() == 0 && rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" {
 			p.errorf(t.at("check"), "check %q needs a port, and %s has none: checks of port 0 are not supported yet", rs.Check, rs.Address)
 		}
 		rss = append(rss, rs)

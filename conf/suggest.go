@@ -26,7 +26,8 @@ func didYouMean(suggestion string) string {
 
 // nearest returns the candidate that the word was probably meant to be, or "". A
 // word of n characters may be off by a third of them, and by one at least, but
-// never by all.
+// never by all. Of several equally near ones the first with the word's first letter
+// wins, else the first.
 func nearest(word string, candidates []string) string {
 	best, bound := "", max(1, min(3, len(word)/3))
 	folded := strings.ToLower(word)
@@ -34,12 +35,19 @@ func nearest(word string, candidates []string) string {
 		if strings.EqualFold(c, word) {
 			return c
 		}
-		if d := distance(folded, strings.ToLower(c), bound); d <= bound && d < max(len(word), len(c)) {
-			// A later candidate has to be nearer.
-			best, bound = c, d-1
+		d := distance(folded, strings.ToLower(c), bound)
+		if d > bound || d >= max(len(word), len(c)) {
+			continue
+		}
+		if best == "" || d < bound || !sameStart(best, word) && sameStart(c, word) {
+			best, bound = c, d
 		}
 	}
 	return best
+}
+
+func sameStart(a, b string) bool {
+	return a != "" && b != "" && strings.EqualFold(a[:1], b[:1])
 }
 
 // distance is the Damerau-Levenshtein distance in its form without overlapping

@@ -43,7 +43,11 @@ func (p *parser) table(n *node, g grammar) bool {
 			if _, taken := n.byName[meant]; meant != "" && !taken {
 				n.byName[meant] = k
 			}
-			p.keyErrorf(k, "unknown key %q%s%s", shorten(k.name), didYouMean(meant), dottedName(k))
+			hint := didYouMean(meant) + dottedName(k)
+			if hint == "" {
+				hint = ": want one of " + strings.Join(g.keys, ", ")
+			}
+			p.keyErrorf(k, "unknown key %q%s", shorten(k.name), hint)
 		}
 	}
 	return true
@@ -56,8 +60,8 @@ func dottedName(k *node) string {
 	if _, table := k.value.(map[string]any); !table || t == nil || t.parent == nil {
 		return ""
 	}
-	if container := t.parent.name; !slices.Contains(namedTables, container) {
-		return ""
+	if t.header && !k.header && k.val < 0 || !slices.Contains(namedTables, t.parent.name) {
+		return "" // t has a name already, and k is the first part of a dotted key
 	}
 	return fmt.Sprintf("; a name with a dot needs quotes, \"%s.%s\"", t.name, k.name)
 }
@@ -101,6 +105,7 @@ func (p *parser) named(n *node, g grammar, form string) iter.Seq2[string, *node]
 				p.keyErrorf(k, "an array of tables has no place here: write it once, %s", form)
 			case !table && slices.Contains(g.keys, k.name):
 				p.keyErrorf(k, "the name is missing: write %s", form)
+				return // the other keys beside it have the same fault
 			case !table:
 				p.errorf(k, "want a table, %s, found %s", form, describe(k.value))
 			case !p.name(k), p.onlyDotted(k, g):

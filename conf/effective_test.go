@@ -1,0 +1,207 @@
+package conf_test
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/conf"
+)
+
+const effective = `[director.lb-a]
+address = "10.0.0.11"
+priority = 150
+
+[director.lb-b]
+address = "10.0.0.12"
+priority = 100
+
+[vrrp.web]
+interface = "eth0"
+vrid = 51
+virtual_addresses = ["10.0.0.100/24", "10.0.0.101/24"]
+version = 3
+advert_interval = "100ms"
+preempt = "when-ready"
+preempt_delay = "0s"
+unicast = false
+priority = { lb-a = 150, lb-b = 100 }
+
+[virtual_server.web]
+address = "10.0.0.100:80"
+protocol = "tcp"
+scheduler = "wlc"
+forward = "dr"
+check = "front-page"
+quorum = 1
+
+[virtual_server.web.real_server]
+web-1 = { address = "10.0.0.21:80", weight = 1, forward = "dr", check = "front-page" }
+web-2 = { address = "10.0.0.22:80", weight = 1, forward = "dr", check = "front-page" }
+
+[check.front-page]
+type = "http"
+interval = "5s"
+timeout = "2s"
+rise = 1
+fall = 3
+method = "GET"
+path = "/health"
+status = "200-299"
+
+[admin]
+socket = "/run/hadirector/admin.sock"
+
+[log]
+level = "info"
+format = "text"
+`
+
+func TestEffective(t *testing.T) {
+	if diff := cmp.Diff(effective, parse(t, good).String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// FuzzParse: no text makes Parse panic; what it refuses it explains, in order, with
+// places inside the text; what it accepts has an effective text that says the same.
+func FuzzParse(f *testing.F) {
+	pair, err := os.ReadFile("testdata/pair.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(pair))
+	f.Add(good)
+	f.Add(everything)
+	f.Add(conf.Reference())
+	f.Add("[log]\nlevel = \"warn\"\n")
+	for _, tt := range mistakes {
+		if tt.old == "" {
+			f.Add(tt.new)
+		} else {
+			f.Add(strings.Replace(good, tt.old, tt.new, 1))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := conf.Parse([]byte(text), "f")
+		if err != nil {
+			explains(t, text, err)
+			return
+		}
+		again, err := conf.Parse([]byte(c.String()), "effective")
+		if err != nil {
+			t.Fatalf("the effective text is refused: %v\n%s", err, c)
+		}
+		if diff := cmp.Diff(c, again, sameValues); diff != "" {
+			t.Errorf("the effective text says something else, -file +effective:\n%s", diff)
+		}
+		if c.String() != again.String() || c.Fingerprint() != again.Fingerprint() {
+			t.Errorf("the effective text is not stable:\n%s\n%s", c, again)
+		}
+	})
+}
+
+func explains(t *testing.T, text string, err error) {
+	t.Helper()
+	es, _ := errors.AsType[conf.Errors](err)
+	if len(es) == 0 {
+		t.Fatalf("refused without a reason: %v", err)
+	}
+	lines := strings.Split(text, "\n")
+	last := [2]int{}
+	for _, e := range es {
+		if e.Text == "" || e.Warning {
+			t.Errorf("no reason: %+v", e)
+		}
+		if e.Line == 0 && len(es) == 1 {
+			continue // about the file as a whole
+		}
+		place := [2]int{e.Line, e.Col}
+		if e.Line < 1 || e.Line > len(lines) || e.Col < 1 || e.Col > len(lines[e.Line-1])+1 {
+			t.Errorf("%d:%d is not in the text: %v", e.Line, e.Col, e)
+		} else if slices.Compare(place[:], last[:]) < 0 {
+			t.Errorf("%v is not in its place", e)
+		}
+		last = place
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	const reordered = `# the same, told differently
+[check."front-page"]
+path = '/health' # comment
+type = "http"
+interval = "5000ms"
+
+[virtual_server]
+web.real_server.web-2.address = "10.0.0.22:80"
+web.real_server.web-1.address = "10.0.0.21:80"
+web.check = "front-page"
+web.protocol = "tcp"
+web.address = "10.0.0.100:80"
+
+[vrrp.web]
+virtual_addresses = [
+	"10.0.0.100/24", # one
+	"10.0.0.101/24",
+]
+vrid = 0x33
+interface = "eth0"
+priority = { lb-a = 150 }
+
+[director]
+lb-b = { address = "10.0.0.12" }
+lb-a = { priority = 150, address = "10.0.0.11" }
+`
+	a, b := parse(t, good), parse(t, reordered)
+	if a.Fingerprint() != b.Fingerprint() {
+		t.Errorf("a file that says the same has another fingerprint; differences: %q", conf.DiffKeys(a.String(), b.String()))
+	}
+	if got := conf.DiffKeys(a.String(), b.String()); got != nil {
+		t.Errorf("differences %q", got)
+	}
+	for _, change := range [][2]string{
+		{"priority = 150", "priority = 151"}, {"10.0.0.21:80", "10.0.0.23:80"}, {"web-1", "web-3"}, {"/health", "/"},
+		{`"10.0.0.100/24", "10.0.0.101/24"`, `"10.0.0.101/24", "10.0.0.100/24"`},
+	} {
+		if c := parse(t, strings.Replace(good, change[0], change[1], 1)); c.Fingerprint() == a.Fingerprint() {
+			t.Errorf("%q to %q does not change the fingerprint", change[0], change[1])
+		}
+	}
+	// Directors of different builds have to agree on it.
+	if got, want := a.Fingerprint(), parse(t, effective).Fingerprint(); got != want {
+		t.Errorf("fingerprint %x, of the effective text %x", got, want)
+	}
+}
+
+func TestDiffKeys(t *testing.T) {
+	a := parse(t, good).String()
+	for _, tt := range []struct {
+		name, b string
+		want    []string
+	}{
+		{"equal", a, nil},
+		{"a value", strings.Replace(a, `scheduler = "wlc"`, `scheduler = "rr"`, 1), []string{"virtual_server.web.scheduler"}},
+		{"a real server's value", strings.Replace(a, `"10.0.0.22:80", weight = 1`, `"10.0.0.22:80", weight = 2`, 1),
+			[]string{"virtual_server.web.real_server.web-2.weight"}},
+		{"a name", strings.ReplaceAll(a, "web-2", "web-3"),
+			[]string{"virtual_server.web.real_server.web-2", "virtual_server.web.real_server.web-3"}},
+		{"a name with a dot", a + "\n[check.\"a.b\"]\ntype = \"tcp\"\n", []string{`check."a.b"`}},
+		{"a table", a + "\n[sync]\nport = 1\n", []string{"sync"}},
+		{"no text", "", []string{"admin", "check", "director", "log", "virtual_server", "vrrp"}},
+		{"no TOML", "[", []string{"(all)"}},
+	} {
+		if diff := cmp.Diff(tt.want, conf.DiffKeys(a, tt.b)); diff != "" {
+			t.Errorf("%s, -want +got:\n%s", tt.name, diff)
+		}
+	}
+	many := parse(t, string(large(20, false))).String()
+	got := conf.DiffKeys(many, strings.ReplaceAll(many, "wlc", "rr"))
+	if len(got) != conf.MaxDiffKeys || got[0] != "virtual_server.vs-0.scheduler" || got[1] != "virtual_server.vs-1.scheduler" {
+		t.Errorf("of many: %q", got)
+	}
+}
