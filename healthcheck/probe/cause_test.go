@@ -1,0 +1,121 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// failed is the error of a system call as net returns it, ephemeral port included.
+func failed(op, call string, errno syscall.Errno) error {
+	return &net.OpError{
+		Op: op, Net: "tcp",
+		Source: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.9:49152")),
+		Addr:   net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:80")),
+		Err:    os.NewSyscallError(call, errno),
+	}
+}
+
+var deadlineReached = &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
+
+func TestExplain(t *testing.T) {
+	tests := []struct {
+		name     string
+		step     step
+		err      error
+		want     string
+		notAsked bool
+	}{
+		{"refused", connecting, failed("dial", "connect", syscall.ECONNREFUSED), "connect refused", false},
+		{"no route", connecting, failed("dial", "connect", syscall.EHOSTUNREACH), "no route to host", false},
+		{"no network", connecting, failed("dial", "connect", syscall.ENETUNREACH), "network unreachable", false},
+		{"route lost on the way", readingBody, failed("read", "read", syscall.EHOSTUNREACH), "no route to host", false},
+		{"reset in the handshake", connecting, failed("dial", "connect", syscall.ECONNRESET), "reset by peer while connecting", false},
+		{"reset", awaitingStatus, failed("read", "read", syscall.ECONNRESET), "reset by peer while waiting for the status line", false},
+		{"reset in the body", readingBody, failed("read", "read", syscall.ECONNRESET), "reset by peer while reading the body", false},
+		{"broken pipe", sending, failed("write", "write", syscall.EPIPE), "closed by peer while sending the request", false},
+		{"end", awaitingStatus, io.EOF, "closed by peer while waiting for the status line", false},
+		{"early end", readingBody, io.ErrUnexpectedEOF, "closed by peer while reading the body", false},
+		{"our deadline", readingHeaders, deadlineReached, "timeout after 2s reading the headers", false},
+		{"our deadline in connect", connecting, &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "connect timeout after 2s", false},
+		{"the kernel's deadline is not ours", connecting, failed("dial", "connect", syscall.ETIMEDOUT), "connection timed out while connecting", false},
+		{"another kernel error", connecting, failed("dial", "connect", syscall.EACCES), "permission denied while connecting", false},
+		{"another error", connecting, &net.OpError{Op: "dial", Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:80")), Err: errors.New("something new")}, "something new while connecting", false},
+		{"process out of descriptors", connecting, failed("dial", "socket", syscall.EMFILE), "not asked: too many open files on this director", true},
+		{"system out of descriptors", connecting, failed("dial", "socket", syscall.ENFILE), "not asked: too many open files on this director", true},
+		{"out of buffers", connecting, failed("dial", "socket", syscall.ENOBUFS), "not asked: no memory for sockets on this director", true},
+		{"out of memory", sending, failed("write", "write", syscall.ENOMEM), "not asked: no memory for sockets on this director", true},
+		{"out of ports", connecting, failed("dial", "connect", syscall.EADDRNOTAVAIL), "not asked: no free local port on this director", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := explain(t.Context(), tt.step, 2*time.Second, tt.err)
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Errorf("cause (-want +got):\n%s", diff)
+			}
+			if got := errors.Is(err, healthcheck.ErrNotAsked); got != tt.notAsked {
+				t.Errorf("ErrNotAsked: %t, want %t", got, tt.notAsked)
+			}
+			if !errors.Is(err, tt.err) {
+				t.Errorf("%#v does not wrap %#v", err, tt.err)
+			}
+		})
+	}
+}
+
+func TestExplainCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := explain(ctx, readingBody, 2*time.Second, deadlineReached)
+	if diff := cmp.Diff("canceled while reading the body", err.Error()); diff != "" {
+		t.Errorf("cause (-want +got):\n%s", diff)
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%#v does not wrap context.Canceled", err)
+	}
+}
+
+func TestNewErrors(t *testing.T) {
+	with := func(change func(*healthcheck.Spec)) healthcheck.Spec {
+		sp := httpSpec()
+		change(&sp)
+		return sp
+	}
+	good := netip.MustParseAddrPort("192.0.2.1:80")
+	tests := []struct {
+		name string
+		sp   healthcheck.Spec
+		addr netip.AddrPort
+		want string
+	}{
+		{"no address", tcpSpec(), netip.AddrPort{}, "address invalid AddrPort cannot be connected to"},
+		{"port 0", tcpSpec(), netip.MustParseAddrPort("192.0.2.1:0"), "address 192.0.2.1:0 cannot be connected to"},
+		{"type", with(func(s *healthcheck.Spec) { s.Type = "icmp" }), good, `type "icmp" is not known`},
+		{"method", with(func(s *healthcheck.Spec) { s.HTTP.Method = "POST" }), good, `method "POST" is neither GET nor HEAD`},
+		{"relative path", with(func(s *healthcheck.Spec) { s.HTTP.Path = "health" }), good, `path "health" is not one that a request can carry`},
+		{"path with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Path = "/\r\nX: y" }), good, `path "/\r\nX: y" is not one that a request can carry`},
+		{"path with a space", with(func(s *healthcheck.Spec) { s.HTTP.Path = "/a b" }), good, `path "/a b" is not one that a request can carry`},
+		{"host with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Host = "x\r\nX: y" }), good, `host "x\r\nX: y" is not one that a request can carry`},
+		{"status range upside down", with(func(s *healthcheck.Spec) { s.HTTP.StatusMin = 300 }), good, "status range 300-299 is not one within 100-599"},
+		{"status range missing", with(func(s *healthcheck.Spec) { s.HTTP.StatusMin, s.HTTP.StatusMax = 0, 0 }), good, "status range 0-0 is not one within 100-599"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := New(tt.sp, healthcheck.Target{Addr: tt.addr})
+			if diff := cmp.Diff(tt.want, fmt.Sprint(err)); diff != "" || c != nil {
+				t.Errorf("checker %v, error (-want +got):\n%s", c, diff)
+			}
+		})
+	}
+}

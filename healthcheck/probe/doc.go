@@ -1,0 +1,22 @@
+// Package probe holds the ways to ask a real server whether it is healthy: [New]
+// makes the Checker for a check of type "tcp" or "http".
+//
+// # What every probe keeps to
+//
+// It asks on a fresh connection, because the next client will, and because a
+// connection that was kept says nothing about the server's willingness to take one.
+//
+// It ends with its context, at the latest: the context bounds the whole probe, from
+// connect to verdict. A server that sends one byte a second does not prolong it. It
+// needs bounded memory, whatever the server sends.
+//
+// It closes its connection with a reset. An orderly close would leave a socket in
+// TIME_WAIT on the director, a minute for each probe: ten thousand probes a second
+// would use up the local ports. The real server sees its connection reset, for "tcp"
+// perhaps before it has accepted it, and may log that.
+//
+// It says why it failed in a sentence that an operator understands, without
+// addresses and ephemeral ports, so that equal failures have equal text. The
+// sentences are listed in docs/healthchecks.md. Failures that are the director's own
+// wrap healthcheck.ErrNotAsked; errors.Is also finds the kernel's error inside.
+package probe
