@@ -63,6 +63,10 @@ func at(t *testing.T, s vrrp.State, p vrrp.Params) *vrrp.VirtualRouter {
 	case vrrp.Backup:
 		vr.Handle(t0, vrrp.Startup{})
 	case vrrp.Master:
+		if p.Priority == vrrp.PriorityOwner {
+			vr.Handle(t0, vrrp.Startup{})
+			break
+		}
 		down := vrrp.MasterDownInterval(p.Version, p.Priority, p.AdvertInterval)
 		vr.Handle(t0.Add(-down), vrrp.Startup{})
 		vr.Handle(t0, vrrp.Timeout{})
