@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -58,10 +57,6 @@ func load(path string, w io.Writer) (*conf.Config, error) {
 	cfg, err := conf.Load(path)
 	if err != nil {
 		fmt.Fprintln(w, err)
-		var list conf.Errors
-		if errors.As(err, &list) && len(list) > 1 {
-			fmt.Fprintf(w, "%d mistakes\n", len(list))
-		}
 		return nil, errReported
 	}
 	for _, warning := range cfg.Warnings {

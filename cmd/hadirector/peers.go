@@ -93,7 +93,10 @@ func (m *membership) Snapshots() []director.Peer {
 		for _, r := range p.Meta.Roles {
 			d.Roles[r.VirtualRouter] = vrrp.State(r.State)
 		}
-		d.Config, _ = m.PeerConfig(name)
+		d.ConfigTooLong = p.Meta.ConfigTooLong
+		if text, _ := m.PeerConfig(name); peers.FingerprintOf(text) == p.Meta.Config {
+			d.Config = text // and not the one that it ran before
+		}
 		list = append(list, d)
 	}
 	return list

@@ -24,6 +24,7 @@ type runOptions struct {
 	director string
 	runtime  string // directory of the ledger: ends with the boot
 	state    string // directory of the journal: survives it
+	socket   string // instead of the configuration's; empty: that one
 }
 
 // newRun is "hadirector run".
@@ -52,6 +53,7 @@ HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
 	cmd.Flags().StringVar(&o.director, "director", "", "run as the director `NAME` of the file")
 	cmd.Flags().StringVar(&o.runtime, "runtime-dir", defaultRuntime, "`DIR` for what ends with the boot")
 	cmd.Flags().StringVar(&o.state, "state-dir", defaultState, "`DIR` for what survives a reboot")
+	cmd.Flags().StringVar(&o.socket, "socket", "", "admin `SOCKET`, instead of [admin] socket")
 	return cmd
 }
 
@@ -121,8 +123,8 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 	return nil
 }
 
-func (o runOptions) ledger() string  { return filepath.Join(o.runtime, "owned.json") }
-func (o runOptions) journal() string { return filepath.Join(o.state, "events.jsonl") }
+// ledger is the file of what is the daemon's own in the kernel.
+func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
 
 // logMistakes says every mistake of a configuration that was not loaded.
 func logMistakes(logger *slog.Logger, err error) error {

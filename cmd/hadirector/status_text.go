@@ -22,7 +22,7 @@ func writeStatus(w io.Writer, s director.Status) error {
 	}
 	writeRouters(&b, s)
 	writeVirtualServers(&b, s)
-	writeHealthOfKernel(&b, s)
+	writeKernel(&b, s)
 	writePeers(&b, s)
 	_, err := w.Write(b.Bytes())
 	return err
@@ -72,21 +72,21 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 			fmt.Fprint(b, ", SORRY SERVER SERVES")
 		}
 		fmt.Fprintln(b)
-		t := newTable(b, "  REAL SERVER", "ADDRESS", "FORWARD", "WEIGHT", "STATUS", "FOR", "ACTIVE", "INACTIVE", "TABLE")
+		t := newTable(b, "  REAL SERVER", "ADDRESS", "FWD", "WEIGHT", "STATUS", "FOR", "ACTIVE", "INACT")
 		for _, r := range v.RealServers {
-			status, in := r.Status, "yes"
+			status := r.Status
 			if r.SorryServer {
 				status = "sorry"
 			}
-			if !r.InTable {
-				in = "no"
-			}
-			t.row("  "+r.Name, r.Address, r.Forward, r.Weight, status, age(s.At, r.Since), r.Active, r.Inactive, in)
+			t.row("  "+r.Name, r.Address, r.Forward, r.Weight, status, age(s.At, r.Since), r.Active, r.Inactive)
 		}
 		t.flush()
 		for _, r := range v.RealServers {
 			if r.Cause != "" {
 				fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
+			}
+			if serves := r.SorryServer == v.SorryActive && r.Status != "down"; serves && !r.InTable {
+				fmt.Fprintf(b, "  %s: NOT IN THE KERNEL'S TABLE\n", r.Name)
 			}
 		}
 	}
@@ -102,8 +102,11 @@ func sorryServers(v director.VirtualStatus) int {
 	return n
 }
 
-func writeHealthOfKernel(b *bytes.Buffer, s director.Status) {
+func writeKernel(b *bytes.Buffer, s director.Status) {
 	fmt.Fprintln(b)
+	if len(s.VirtualServers) == 0 && s.IPVS.InSync {
+		return // an empty table is nothing to tell of
+	}
 	if s.IPVS.InSync {
 		fmt.Fprintf(b, "ipvs   as configured, read %s ago", age(s.At, s.IPVS.ReadAt))
 	} else {

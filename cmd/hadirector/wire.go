@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/hadirector/hadirector/healthcheck/probe"
 	"github.com/hadirector/hadirector/internal/admin"
 	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/internal/journal"
 	"github.com/hadirector/hadirector/internal/netif"
 	"github.com/hadirector/hadirector/internal/sdnotify"
 	"github.com/hadirector/hadirector/internal/telemetry"
@@ -34,7 +36,7 @@ type daemon struct {
 	level    *slog.LevelVar
 	logger   *slog.Logger
 	director *director.Director
-	journal  *eventJournal
+	journal  *journal.Journal
 	admin    *admin.Server
 	metrics  *telemetry.Server // nil: not served
 	links    *netif.Watcher
@@ -68,15 +70,13 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	if err != nil {
 		return nil, fmt.Errorf("set up health checks: %w", err)
 	}
-	if d.journal, err = newEventJournal(o.journal(), self, logger); err != nil {
-		return nil, err
-	}
+	d.journal = journal.Open(journal.Options{Dir: o.state, Logger: logger})
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: kernel, Ledger: director.FileLedger{Path: o.ledger()},
 		VRRP: routers, Health: monitor, Reports: reports, HealthEvents: events,
 		NewPeers: newMembership(logger), InterfaceOf: netif.InterfaceOf,
-		Recorder: d.journal, Logger: logger, Started: d.started,
+		Recorder: recorder{d.journal}, Logger: logger, Started: d.started,
 	})
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	}
 	// The socket comes last: it is the one thing that would stay on the disk.
 	d.admin, err = admin.Listen(admin.Options{
-		Path: cfg.Admin.Socket, Status: d.director.Status, Events: d.journal, Reload: d.reload, Logger: logger,
+		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload, Logger: logger,
 	})
 	return d, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,11 +20,9 @@ import (
 
 // Events is the journal as the server reads it.
 type Events interface {
-	// Since returns the records from a time on, oldest first.
-	Since(t time.Time) []journal.Record
-	// Follow sends each new record from now on until stop is called. The channel is
-	// closed when the reader was too slow.
-	Follow() (records <-chan journal.Record, stop func())
+	Last() uint64
+	Read(since time.Time) ([]journal.Record, error)
+	Follow(ctx context.Context, since uint64) iter.Seq[journal.Record]
 }
 
 // Options are what a Server serves.
@@ -126,41 +125,29 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 		since = t
 	}
-	var (
-		news <-chan journal.Record
-		last uint64
-	)
-	if r.FormValue("follow") != "" {
-		var stop func()
-		news, stop = s.o.Events.Follow() // before Since, so that nothing falls between
-		defer stop()
+	last := s.o.Events.Last() // before Read, so that nothing falls between
+	records, err := s.o.Events.Read(since)
+	if err != nil {
+		s.o.Logger.Warn("older events cannot be read", "err", err)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(w)
-	for _, rec := range s.o.Events.Since(since) {
+	for _, rec := range records {
 		if enc.Encode(rec) != nil {
 			return // the reader is gone
 		}
-		last = rec.Seq
+		last = max(last, rec.Seq)
 	}
-	if news == nil {
+	if r.FormValue("follow") == "" {
 		return
 	}
 	flush := http.NewResponseController(w)
-	for {
-		if flush.Flush() != nil {
+	if flush.Flush() != nil {
+		return
+	}
+	for rec := range s.o.Events.Follow(r.Context(), last) {
+		if enc.Encode(rec) != nil || flush.Flush() != nil {
 			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case rec, ok := <-news:
-			if !ok {
-				return // too slow: the reader sees the end of the stream
-			}
-			if rec.Seq > last && enc.Encode(rec) != nil {
-				return
-			}
 		}
 	}
 }

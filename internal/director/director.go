@@ -128,7 +128,7 @@ func (d *Director) Run(ctx context.Context) error {
 	peers := spawn(d.peers.run)
 	reconciler := spawn(d.rec.run)
 
-	d.record(Event{Kind: "daemon", Object: d.o.Self, To: "started", Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
+	d.record(Event{Kind: EventStart, Object: d.o.Self, Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
 	d.configure()
 	d.loop(ctx)
 
@@ -145,7 +145,7 @@ func (d *Director) Run(ctx context.Context) error {
 	if cerr := p.err(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("clean the kernel's ipvs: %w", cerr))
 	}
-	d.record(Event{Kind: "daemon", Object: d.o.Self, To: "stopped", Text: "stopped"})
+	d.record(Event{Kind: EventStop, Object: d.o.Self, Text: "stopped"})
 	return err
 }
 

@@ -82,8 +82,8 @@ func TestRealServerLeavesAndReturnsOnceEach(t *testing.T) {
 			t.Errorf("table after its return -want +got:\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{
-			"web/web-2 up→down: 10.0.0.22:80 removed from web: connect refused",
-			"web/web-2 down→up: 10.0.0.22:80 returned to web with weight 2",
+			"real-server-left web/web-2: 10.0.0.22:80 removed from web: connect refused",
+			"real-server-returned web/web-2: 10.0.0.22:80 returned to web with weight 2",
 		}, w.recorded("real-server")); diff != "" {
 			t.Errorf("events -want +got:\n%s", diff)
 		}
@@ -119,7 +119,7 @@ func TestRoleMovesTheSyncDaemons(t *testing.T) {
 		if got := roles(); got != "master eth1 " {
 			t.Errorf("daemons as Master: %q", got)
 		}
-		if diff := cmp.Diff([]string{"web backup→master: master, was backup: no advertisement from lb-b"}, w.recorded("vrrp")); diff != "" {
+		if diff := cmp.Diff([]string{"vrrp-transition web: master, was backup: no advertisement from lb-b"}, w.recorded("vrrp")); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
@@ -260,8 +260,8 @@ func TestStopHandsOverFirstAndLeavesACleanMachine(t *testing.T) {
 			t.Errorf("left in the ledger: %+v", left)
 		}
 		if diff := cmp.Diff([]string{
-			"web backup→master: master, was backup: no advertisement from lb-b",
-			"web master→initialize: initialize, was master: stopping",
+			"vrrp-transition web: master, was backup: no advertisement from lb-b",
+			"vrrp-transition web: initialize, was master: stopping",
 		}, w.recorded("vrrp")); diff != "" {
 			t.Errorf("events -want +got:\n%s", diff)
 		}
@@ -296,7 +296,7 @@ func TestReloadChangesWhatDiffers(t *testing.T) {
 		if diff := cmp.Diff([]string{"-e -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 5"}, w.kernel.Applied()); diff != "" {
 			t.Errorf("operations -want +got:\n%s", diff)
 		}
-		if got := w.recorded("config"); len(got) != 1 || !strings.Contains(got[0], "virtual_server.web.real_server.web-2.weight") {
+		if got := w.recorded("reload-ok"); len(got) != 1 || !strings.Contains(got[0], "virtual_server.web.real_server.web-2.weight") {
 			t.Errorf("events %q, want one that names the changed key", got)
 		}
 	})

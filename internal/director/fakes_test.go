@@ -80,14 +80,14 @@ func (w *world) logged(text string) []string {
 	return slices.DeleteFunc(strings.Split(w.log.String(), "\n"), func(l string) bool { return !strings.Contains(l, text) })
 }
 
-// recorded returns "object from→to: text" of the events of a kind.
-func (w *world) recorded(kind string) []string {
+// recorded returns "kind object: text" of the events whose kind begins with prefix.
+func (w *world) recorded(prefix string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var list []string
 	for _, e := range w.events {
-		if e.Kind == kind {
-			list = append(list, fmt.Sprintf("%s %s→%s: %s", e.Object, e.From, e.To, e.Text))
+		if strings.HasPrefix(string(e.Kind), prefix) {
+			list = append(list, fmt.Sprintf("%s %s: %s", e.Kind, e.Object, e.Text))
 		}
 	}
 	return list

@@ -53,7 +53,9 @@ type Announcement struct {
 	Version     string
 	Roles       map[string]vrrp.State // by virtual router
 	Fingerprint [16]byte              // of the effective configuration
-	Config      string                // the effective configuration
+	// Config is the effective configuration in its canonical form. Of a peer it is
+	// empty until it has arrived, and for good if it is too long to be exchanged.
+	Config string
 }
 
 // Peer is another director as it was last heard of.
@@ -64,6 +66,8 @@ type Peer struct {
 	Since   time.Time // of Alive's last change
 	// LastSeen is when it last gave a sign of life; zero: never.
 	LastSeen time.Time
+	// ConfigTooLong says that the peer's Config will never arrive.
+	ConfigTooLong bool
 	// Why is why a peer that is not alive could not be reached.
 	Why string
 	Announcement
@@ -75,22 +79,6 @@ type Peer struct {
 type Ledger interface {
 	Load() (Owned, error)
 	Save(Owned) error
-}
-
-// Recorder takes the events that operators read. It never blocks.
-type Recorder interface {
-	Record(Event)
-}
-
-// Event is one thing that happened, for the journal.
-type Event struct {
-	At     time.Time
-	Kind   string // a fixed token: "vrrp", "real-server", "ipvs", "peer", "config", "daemon"
-	Object string // the name in the configuration: "web", "web/web-1", "lb-b"
-	From   string // state before, empty if there is none
-	To     string // state after
-	Reason string // a fixed token
-	Text   string // the sentence for the operator
 }
 
 // PeersFactory makes the membership for a configuration; it is asked again when a

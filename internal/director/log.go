@@ -31,7 +31,7 @@ func (d *Director) logTransition(r vrrp.Report) {
 		attrs = append(attrs, "err", r.Detail)
 	}
 	if r.Peer.IsValid() {
-		attrs = append(attrs, "peer", directorName(d.force.cfg, r.Peer), "priority", r.PeerPriority)
+		attrs = append(attrs, "peer", directorName(d.force.cfg, r.Peer), "peer_priority", r.PeerPriority)
 	}
 	level := d.o.Logger.Info
 	if r.To == vrrp.Fault {
@@ -39,7 +39,7 @@ func (d *Director) logTransition(r vrrp.Report) {
 	}
 	level("virtual router changed state", attrs...)
 	d.record(Event{
-		At: r.At, Kind: "vrrp", Object: r.Instance, From: r.From.String(), To: r.To.String(), Reason: string(r.Reason),
+		At: r.At, Kind: EventTransition, Object: r.Instance, From: r.From.String(), To: r.To.String(), Reason: string(r.Reason),
 		Text: d.transitionText(r),
 	})
 }
@@ -91,12 +91,12 @@ func (d *Director) logHealth(e healthcheck.Event, was healthcheck.Status) {
 			attrs := []any{"real_server", rs.Name, "address", rs.Address, "virtual_server", vs.Name, "check", rs.Check}
 			if e.Status == healthcheck.Down {
 				d.o.Logger.Warn("real server removed", append(attrs, "err", e.Err)...)
-				d.record(Event{At: e.At, Kind: "real-server", Object: object, From: was.String(), To: "down", Reason: "check-failed",
+				d.record(Event{At: e.At, Kind: EventRealServerLeft, Object: object, From: was.String(), To: e.Status.String(),
 					Text: fmt.Sprintf("%s removed from %s: %v", rs.Address, vs.Name, e.Err)})
 				continue
 			}
 			d.o.Logger.Info("real server added", append(attrs, "weight", rs.Weight)...)
-			d.record(Event{At: e.At, Kind: "real-server", Object: object, From: was.String(), To: "up", Reason: "check-passed",
+			d.record(Event{At: e.At, Kind: EventRealServerReturned, Object: object, From: was.String(), To: e.Status.String(),
 				Text: fmt.Sprintf("%s returned to %s with weight %d", rs.Address, vs.Name, rs.Weight)})
 		}
 	}
@@ -115,12 +115,12 @@ func (d *Director) logQuorum(e healthcheck.Event) {
 			continue
 		}
 		d.sorry[vs.Name] = sorry
-		ev := Event{At: e.At, Kind: "virtual-server", Object: vs.Name, Reason: "quorum-gained", From: "sorry", To: "up", Text: "real servers serve again"}
+		ev := Event{At: e.At, Kind: EventQuorumGained, Object: vs.Name, Text: "real servers serve again"}
 		if sorry {
-			ev.Reason, ev.From, ev.To = "quorum-lost", "up", "sorry"
+			ev.Kind = EventQuorumLost
 			ev.Text = fmt.Sprintf("fewer than %d real servers are up: sorry server %s serves", vs.Quorum, vs.SorryServer.Address)
 		}
-		d.o.Logger.Warn("virtual server changed pool", "virtual_server", vs.Name, "from", ev.From, "to", ev.To, "reason", ev.Reason)
+		d.o.Logger.Warn("virtual server changed pool", "virtual_server", vs.Name, "reason", ev.Kind, "sorry_server", vs.SorryServer.Address)
 		d.record(ev)
 	}
 }
@@ -144,16 +144,16 @@ func (d *Director) logPass(p Pass) {
 	case text == "":
 		d.lastErr = ""
 		d.o.Logger.Info("kernel agrees with the configuration again")
-		d.record(Event{At: p.At, Kind: "ipvs", Object: "table", From: "failed", To: "ok", Text: "the kernel agrees with the configuration again"})
+		d.record(Event{At: p.At, Kind: EventIPVSRecovered, Object: "ipvs", Text: "the kernel agrees with the configuration again"})
 	default:
 		d.lastErr = text
 		d.o.Logger.Error("kernel refused a change, trying again", "err", text)
-		d.record(Event{At: p.At, Kind: "ipvs", Object: "table", From: "ok", To: "failed", Reason: "kernel-refused", Text: text})
+		d.record(Event{At: p.At, Kind: EventIPVSFailure, Object: "ipvs", Text: text})
 	}
 	if p.Drift {
 		d.repaired += uint64(len(p.Done))
 		d.o.Logger.Warn("ipvs table was changed by another program, repaired", "op", strings.Join(p.Done, "; "))
-		d.record(Event{At: p.At, Kind: "ipvs", Object: "table", From: "changed", To: "repaired", Reason: "drift",
+		d.record(Event{At: p.At, Kind: EventIPVSRepair, Object: "ipvs",
 			Text: "changed by another program, repaired: " + strings.Join(p.Done, "; ")})
 	}
 	if text := errText(p.LedgerErr); text != d.ledgerErr {

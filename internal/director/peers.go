@@ -158,25 +158,31 @@ type peerState struct {
 // its configuration begins or ceases to differ.
 func (d *Director) peersNews() {
 	for _, p := range d.peers.snapshots() {
-		is := peerState{alive: p.Alive, differs: p.Alive && p.Fingerprint != d.force.fingerprint}
 		was := d.peerStates[p.Name]
+		is := peerState{alive: p.Alive, differs: p.Alive && p.Fingerprint != d.force.fingerprint}
+		if is.differs && p.Config == "" && !p.ConfigTooLong {
+			is.differs = was.differs // said when it can be said in what
+		}
 		d.peerStates[p.Name] = is
 		switch {
 		case is.alive && !was.alive:
 			d.o.Logger.Info("peer joined", "peer", p.Name, "version", p.Version)
-			d.record(Event{Kind: "peer", Object: p.Name, From: "lost", To: "alive", Text: "joined, version " + p.Version})
+			d.record(Event{Kind: EventPeerJoined, Object: p.Name, Text: "joined, version " + p.Version})
 		case !is.alive && was.alive:
 			d.o.Logger.Warn("peer lost", "peer", p.Name)
-			d.record(Event{Kind: "peer", Object: p.Name, From: "alive", To: "lost", Text: "no longer answers on the membership protocol"})
+			d.record(Event{Kind: EventPeerLost, Object: p.Name, Text: "no longer answers on the membership protocol"})
 		}
 		switch {
 		case is.differs && !was.differs:
-			keys := listKeys(conf.DiffKeys(d.force.text, p.Config))
+			keys := "in keys that are not known: the file is too long to be exchanged"
+			if p.Config != "" {
+				keys = listKeys(conf.DiffKeys(d.force.text, p.Config))
+			}
 			d.o.Logger.Warn("peer has a different configuration", "peer", p.Name, "config_hash", hash(p.Fingerprint), "keys", keys)
-			d.record(Event{Kind: "peer", Object: p.Name, From: "same", To: "differs", Reason: "config", Text: "its configuration differs: " + keys})
+			d.record(Event{Kind: EventPeerConfigDiffers, Object: p.Name, Text: "its configuration differs: " + keys})
 		case is.alive && !is.differs && was.differs:
 			d.o.Logger.Info("peer has the same configuration again", "peer", p.Name)
-			d.record(Event{Kind: "peer", Object: p.Name, From: "differs", To: "same", Reason: "config", Text: "its configuration is the same again"})
+			d.record(Event{Kind: EventPeerConfigAgrees, Object: p.Name, Text: "its configuration is the same again"})
 		}
 	}
 	d.publish()

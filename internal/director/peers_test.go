@@ -75,6 +75,10 @@ func (p *fakePeers) becomes(alive bool, cfg *conf.Config) {
 		p.peer.Announcement = Announcement{Version: "v1", Fingerprint: cfg.Fingerprint(), Config: cfg.Canonical()}
 	}
 	p.mu.Unlock()
+	p.wake()
+}
+
+func (p *fakePeers) wake() {
 	p.changed <- struct{}{}
 	synctest.Wait()
 }
@@ -88,6 +92,10 @@ func TestPeersComingGoingAndDiffering(t *testing.T) {
 		same, other := parse(t, keyedTOML), parse(t, strings.Replace(keyedTOML, "weight = 2", "weight = 3", 1))
 		w.peers.becomes(true, same)
 		w.peers.becomes(true, same)
+		w.peers.mu.Lock()
+		w.peers.peer.Fingerprint, w.peers.peer.Config = other.Fingerprint(), "" // its text is on its way
+		w.peers.mu.Unlock()
+		w.peers.wake()
 		w.peers.becomes(true, other)
 		if p := d.Status().Peers[0]; p.SameConfig || cmp.Diff([]string{"virtual_server.web.real_server.web-2.weight"}, p.Differs) != "" {
 			t.Errorf("status of a peer with another configuration: %+v", p)
@@ -95,10 +103,10 @@ func TestPeersComingGoingAndDiffering(t *testing.T) {
 		w.peers.becomes(true, same)
 		w.peers.becomes(false, nil)
 		if diff := cmp.Diff([]string{
-			"lb-b lost→alive: joined, version v1",
-			"lb-b same→differs: its configuration differs: virtual_server.web.real_server.web-2.weight",
-			"lb-b differs→same: its configuration is the same again",
-			"lb-b alive→lost: no longer answers on the membership protocol",
+			"peer-joined lb-b: joined, version v1",
+			"peer-config-differs lb-b: its configuration differs: virtual_server.web.real_server.web-2.weight",
+			"peer-config-agrees lb-b: its configuration is the same again",
+			"peer-lost lb-b: no longer answers on the membership protocol",
 		}, w.recorded("peer")); diff != "" {
 			t.Errorf("events -want +got:\n%s", diff)
 		}

@@ -30,7 +30,7 @@ func (d *Director) apply(cfg *conf.Config) error {
 	d.readiness()
 	changes := conf.DiffKeys(before.text, d.force.text)
 	d.o.Logger.Info("configuration reloaded", "file", cfg.File, "changed", len(changes), "config_hash", hash(d.force.fingerprint))
-	d.record(Event{Kind: "config", Object: cfg.File, To: "reloaded", Text: "reloaded " + cfg.File + ": " + listKeys(changes)})
+	d.record(Event{Kind: EventReloadOK, Object: d.o.Self, Text: "reloaded " + cfg.File + ": " + listKeys(changes)})
 	return nil
 }
 
@@ -64,7 +64,7 @@ type rejection struct {
 // rejectedReload takes in a rejection, for status and the journal.
 func (d *Director) rejectedReload(r rejection) {
 	d.reload = ReloadStatus{At: time.Now(), Error: r.err.Error()}
-	d.record(Event{Kind: "config", Object: r.file, To: "rejected", Reason: "invalid", Text: "not reloaded, the old configuration stays in force: " + r.err.Error()})
+	d.record(Event{Kind: EventReloadFailed, Object: d.o.Self, Text: r.file + " not reloaded, the old configuration stays in force: " + r.err.Error()})
 	d.publish()
 }
 

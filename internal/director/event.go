@@ -1,0 +1,45 @@
+package director
+
+import "time"
+
+// Recorder takes the events that operators read. It never blocks.
+type Recorder interface {
+	Record(Event)
+}
+
+// Event is one thing that happened, for the journal.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	// Object is what it happened to, by its name in the configuration: "web",
+	// "web/web-1", "lb-b".
+	Object string
+	From   string // state before, empty if there is none
+	To     string // state after
+	Reason string // a fixed token
+	Text   string // the sentence for the operator
+	Attrs  map[string]string
+}
+
+// EventKind is what sort of event it is: a fixed token, the journal's.
+type EventKind string
+
+// The kinds of events that a director records.
+const (
+	EventStart              EventKind = "daemon-start"
+	EventStop               EventKind = "daemon-stop"
+	EventReloadOK           EventKind = "reload-ok"
+	EventReloadFailed       EventKind = "reload-failed"
+	EventTransition         EventKind = "vrrp-transition"
+	EventRealServerLeft     EventKind = "real-server-left"
+	EventRealServerReturned EventKind = "real-server-returned"
+	EventQuorumLost         EventKind = "quorum-lost"
+	EventQuorumGained       EventKind = "quorum-gained"
+	EventIPVSFailure        EventKind = "ipvs-failure"
+	EventIPVSRecovered      EventKind = "ipvs-recovered"
+	EventIPVSRepair         EventKind = "ipvs-repair"
+	EventPeerJoined         EventKind = "peer-joined"
+	EventPeerLost           EventKind = "peer-lost"
+	EventPeerConfigDiffers  EventKind = "peer-config-differs"
+	EventPeerConfigAgrees   EventKind = "peer-config-agrees"
+)
