@@ -140,19 +140,11 @@ func (w *Addresses) apply(ifname string, addrs []netip.Prefix, plan func([]addre
 // carryOut makes one change. That it has been made meanwhile is no error.
 func carryOut(h *netlink.Handle, l netlink.Link, s step, entries map[netip.Prefix]netlink.Addr) error {
 	if s.add {
-		err := h.AddrAdd(l, newAddr(s.prefix))
-		if errors.Is(err, unix.EEXIST) {
-			return nil
-		}
-		return err
+		return ignore(h.AddrAdd(l, newAddr(s.prefix)), unix.EEXIST)
 	}
 	// The listed entry, because the kernel also compares its label and peer address.
 	a := entries[s.prefix]
-	err := h.AddrDel(l, &a)
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
+	return ignore(ignore(h.AddrDel(l, &a), unix.EADDRNOTAVAIL), unix.ENODEV)
 }
 
 func newAddr(p netip.Prefix) *netlink.Addr {

@@ -12,7 +12,7 @@ type link struct {
 	index   int
 	name    string
 	adminUp bool // IFF_UP
-	carrier bool // IFF_LOWER_UP
+	carrier bool // IFF_LOWER_UP and IFF_RUNNING
 }
 
 // address is one address of one interface.

@@ -381,6 +381,8 @@ func TestAnnouncerSurvivesTheInterface(t *testing.T) {
 		t.Error("announcing on a link that is down gave no error")
 	}
 	self.IP(t, "link set eth0 up")
+	self.AwaitUp(t, "eth0")
+	far.AwaitUp(t, "eth0")
 	announceSeen("after down and up")
 	self.IP(t, "link del eth0")
 	netnstest.Cable(t, self, "eth0", far, "eth0")

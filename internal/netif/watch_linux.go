@@ -268,9 +268,10 @@ func linkOf(l netlink.Link) link {
 		index:   a.Index,
 		name:    a.Name,
 		adminUp: a.RawFlags&unix.IFF_UP != 0,
-		// Not operstate: a dummy and some tunnels say "unknown" for ever. The kernel
-		// derives LOWER_UP from the carrier alone.
-		carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
+		// LOWER_UP is the carrier. RUNNING is an operational state of up, or of unknown
+		// as dummies and some tunnels have it for ever; it comes a moment later, when
+		// what is sent is no longer dropped.
+		carrier: a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_RUNNING != 0,
 	}
 }
 

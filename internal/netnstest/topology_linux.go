@@ -3,22 +3,42 @@ package netnstest
 import (
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
+	"time"
 )
 
-// Cable connects two namespaces by a veth pair, both ends up. It is taken away at
-// the end of the test.
+// Cable connects two namespaces by a veth pair and returns when both ends carry
+// frames. It is taken away at the end of the test.
 func Cable(t testing.TB, a *NS, aIf string, b *NS, bIf string) {
 	t.Helper()
 	a.IP(t, fmt.Sprintf("link add %s type veth peer name %s netns %s", aIf, bIf, b.path))
 	a.IP(t, "link set "+aIf+" up")
 	b.IP(t, "link set "+bIf+" up")
+	a.AwaitUp(t, aIf)
+	b.AwaitUp(t, bIf)
 	// A namespace from New takes its links with it, the process's own does not.
 	switch {
 	case a.run == nil:
 		t.Cleanup(func() { removeLink(a, aIf) })
 	case b.run == nil:
 		t.Cleanup(func() { removeLink(b, bIf) })
+	}
+}
+
+// AwaitUp waits until an interface carries frames. The kernel attaches the queue a
+// moment after the link has come up, and drops without a word what is sent before.
+func (ns *NS) AwaitUp(t testing.TB, ifname string) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		out := ns.IP(t, "link show dev "+ifname)
+		if strings.Contains(out, "LOWER_UP") && strings.Contains(out, "state UP") && !strings.Contains(out, "qdisc noop ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %s does not come up:\n%s", ns.name, ifname, out)
+		}
 	}
 }
 

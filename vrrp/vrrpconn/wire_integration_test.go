@@ -243,6 +243,8 @@ func TestSendFailureIsReturnedAndTheLinkMayComeBack(t *testing.T) {
 		t.Error("sending on a link that is down gave no error")
 	}
 	self.IP(t, "link set eth0 up")
+	self.AwaitUp(t, "eth0")
+	far.AwaitUp(t, "eth0")
 	must(t, a.Send(advert(51, 100)))
 	next(t, b)
 	must(t, b.Send(advert(51, 100)))

@@ -1,0 +1,14 @@
+// Package realserver prepares a real server for direct routing: the virtual
+// addresses are on its loopback interface, so that it takes the clients' packets,
+// and it says nothing about them by ARP, so that the packets go to the director
+// first.
+//
+// [Start] puts in place what is missing and remembers in a file, before the first
+// change, what the machine looked like; [Stop] brings exactly that back, also after
+// a Start that was interrupted; [Status] tells item by item what is in place.
+// What to change is planned by pure functions (plan.go) as steps that print
+// themselves as the commands that an operator would type.
+//
+// IPv6 needs the address alone: a machine answers neighbour solicitations only for
+// the addresses of the interface that they come in on.
+package realserver
