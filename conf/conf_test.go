@@ -63,7 +63,7 @@ func TestPair(t *testing.T) {
 			Name: "web",
 			Service: ipvs.Service{
 				Key:       ipvs.ServiceKey{Protocol: ipvs.TCP, Addr: netip.MustParseAddrPort("10.0.0.100:80")},
-				Scheduler: "wrr", PersistenceBits: 32,
+				Scheduler: "wrr",
 			},
 			Forward: dr, Check: "front-page", Quorum: 1,
 			RealServers: []conf.RealServer{

@@ -2,6 +2,7 @@ package conf_test
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/ipvs"
 )
 
 const effective = `[director.lb-a]
@@ -203,5 +205,22 @@ func TestDiffKeys(t *testing.T) {
 	got := conf.DiffKeys(many, strings.ReplaceAll(many, "wlc", "rr"))
 	if len(got) != conf.MaxDiffKeys || got[0] != "virtual_server.vs-0.scheduler" || got[1] != "virtual_server.vs-1.scheduler" {
 		t.Errorf("of many: %q", got)
+	}
+}
+
+// IPv6 virtual servers work where no virtual router has to cover them. Their key has
+// the form that the kernel's table is read in.
+func TestIPv6VirtualServer(t *testing.T) {
+	c := parse(t, "[virtual_server.six]\naddress = \"[2001:db8::100]:80\"\nprotocol = \"tcp\"\npersistence = \"5m\"\n"+
+		"[virtual_server.six.real_server]\nweb = { address = \"[2001:db8::21]:80\" }\n")
+	s := c.VirtualServers[0].Service
+	if want := ipvs.AddrKey(ipvs.TCP, netip.MustParseAddrPort("[2001:db8::100]:80")); s.Key != want || s.PersistenceBits != 128 {
+		t.Errorf("got %+v", s)
+	}
+	if s.Canonical() != s {
+		t.Errorf("%+v is not canonical", s)
+	}
+	if again := parse(t, c.String()); again.String() != c.String() {
+		t.Errorf("-want +got:\n%s", cmp.Diff(c.String(), again.String()))
 	}
 }

@@ -34,9 +34,7 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 		if d := p.duration(t.kid("persistence"), 0, time.Second, maxPersistence, time.Second); d > 0 {
 			vs.Service.Flags |= ipvs.FlagPersistent
 			vs.Service.Persistence = d
-		}
-		if a := vs.Service.Key.Addr.Addr(); a.IsValid() {
-			vs.Service.PersistenceBits = a.BitLen()
+			vs.Service.PersistenceBits = vs.Service.Key.Addr.Addr().BitLen() // each client for itself
 		}
 		vs.RealServers = p.realServers(t.kid("real_server"), vs)
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
@@ -47,26 +45,22 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 }
 
 func (p *parser) serviceKey(t *node) ipvs.ServiceKey {
-	key := ipvs.ServiceKey{}
+	var addr netip.AddrPort
 	switch address, mark := t.kid("address"), t.kid("fwmark"); {
 	case address != nil && mark != nil:
 		p.errorf(mark, "address and fwmark exclude each other")
 		fallthrough
 	case mark == nil:
-		key.Addr = p.addressPort(p.required(t, "address", `ADDRESS:PORT, such as "10.0.0.100:80"`))
-		if key.Addr.Addr().IsLoopback() {
-			p.errorf(address, "%s is a loopback address: no client can reach it", key.Addr.Addr())
-			key.Addr = netip.AddrPort{}
-		}
+		addr = p.addressPort(p.required(t, "address", `ADDRESS:PORT, such as "10.0.0.100:80"`))
 	}
+	var protocol ipvs.Protocol
 	switch p.choice(p.required(t, "protocol", "tcp or udp"), "a protocol", "", []string{"tcp", "udp"}, []string{"sctp"}, nil) {
 	case "tcp":
-		key.Protocol = ipvs.TCP
+		protocol = ipvs.TCP
 	case "udp":
-		key.Protocol = ipvs.UDP
+		protocol = ipvs.UDP
 	}
-	key.IPv6 = key.Addr.Addr().Is6()
-	return key
+	return ipvs.AddrKey(protocol, addr)
 }
 
 // The forwarding methods by their names in the file, and what ipvsadm and keepalived
