@@ -1,0 +1,69 @@
+package journal
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Line renders the record for people: time, object and a sentence, in 80 columns unless
+// its words need more. Characters that a terminal would obey are left out, because
+// words come from peers, real servers and error texts.
+func (r Record) Line(loc *time.Location) string {
+	object := r.Object
+	if object == "" {
+		object = "director"
+	}
+	return printable(fmt.Sprintf("%s  %-14s  %s", r.At.In(loc).Format("Jan _2 15:04:05.000"), object, r.sentence()))
+}
+
+// sentence is the record's own or, without one, what its fields say.
+func (r Record) sentence() string {
+	if r.Text != "" {
+		return r.Text
+	}
+	switch r.Kind {
+	case VRRPTransition:
+		s := r.From + " -> " + r.To
+		if r.From == "" {
+			s = "is " + r.To
+		}
+		if peer := r.Attrs["peer"]; peer != "" {
+			return s + because(r.Reason) + " (peer " + peer + ")"
+		}
+		return s + because(r.Reason)
+	case RealServerLeft:
+		return strings.TrimSpace(r.Attrs["address"]+" left") + because(r.Reason)
+	case RealServerReturned:
+		return strings.TrimSpace(r.Attrs["address"]+" returned") + because(r.Reason)
+	}
+	s := strings.ReplaceAll(string(r.Kind), "-", " ")
+	switch {
+	case r.From != "" && r.To != "":
+		s += ", " + r.From + " -> " + r.To
+	case r.To != "":
+		s += ", " + r.To
+	}
+	return s + because(r.Reason)
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// printable makes one harmless line of a text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r) || unicode.IsControl(r):
+			return ' '
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
