@@ -1,0 +1,106 @@
+// Package docs holds the documents and tests that they say what is so.
+package docs
+
+import (
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/internal/telemetry"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestEveryMetricIsDocumented holds metrics.md against what the daemon serves.
+func TestEveryMetricIsDocumented(t *testing.T) {
+	var b strings.Builder
+	telemetry.WriteMetrics(&b, director.Status{
+		VirtualRouters: []director.RouterStatus{{Counters: vrrp.Counters{Discarded: map[string]uint64{"ttl": 1}}}},
+		Sync:           &director.SyncStatus{},
+	})
+	served, documented := make(map[string]string), make(map[string]string)
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(b.String(), -1) {
+		served[m[1]] = m[2]
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(hadirector_[a-z_]+)` \\| (\\S+) \\|").FindAllStringSubmatch(read(t, "metrics.md"), -1) {
+		documented[m[1]] = m[2]
+	}
+	if diff := cmp.Diff(served, documented); diff != "" {
+		t.Errorf("served - documented +:\n%s", diff)
+	}
+}
+
+// TestDocumentedLogMessagesExist looks for each message of operations.md in the
+// sources that log it.
+func TestDocumentedLogMessagesExist(t *testing.T) {
+	var source strings.Builder
+	for _, dir := range []string{"../internal/director", "../vrrp/router"} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".go") && !strings.HasSuffix(e.Name(), "_test.go") {
+				source.WriteString(read(t, dir+"/"+e.Name()))
+			}
+		}
+	}
+	_, table, _ := strings.Cut(read(t, "operations.md"), "| message | level | means |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	messages := make(map[string]bool)
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		if len(cells) < 3 {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[1], -1) {
+			messages[m[1]] = true
+		}
+	}
+	if len(messages) < 8 {
+		t.Fatalf("found only %q in the table", slices.Sorted(maps.Keys(messages)))
+	}
+	for m := range messages {
+		if !strings.Contains(source.String(), `"`+m+`"`) {
+			t.Errorf("no source logs %q", m)
+		}
+	}
+}
+
+// TestLinksLeadSomewhere follows every relative link between the documents.
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
+	for _, dir := range []string{".", ".."} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), ".md") {
+				continue
+			}
+			for _, m := range link.FindAllStringSubmatch(read(t, dir+"/"+e.Name()), -1) {
+				if strings.Contains(m[1], "://") {
+					continue
+				}
+				if _, err := os.Stat(dir + "/" + m[1]); err != nil {
+					t.Errorf("%s/%s: link to %s: %v", dir, e.Name(), m[1], err)
+				}
+			}
+		}
+	}
+}
