@@ -22,10 +22,15 @@
 //
 // # Invariants
 //
-//   - Virtual addresses are acquired only on the way into Master, and released on
-//     every way out of it.
+//   - Virtual addresses are on the interface exactly as long as the state is Master:
+//     they are acquired on the way in, released on every way out, and a change of
+//     parameters as Master acquires and announces the new ones before it releases
+//     those that are gone.
 //   - An advertisement that is ignored leaves every timer as it was.
 //   - A shutdown as Master sends priority 0 before it releases an address.
+//   - A Transitioned action is the last of its Handle, and there is at most one.
+//   - However often another router contests, announcements are 1.1 s apart and
+//     answers half an advertisement interval.
 //   - Arithmetic on intervals multiplies before it divides and never leaves
 //     time.Duration; wire units exist only in the codec.
 package vrrp

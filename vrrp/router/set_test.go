@@ -7,12 +7,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/hadirector/hadirector/vrrp"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func check(t *testing.T, what string, got, want []string) {
 	t.Helper()
