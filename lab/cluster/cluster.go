@@ -75,6 +75,9 @@ func (c *Cluster) spawner() {
 // Dir is a scratch directory that Close removes.
 func (c *Cluster) Dir() string { return c.dir }
 
+// MachineDir is a machine's part of it, and its processes' working directory.
+func (c *Cluster) MachineDir(machine string) string { return filepath.Join(c.dir, machine) }
+
 // Namespace returns the name of a machine's network namespace, for "ip netns exec".
 func (c *Cluster) Namespace(machine string) string { return c.prefix + machine }
 

@@ -19,10 +19,7 @@ type Keepalived struct {
 // StartKeepalived starts keepalived on a director. It logs to its standard output, where
 // "Entering MASTER STATE" is the line to wait for.
 func (c *Cluster) StartKeepalived(machine string, k Keepalived) (*Process, error) {
-	dir := filepath.Join(c.dir, machine)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
+	dir := c.MachineDir(machine)
 	file := filepath.Join(dir, "keepalived.conf")
 	if err := os.WriteFile(file, []byte(k.config(machine)), 0o644); err != nil {
 		return nil, err

@@ -34,6 +34,7 @@ func (c *Cluster) Start(machine, name string, args ...string) (*Process, error) 
 		done:    make(chan struct{}),
 		changed: make(chan struct{}),
 	}
+	p.cmd.Dir = c.MachineDir(machine)
 	output, w, err := os.Pipe()
 	if err != nil {
 		return nil, err

@@ -35,10 +35,7 @@ http {
 // StartWeb starts nginx on a real server, which answers every request with the machine's
 // name, and returns when it listens.
 func (c *Cluster) StartWeb(ctx context.Context, machine string) (*Process, error) {
-	dir := filepath.Join(c.dir, machine)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
+	dir := c.MachineDir(machine)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, webServer, dir, machine), 0o644); err != nil {
 		return nil, err

@@ -66,6 +66,9 @@ func (c *Cluster) build() error {
 		return err
 	}
 	for _, m := range machines {
+		if err := os.Mkdir(c.MachineDir(m.name), 0o755); err != nil {
+			return err
+		}
 		script := "link set lo up\n"
 		for _, l := range m.links() {
 			script += fmt.Sprintf("addr add %s/24 dev %s\nlink set %[2]s up\n", l.address, l.dev)
