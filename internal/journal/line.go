@@ -23,21 +23,6 @@ func (r Record) sentence() string {
 	if r.Text != "" {
 		return r.Text
 	}
-	switch r.Kind {
-	case VRRPTransition:
-		s := r.From + " -> " + r.To
-		if r.From == "" {
-			s = "is " + r.To
-		}
-		if peer := r.Attrs["peer"]; peer != "" {
-			return s + because(r.Reason) + " (peer " + peer + ")"
-		}
-		return s + because(r.Reason)
-	case RealServerLeft:
-		return strings.TrimSpace(r.Attrs["address"]+" left") + because(r.Reason)
-	case RealServerReturned:
-		return strings.TrimSpace(r.Attrs["address"]+" returned") + because(r.Reason)
-	}
 	s := strings.ReplaceAll(string(r.Kind), "-", " ")
 	switch {
 	case r.From != "" && r.To != "":
@@ -45,14 +30,10 @@ func (r Record) sentence() string {
 	case r.To != "":
 		s += ", " + r.To
 	}
-	return s + because(r.Reason)
-}
-
-func because(reason string) string {
-	if reason == "" {
-		return ""
+	if r.Reason != "" {
+		s += ": " + r.Reason
 	}
-	return ": " + reason
+	return s
 }
 
 // printable makes one harmless line of a text.

@@ -24,6 +24,7 @@ const (
 	QuorumLost         Kind = "quorum-lost"
 	QuorumGained       Kind = "quorum-gained"
 	IPVSFailure        Kind = "ipvs-failure"
+	IPVSRecovered      Kind = "ipvs-recovered"
 	IPVSRepair         Kind = "ipvs-repair"
 	PeerJoined         Kind = "peer-joined"
 	PeerLeft           Kind = "peer-left"

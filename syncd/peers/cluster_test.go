@@ -79,7 +79,7 @@ func (c *cluster) start(o Options) *node {
 	go func() {
 		defer close(done)
 		r := newRun(p)
-		if !r.start(ctx) {
+		if !r.introduce(ctx) || !r.start(ctx) {
 			return
 		}
 		r.loop(ctx)
@@ -252,6 +252,19 @@ func TestTheNewestUpdateWins(t *testing.T) {
 	b.until("sees the last update", func(ms map[string]Member) bool { return ms["lb-a"].Meta.Version == "999" })
 }
 
+func TestNothingToTellYet(t *testing.T) {
+	c := newCluster(t, "lb-a", "lb-b")
+	o := c.options(0)
+	o.Local = Local{}
+	a, b := c.start(o), c.start(c.options(1))
+	b.log("peer cannot be reached")
+	a.Update(Local{Version: "2", Config: "text"})
+	if e := b.event(Joined, "lb-a"); e.Member.Meta.Version != "2" || e.Member.Meta.Config != FingerprintOf("text") {
+		t.Errorf("lb-a joined as %+v", e.Member.Meta)
+	}
+	c.start(Options{Self: "lb-c", Bind: c.addr(2), Port: 7946, Key: c.key, Label: "x"}).end(false)
+}
+
 func TestCrashAndReturn(t *testing.T) {
 	c := newCluster(t, "lb-a", "lb-b")
 	a, b := c.start(c.options(0)), c.start(c.options(1))
@@ -422,6 +435,9 @@ func TestRunReturnsNil(t *testing.T) {
 	p, err := New(c.options(0))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if members := p.Members(); len(members) != 0 {
+		t.Errorf("a director without peers has %v", members)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

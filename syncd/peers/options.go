@@ -27,7 +27,9 @@ type Options struct {
 	// Label is the cluster's name. What comes from a cluster with another one is
 	// dropped, also under the same key.
 	Label string
-	// Local is what the others are told at first; see Update.
+	// Local is what the others are told at first; see Update. While it says nothing,
+	// Run waits for the first Update before it listens: a director that joined
+	// without a configuration would be taken for one with another configuration.
 	Local Local
 	// Events receives every change of a peer. A slow reader delays nobody; one that
 	// is very slow loses the oldest events, and should look at Members. Nil: none.
@@ -43,6 +45,10 @@ type Local struct {
 	// Config is the effective configuration's text, in a form that is the same on
 	// every director with the same configuration.
 	Config string
+}
+
+func (l Local) empty() bool {
+	return l.Version == "" && l.Started.IsZero() && len(l.Roles) == 0 && l.Config == ""
 }
 
 func (o Options) validate() error {

@@ -88,7 +88,7 @@ type run struct {
 // nil. It is called once.
 func (p *Peers) Run(ctx context.Context) error {
 	r := newRun(p)
-	if !r.start(ctx) {
+	if !r.introduce(ctx) || !r.start(ctx) {
 		return nil
 	}
 	r.loop(ctx)
@@ -107,6 +107,21 @@ func newRun(p *Peers) *run {
 // spread gives a time a quarter shorter to a quarter longer.
 func spread(d time.Duration) time.Duration {
 	return d*3/4 + rand.N(d/2+1)
+}
+
+// introduce waits until there is something to tell the others. It is false if ctx ended
+// that.
+func (r *run) introduce(ctx context.Context) bool {
+	if !r.opts.Local.empty() {
+		return true
+	}
+	select {
+	case l := <-r.updates:
+		r.delegate.set(l, false)
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // start begins to listen, as often as it takes: the address may come with a link that
