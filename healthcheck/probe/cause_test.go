@@ -29,36 +29,37 @@ func failed(op, call string, errno syscall.Errno) error {
 
 var deadlineReached = &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
 
+var explainTests = []struct {
+	name     string
+	step     step
+	err      error
+	want     string
+	notAsked bool
+}{
+	{"refused", connecting, failed("dial", "connect", syscall.ECONNREFUSED), "connect refused", false},
+	{"no route", connecting, failed("dial", "connect", syscall.EHOSTUNREACH), "no route to host", false},
+	{"no network", connecting, failed("dial", "connect", syscall.ENETUNREACH), "network unreachable", false},
+	{"route lost on the way", readingBody, failed("read", "read", syscall.EHOSTUNREACH), "no route to host", false},
+	{"reset in the handshake", connecting, failed("dial", "connect", syscall.ECONNRESET), "reset by peer while connecting", false},
+	{"reset", awaitingStatus, failed("read", "read", syscall.ECONNRESET), "reset by peer while waiting for the status line", false},
+	{"reset in the body", readingBody, failed("read", "read", syscall.ECONNRESET), "reset by peer while reading the body", false},
+	{"broken pipe", sending, failed("write", "write", syscall.EPIPE), "closed by peer while sending the request", false},
+	{"end", awaitingStatus, io.EOF, "closed by peer while waiting for the status line", false},
+	{"early end", readingBody, io.ErrUnexpectedEOF, "closed by peer while reading the body", false},
+	{"our deadline", readingHeaders, deadlineReached, "timeout after 2s reading the headers", false},
+	{"our deadline in connect", connecting, &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "connect timeout after 2s", false},
+	{"the kernel's deadline is not ours", connecting, failed("dial", "connect", syscall.ETIMEDOUT), "connection timed out while connecting", false},
+	{"another kernel error", connecting, failed("dial", "connect", syscall.EACCES), "permission denied while connecting", false},
+	{"another error", connecting, &net.OpError{Op: "dial", Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:80")), Err: errors.New("something new")}, "something new while connecting", false},
+	{"process out of descriptors", connecting, failed("dial", "socket", syscall.EMFILE), "not asked: too many open files on this director", true},
+	{"system out of descriptors", connecting, failed("dial", "socket", syscall.ENFILE), "not asked: too many open files on this director", true},
+	{"out of buffers", connecting, failed("dial", "socket", syscall.ENOBUFS), "not asked: no memory for sockets on this director", true},
+	{"out of memory", sending, failed("write", "write", syscall.ENOMEM), "not asked: no memory for sockets on this director", true},
+	{"out of ports", connecting, failed("dial", "connect", syscall.EADDRNOTAVAIL), "not asked: no free local port on this director", true},
+}
+
 func TestExplain(t *testing.T) {
-	tests := []struct {
-		name     string
-		step     step
-		err      error
-		want     string
-		notAsked bool
-	}{
-		{"refused", connecting, failed("dial", "connect", syscall.ECONNREFUSED), "connect refused", false},
-		{"no route", connecting, failed("dial", "connect", syscall.EHOSTUNREACH), "no route to host", false},
-		{"no network", connecting, failed("dial", "connect", syscall.ENETUNREACH), "network unreachable", false},
-		{"route lost on the way", readingBody, failed("read", "read", syscall.EHOSTUNREACH), "no route to host", false},
-		{"reset in the handshake", connecting, failed("dial", "connect", syscall.ECONNRESET), "reset by peer while connecting", false},
-		{"reset", awaitingStatus, failed("read", "read", syscall.ECONNRESET), "reset by peer while waiting for the status line", false},
-		{"reset in the body", readingBody, failed("read", "read", syscall.ECONNRESET), "reset by peer while reading the body", false},
-		{"broken pipe", sending, failed("write", "write", syscall.EPIPE), "closed by peer while sending the request", false},
-		{"end", awaitingStatus, io.EOF, "closed by peer while waiting for the status line", false},
-		{"early end", readingBody, io.ErrUnexpectedEOF, "closed by peer while reading the body", false},
-		{"our deadline", readingHeaders, deadlineReached, "timeout after 2s reading the headers", false},
-		{"our deadline in connect", connecting, &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "connect timeout after 2s", false},
-		{"the kernel's deadline is not ours", connecting, failed("dial", "connect", syscall.ETIMEDOUT), "connection timed out while connecting", false},
-		{"another kernel error", connecting, failed("dial", "connect", syscall.EACCES), "permission denied while connecting", false},
-		{"another error", connecting, &net.OpError{Op: "dial", Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:80")), Err: errors.New("something new")}, "something new while connecting", false},
-		{"process out of descriptors", connecting, failed("dial", "socket", syscall.EMFILE), "not asked: too many open files on this director", true},
-		{"system out of descriptors", connecting, failed("dial", "socket", syscall.ENFILE), "not asked: too many open files on this director", true},
-		{"out of buffers", connecting, failed("dial", "socket", syscall.ENOBUFS), "not asked: no memory for sockets on this director", true},
-		{"out of memory", sending, failed("write", "write", syscall.ENOMEM), "not asked: no memory for sockets on this director", true},
-		{"out of ports", connecting, failed("dial", "connect", syscall.EADDRNOTAVAIL), "not asked: no free local port on this director", true},
-	}
-	for _, tt := range tests {
+	for _, tt := range explainTests {
 		t.Run(tt.name, func(t *testing.T) {
 			err := explain(t.Context(), tt.step, 2*time.Second, tt.err)
 			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {

@@ -19,65 +19,68 @@ import (
 
 const ok = "HTTP/1.1 200 OK\r\n"
 
-// Every row is a real server on 127.0.0.1. A row with stall has a deadline that
-// passes when the probe has read so many bytes and waits for more; the others have
-// one that they never reach.
+// never is the stall of a server that never keeps the probe waiting.
+const never = -1
+
+// httpTests are real servers on 127.0.0.1. The deadline of a row with stall passes when
+// the probe has read so many bytes and waits for more; the others never reach theirs.
+// A want with a star is a prefix.
+var httpTests = []struct {
+	name  string
+	serve func(*net.TCPConn)
+	stall int
+	want  string // "" is healthy
+}{
+	{"200", says(ok + "Content-Length: 2\r\n\r\nok"), never, ""},
+	{"204 without a body", says("HTTP/1.1 204 No Content\r\n\r\n"), never, ""},
+	{"304 is not accepted", says("HTTP/1.1 304 Not Modified\r\n\r\n"), never, "status 304, want 200-299"},
+	{"503", says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), never, "status 503, want 200-299"},
+	{"a redirect is not followed", says("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), never, "status 302, want 200-299"},
+	{"HTTP/1.0 and a body that ends with the connection", says("HTTP/1.0 200 OK\r\n\r\nhello"), never, ""},
+	{"no reason", says("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"), never, ""},
+	{"bare line feeds", says("HTTP/1.1 200 OK\nContent-Length: 0\n\n"), never, ""},
+	{"a chunked body", says(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), never, ""},
+	{"early hints come first", says("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + "Content-Length: 0\r\n\r\n"), never, ""},
+	{"the body is there and the connection stays open", saysAndWaits(ok + "Content-Length: 2\r\n\r\nok"), never, ""},
+	{"an endless body is cut at the bound", repeats(ok+"\r\n", strings.Repeat("x", 1000)), never, ""},
+	{"an endless chunked body too", repeats(ok+"Transfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"), never, ""},
+	{"a body much longer than the bound", repeats(ok+"Content-Length: 99999999999\r\n\r\n", strings.Repeat("x", 1000)), never, ""},
+
+	{"silence", saysAndWaits(""), 0, "timeout after 2s waiting for the status line"},
+	{"a status line that does not end", saysAndWaits("HTTP/1.1 20"), 11, "timeout after 2s waiting for the status line"},
+	{"headers that stop", saysAndWaits(ok + "Server: x\r\n"), 28, "timeout after 2s reading the headers"},
+	{"a body that stops", saysAndWaits(ok + "Content-Length: 10\r\n\r\nabc"), 42, "timeout after 2s reading the body"},
+	{"a body that nothing ends", saysAndWaits(ok + "\r\nabc"), 22, "timeout after 2s reading the body"},
+
+	{"closed at once", says(""), never, "closed by peer while waiting for the status line"},
+	{"closed in the status line", says("HTTP/1.1 2"), never, "closed by peer while waiting for the status line"},
+	{"closed in the headers", says(ok + "Server: x\r\n"), never, "closed by peer while reading the headers"},
+	{"closed in the body", says(ok + "Content-Length: 10\r\n\r\nabc"), never, "closed by peer while reading the body"},
+	{"closed in a chunk", says(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nab"), never, "closed by peer while reading the body"},
+	{"reset at once", func(conn *net.TCPConn) {
+		readRequest(conn)
+		_ = conn.SetLinger(0)
+	}, never, "reset by peer while waiting for the status line"},
+
+	{"another protocol that speaks first", saysAndWaits("SSH-2.0-OpenSSH_9.2\r\n"), never, `not HTTP: malformed status line "SSH-2.0-OpenSSH_9.2"`},
+	{"another protocol without a line end", saysAndWaits("\x00\x00\x12\x04"), never, `not HTTP: malformed status line "\x00\x00\x12\x04"`},
+	{"an HTTP/2 preface in answer", says("PRI * HTTP/2.0\r\n\r\n"), never, `not HTTP: malformed status line "PRI * HTTP/2.0"`},
+	{"a status of two digits", says("HTTP/1.1 20 OK\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 20 OK"`},
+	{"a status that is no number", says("HTTP/1.1 abc OK\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 abc OK"`},
+	{"a long garbage line is cut", says(strings.Repeat("é", 100) + "\n"), never, `not HTTP: malformed status line "` + strings.Repeat(`\u00e9`, 20) + `"...`},
+	{"a status line without end", repeats("HTTP/1.1 200 ", strings.Repeat("x", 1000)), never, `not HTTP: malformed status line "HTTP/1.1 200 ` + strings.Repeat("x", 27) + `"...`},
+	{"garbage without end", repeats("", "\xff\xfe\xfd\xfc"), never, "*not HTTP: malformed status line \"\\xff\\xfe\\xfd\\xfc"},
+	{"a TLS server", says("\x15\x03\x01\x00\x02\x02\x46"), never, "not HTTP: a TLS alert in place of a status line"},
+	{"a header that is none", says(ok + "no colon\r\n\r\n"), never, "not HTTP: malformed headers"},
+	{"contradicting lengths", says(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), never, "not HTTP: malformed headers"},
+	{"headers without end", repeats(ok, "X-Filler: 0123456789\r\n"), never, "headers longer than 32 KiB"},
+	{"one header without end", repeats(ok+"X-Filler: ", "0123456789"), never, "headers longer than 32 KiB"},
+	{"interim answers without end", repeats("", "HTTP/1.1 103 Early Hints\r\n\r\n"), never, "headers longer than 32 KiB"},
+	{"a chunk size that is no number", says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), never, "not HTTP: malformed body"},
+}
+
 func TestHTTP(t *testing.T) {
-	const never = -1
-	tests := []struct {
-		name  string
-		serve func(*net.TCPConn)
-		stall int
-		want  string // "" is healthy
-	}{
-		{"200", says(ok + "Content-Length: 2\r\n\r\nok"), never, ""},
-		{"204 without a body", says("HTTP/1.1 204 No Content\r\n\r\n"), never, ""},
-		{"304 is not accepted", says("HTTP/1.1 304 Not Modified\r\n\r\n"), never, "status 304, want 200-299"},
-		{"503", says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), never, "status 503, want 200-299"},
-		{"a redirect is not followed", says("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), never, "status 302, want 200-299"},
-		{"HTTP/1.0 and a body that ends with the connection", says("HTTP/1.0 200 OK\r\n\r\nhello"), never, ""},
-		{"no reason", says("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"), never, ""},
-		{"bare line feeds", says("HTTP/1.1 200 OK\nContent-Length: 0\n\n"), never, ""},
-		{"a chunked body", says(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), never, ""},
-		{"early hints come first", says("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + "Content-Length: 0\r\n\r\n"), never, ""},
-		{"the body is there and the connection stays open", saysAndWaits(ok + "Content-Length: 2\r\n\r\nok"), never, ""},
-		{"an endless body is cut at the bound", repeats(ok+"\r\n", strings.Repeat("x", 1000)), never, ""},
-		{"an endless chunked body too", repeats(ok+"Transfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"), never, ""},
-		{"a body much longer than the bound", repeats(ok+"Content-Length: 99999999999\r\n\r\n", strings.Repeat("x", 1000)), never, ""},
-
-		{"silence", saysAndWaits(""), 0, "timeout after 2s waiting for the status line"},
-		{"a status line that does not end", saysAndWaits("HTTP/1.1 20"), 11, "timeout after 2s waiting for the status line"},
-		{"headers that stop", saysAndWaits(ok + "Server: x\r\n"), 28, "timeout after 2s reading the headers"},
-		{"a body that stops", saysAndWaits(ok + "Content-Length: 10\r\n\r\nabc"), 42, "timeout after 2s reading the body"},
-		{"a body that nothing ends", saysAndWaits(ok + "\r\nabc"), 22, "timeout after 2s reading the body"},
-
-		{"closed at once", says(""), never, "closed by peer while waiting for the status line"},
-		{"closed in the status line", says("HTTP/1.1 2"), never, "closed by peer while waiting for the status line"},
-		{"closed in the headers", says(ok + "Server: x\r\n"), never, "closed by peer while reading the headers"},
-		{"closed in the body", says(ok + "Content-Length: 10\r\n\r\nabc"), never, "closed by peer while reading the body"},
-		{"closed in a chunk", says(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nab"), never, "closed by peer while reading the body"},
-		{"reset at once", func(conn *net.TCPConn) {
-			readRequest(conn)
-			_ = conn.SetLinger(0)
-		}, never, "reset by peer while waiting for the status line"},
-
-		{"another protocol that speaks first", saysAndWaits("SSH-2.0-OpenSSH_9.2\r\n"), never, `not HTTP: malformed status line "SSH-2.0-OpenSSH_9.2"`},
-		{"another protocol without a line end", saysAndWaits("\x00\x00\x12\x04"), never, `not HTTP: malformed status line "\x00\x00\x12\x04"`},
-		{"an HTTP/2 preface in answer", says("PRI * HTTP/2.0\r\n\r\n"), never, `not HTTP: malformed status line "PRI * HTTP/2.0"`},
-		{"a status of two digits", says("HTTP/1.1 20 OK\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 20 OK"`},
-		{"a status that is no number", says("HTTP/1.1 abc OK\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 abc OK"`},
-		{"a long garbage line is cut", says(strings.Repeat("é", 100) + "\n"), never, `not HTTP: malformed status line "` + strings.Repeat(`\u00e9`, 20) + `"...`},
-		{"a status line without end", repeats("HTTP/1.1 200 ", strings.Repeat("x", 1000)), never, `not HTTP: malformed status line "HTTP/1.1 200 ` + strings.Repeat("x", 27) + `"...`},
-		{"garbage without end", repeats("", "\xff\xfe\xfd\xfc"), never, "*not HTTP: malformed status line \"\\xff\\xfe\\xfd\\xfc"},
-		{"a TLS server", says("\x15\x03\x01\x00\x02\x02\x46"), never, "not HTTP: a TLS alert in place of a status line"},
-		{"a header that is none", says(ok + "no colon\r\n\r\n"), never, "not HTTP: malformed headers"},
-		{"contradicting lengths", says(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), never, "not HTTP: malformed headers"},
-		{"headers without end", repeats(ok, "X-Filler: 0123456789\r\n"), never, "headers longer than 32 KiB"},
-		{"one header without end", repeats(ok+"X-Filler: ", "0123456789"), never, "headers longer than 32 KiB"},
-		{"interim answers without end", repeats("", "HTTP/1.1 103 Early Hints\r\n\r\n"), never, "headers longer than 32 KiB"},
-		{"a chunk size that is no number", says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), never, "not HTTP: malformed body"},
-	}
-	for _, tt := range tests {
+	for _, tt := range httpTests {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := newHTTP(httpSpec(), listen(t, tt.serve))
 			if err != nil {

@@ -1,0 +1,129 @@
+package probe
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// tableRows returns the rows of the Markdown table in docs/healthchecks.md that has
+// the given first column.
+func tableRows(t *testing.T, column string) [][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/healthchecks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "\n| "+column+" | ")
+	if !ok {
+		t.Fatalf("no table of %q in docs/healthchecks.md", column)
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	var rows [][]string
+	for line := range strings.SplitSeq(table, "\n") {
+		if strings.HasPrefix(line, "| `") {
+			rows = append(rows, strings.Split(strings.Trim(line, "|"), "|"))
+		}
+	}
+	return rows
+}
+
+// The causes table names every cause that the other tests see, and no others.
+func TestDocumentedCauses(t *testing.T) {
+	var causes []string
+	for _, tt := range httpTests {
+		if tt.want != "" {
+			want, cut := strings.CutPrefix(tt.want, "*")
+			if cut {
+				want += `"`
+			}
+			causes = append(causes, want)
+		}
+	}
+	for _, tt := range explainTests {
+		causes = append(causes, tt.want)
+	}
+	causes = append(causes, "canceled while reading the body") // TestExplainCanceled
+
+	steps := []string{string(connecting), string(sending), string(awaitingStatus), string(readingHeaders), string(readingBody)}
+	text, err := os.ReadFile("../../docs/healthchecks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range steps {
+		if !strings.Contains(strings.ReplaceAll(string(text), "\n", " "), "`"+st+"`") {
+			t.Errorf("step %q is not documented", st)
+		}
+	}
+
+	placeholders := strings.NewReplacer(
+		"STEP", "("+strings.Join(steps, "|")+")", "TIMEOUT", "2s",
+		"CODE", `\d{3}`, "RANGE", `\d{3}(-\d{3})?`, "TEXT", ".*", "ERROR", "[a-z ]+")
+	rows := tableRows(t, "cause")
+	seen := make([]int, len(rows))
+	for _, c := range causes {
+		documented := false
+		for i, row := range rows {
+			pattern := placeholders.Replace(regexp.QuoteMeta(strings.Trim(row[0], " `")))
+			if documented = regexp.MustCompile("^" + pattern + `(\.\.\.)?$`).MatchString(c); documented {
+				seen[i]++
+				break
+			}
+		}
+		if !documented {
+			t.Errorf("cause %q is not documented", c)
+		}
+	}
+	for i, row := range rows {
+		if seen[i] == 0 {
+			t.Errorf("no test sees the documented cause %s", row[0])
+		}
+	}
+}
+
+// The defaults table says what the configuration's parser fills in.
+func TestDocumentedDefaults(t *testing.T) {
+	cfg, err := conf.Parse([]byte(`
+		[virtual_server.web]
+		address = "192.0.2.100:80"
+		protocol = "tcp"
+		check = "c"
+		[virtual_server.web.real_server]
+		web-1 = { address = "192.0.2.1:80" }
+		[director.a]
+		address = "192.0.2.11"
+		[check.c]
+		type = "http"`), "test.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := cfg.Checks[0]
+	want := map[string]string{
+		"type":     "",
+		"interval": sp.Interval.String(),
+		"timeout":  sp.Timeout.String(),
+		"rise":     strconv.Itoa(sp.Rise),
+		"fall":     strconv.Itoa(sp.Fall),
+		"method":   sp.HTTP.Method,
+		"path":     sp.HTTP.Path,
+		"host":     sp.HTTP.Host,
+		"status":   strconv.Itoa(sp.HTTP.StatusMin) + "-" + strconv.Itoa(sp.HTTP.StatusMax),
+	}
+	got := map[string]string{}
+	for _, row := range tableRows(t, "key") {
+		got[strings.Trim(row[0], " `")] = strings.Trim(row[1], " `")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("documented defaults (-parsed +documented):\n%s", diff)
+	}
+	if _, err := New(sp, healthcheck.Target{Addr: cfg.VirtualServers[0].RealServers[0].Address}); err != nil {
+		t.Errorf("the defaults make no check: %v", err)
+	}
+}
