@@ -4,6 +4,7 @@ package docs
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/internal/telemetry"
 	"github.com/hadirector/hadirector/vrrp"
@@ -101,6 +103,45 @@ func TestLinksLeadSomewhere(t *testing.T) {
 					t.Errorf("%s/%s: link to %s: %v", dir, e.Name(), m[1], err)
 				}
 			}
+		}
+	}
+}
+
+// TestReadmeNamesEveryCommand holds the README's table against the program's help.
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "run", "../cmd/hadirector", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(out), "Available Commands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	program, readme := make(map[string]bool), make(map[string]bool)
+	for line := range strings.Lines(list) {
+		program[strings.Fields(line)[0]] = true
+	}
+	delete(program, "help")
+	for _, m := range regexp.MustCompile("(?m)^\\| `hadirector (\\S+)` \\|").FindAllStringSubmatch(read(t, "../README.md"), -1) {
+		readme[m[1]] = true
+	}
+	if diff := cmp.Diff(program, readme); diff != "" {
+		t.Errorf("program - README +:\n%s", diff)
+	}
+}
+
+// TestReadmeConfigurationIsValid checks the README's example as an operator would.
+func TestReadmeConfigurationIsValid(t *testing.T) {
+	blocks := regexp.MustCompile("(?ms)^ *```toml\n(.*?)^ *```").FindAllStringSubmatch(read(t, "../README.md"), -1)
+	if len(blocks) == 0 {
+		t.Fatal("no example in the README")
+	}
+	for _, b := range blocks {
+		cfg, err := conf.Parse([]byte(b[1]), "README.md")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, w := range cfg.Warnings {
+			t.Error(w)
 		}
 	}
 }
