@@ -2,7 +2,9 @@ package ipvsnl
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -64,10 +66,29 @@ func (c *Client) ApplyDaemon(ctx context.Context, op syncd.Op) error {
 		case syncd.Start:
 			return request(k, cmdNewDaemon, packDaemon(op.Daemon))
 		case syncd.Stop:
-			return request(k, cmdDelDaemon, packDaemonRole(op.Role))
+			return stopDaemon(k, op.Role)
 		}
 		return fmt.Errorf("operation %T: %w", op, unix.EOPNOTSUPP)
 	}))
+}
+
+// stopDaemon stops a daemon. The kernel does not answer if the daemon was started
+// so shortly before that its thread had not run yet: kthread_stop then returns
+// EINTR, which netlink_rcv_skb swallows. The daemon is stopped all the same, so the
+// listing tells the outcome.
+func stopDaemon(k exchanger, role syncd.Role) error {
+	err := request(k, cmdDelDaemon, packDaemonRole(role))
+	if !errors.Is(err, ErrTimeout) {
+		return err
+	}
+	running, listErr := readDaemons(k)
+	if listErr != nil {
+		return errors.Join(err, listErr)
+	}
+	if slices.ContainsFunc(running, func(d syncd.Daemon) bool { return d.Role == role }) {
+		return err
+	}
+	return nil
 }
 
 // line is an operation that has no value of its own, as ipvsadm's arguments.

@@ -3,6 +3,7 @@ package ipvsnl
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	moby "github.com/moby/ipvs"
 	"github.com/vishvananda/netlink/nl"
@@ -82,6 +83,11 @@ func (n namespace) dial(family uint16) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
+	wait := unix.NsecToTimeval(answerTimeout.Nanoseconds())
+	if err := own.SetReceiveTimeout(&wait); err != nil {
+		own.Close()
+		return nil, fmt.Errorf("set the netlink socket's timeout: %w", err)
+	}
 	services, err := moby.New(path)
 	if err != nil {
 		own.Close()
@@ -100,6 +106,10 @@ type socket struct {
 const (
 	genlHeader  = 4 // struct genlmsghdr
 	genlVersion = 1 // IPVS_GENL_VERSION
+
+	// answerTimeout is long: the kernel works while it takes in a request, so an
+	// answer that is not there when the request has been sent will not come.
+	answerTimeout = 200 * time.Millisecond
 )
 
 func (s *socket) exchange(cmd uint8, flags int, attrs []byte) ([][]byte, error) {
@@ -108,6 +118,9 @@ func (s *socket) exchange(cmd uint8, flags int, attrs []byte) ([][]byte, error) 
 	req.AddRawData([]byte{cmd, genlVersion, 0, 0})
 	req.AddRawData(attrs)
 	msgs, err := req.Execute(unix.NETLINK_GENERIC, 0)
+	if errors.Is(err, unix.EAGAIN) {
+		return nil, ErrTimeout
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -94,22 +94,28 @@ func list(k exchanger, cmd uint8, attrs []byte) (msgs [][]byte, err error) {
 // values that it chose; compare them with [syncd.Daemon.Matches].
 func (c *Client) Daemons(ctx context.Context) ([]syncd.Daemon, error) {
 	var ds []syncd.Daemon
-	err := c.do(ctx, func(k *conn) error {
-		msgs, err := list(k, cmdGetDaemon, nil)
-		if err != nil {
-			return err
-		}
-		for _, m := range msgs {
-			d, err := unpackDaemon(m)
-			if err != nil {
-				return fmt.Errorf("decode daemon: %w", err)
-			}
-			ds = append(ds, d)
-		}
-		return nil
+	err := c.do(ctx, func(k *conn) (err error) {
+		ds, err = readDaemons(k)
+		return err
 	})
 	if err != nil {
 		return nil, readError("read the IPVS sync daemons", err)
+	}
+	return ds, nil
+}
+
+func readDaemons(k exchanger) ([]syncd.Daemon, error) {
+	msgs, err := list(k, cmdGetDaemon, nil)
+	if err != nil {
+		return nil, err
+	}
+	var ds []syncd.Daemon
+	for _, m := range msgs {
+		d, err := unpackDaemon(m)
+		if err != nil {
+			return nil, fmt.Errorf("decode daemon: %w", err)
+		}
+		ds = append(ds, d)
 	}
 	return ds, nil
 }

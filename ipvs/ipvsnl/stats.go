@@ -43,7 +43,7 @@ func unpackCounters(as attrs, typ uint16) (ipvs.Counters, error) {
 }
 
 // Stats returns the counters of all services and destinations. It reads as much as
-// [Client.Table] does.
+// [Client.Table] does. The kernel brings them up to date every two seconds.
 func (c *Client) Stats(ctx context.Context) (ipvs.Stats, error) {
 	stats := ipvs.Stats{}
 	err := c.do(ctx, func(k *conn) error {
