@@ -26,6 +26,10 @@ func TestStartAndStopInANamespace(t *testing.T) {
 	// What the operator has put there is there afterwards.
 	self.Sysctl(t, "net/ipv4/conf/all/arp_announce", "1")
 	self.IP(t, "addr add 10.0.0.101/32 dev lo")
+	t.Cleanup(func() {
+		self.Sysctl(t, "net/ipv4/conf/all/arp_announce", "0")
+		self.IP(t, "addr del 10.0.0.101/32 dev lo")
+	})
 	before, err := thisMachine{}.facts()
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +86,11 @@ func TestAStartedMachineDoesNotAnswerARP(t *testing.T) {
 	if _, err := Start(addrs("10.0.0.100"), o); err != nil {
 		t.Fatal(err)
 	}
-	defer Stop(o)
+	t.Cleanup(func() {
+		if _, err := Stop(o); err != nil {
+			t.Error(err)
+		}
+	})
 
 	client.Run(t, "ping", "-c1", "-W2", "10.0.0.21")
 	var out string
