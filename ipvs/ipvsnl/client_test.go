@@ -1,0 +1,436 @@
+package ipvsnl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	moby "github.com/moby/ipvs"
+	"github.com/vishvananda/netlink/nl"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/ipvs/ipvstest"
+	"github.com/hadirector/hadirector/syncd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeKernel answers requests from a kernel in memory. It is both the exchanger and
+// moby/ipvs.
+type fakeKernel struct {
+	*ipvstest.Kernel
+	intercept func(cmd uint8) ([][]byte, error) // before everything else, if set
+}
+
+func newFake() *fakeKernel { return &fakeKernel{Kernel: ipvstest.New()} }
+
+// client returns a client of the fake; every pair of sockets is the same.
+func (f *fakeKernel) client(t *testing.T) *Client {
+	dial := func() (*conn, error) { return &conn{exchanger: f, services: f, closeOwn: func() {}}, nil }
+	c, _ := dial()
+	cl := newClient(time.Second, c, dial, func() error { return nil })
+	t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
+func (f *fakeKernel) exchange(cmd uint8, flags int, b []byte) ([][]byte, error) {
+	if f.intercept != nil {
+		if msgs, err := f.intercept(cmd); msgs != nil || err != nil {
+			return msgs, err
+		}
+	}
+	ctx := context.Background()
+	want := unix.NLM_F_ACK
+	var msgs [][]byte
+	var err error
+	switch cmd {
+	case cmdGetService, cmdGetDest, cmdGetDaemon:
+		want = unix.NLM_F_DUMP
+		msgs, err = f.list(cmd, b)
+	case cmdNewDest, cmdSetDest, cmdDelDest:
+		s, uerr := unpackService(b)
+		if uerr != nil {
+			return nil, uerr
+		}
+		d, uerr := unpackDestination(b, s.Key)
+		if uerr != nil {
+			return nil, uerr
+		}
+		err = errno(f.Apply(ctx, map[uint8]ipvs.Op{
+			cmdNewDest: ipvs.AddDestination{Service: s.Key, Destination: d.Destination},
+			cmdSetDest: ipvs.EditDestination{Service: s.Key, Destination: d.Destination},
+			cmdDelDest: ipvs.DeleteDestination{Service: s.Key, Key: d.Key},
+		}[cmd]))
+	case cmdNewDaemon, cmdDelDaemon:
+		d, uerr := unpackDaemon(b)
+		if uerr != nil {
+			return nil, uerr
+		}
+		err = errno(f.ApplyDaemon(ctx, map[uint8]syncd.Op{
+			cmdNewDaemon: syncd.Start{Daemon: d},
+			cmdDelDaemon: syncd.Stop{Role: d.Role},
+		}[cmd]))
+	case cmdGetInfo:
+		want = 0
+		msgs = [][]byte{appendUint32(appendUint32(nil, infoVersion, 0x010201), infoConnSize, 4096)}
+	case cmdZero:
+	default:
+		return nil, unix.EOPNOTSUPP
+	}
+	if flags != want {
+		return nil, fmt.Errorf("command %d has flags %#x, want %#x", cmd, flags, want)
+	}
+	return msgs, err
+}
+
+func (f *fakeKernel) list(cmd uint8, b []byte) (msgs [][]byte, err error) {
+	ctx := context.Background()
+	table, observed, err := f.Table(ctx)
+	if err != nil {
+		return nil, errno(err)
+	}
+	switch cmd {
+	case cmdGetService:
+		for _, e := range table.All() {
+			m, err := mobyService(e.Service)
+			if err != nil {
+				return nil, err
+			}
+			msgs = append(msgs, kernelService(m))
+		}
+	case cmdGetDest:
+		s, err := unpackService(b)
+		if err != nil {
+			return nil, err
+		}
+		for dk, d := range table[s.Key].All() {
+			as, err := parseAttrs(packDestination(d))
+			if err != nil {
+				return nil, err
+			}
+			nest := as[attrDest]
+			c := observed[s.Key][dk]
+			nest = appendUint32(nest, destActive, c.Active)
+			nest = appendUint32(nest, destInactive, c.Inactive)
+			nest = appendUint32(nest, destPersist, c.Persistent)
+			msgs = append(msgs, appendAttr(nil, attrDest, nest))
+		}
+	case cmdGetDaemon:
+		ds, err := f.Daemons(ctx)
+		if err != nil {
+			return nil, errno(err)
+		}
+		for _, d := range ds {
+			msgs = append(msgs, packDaemon(d))
+		}
+	}
+	return msgs, nil
+}
+
+// errno is what the kernel would send of an error of the one in memory.
+func errno(err error) error {
+	var e unix.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return err
+}
+
+func (f *fakeKernel) service(m *moby.Service) ipvs.Service {
+	s, err := unpackService(kernelService(m))
+	if err != nil {
+		panic(err)
+	}
+	return s.Service
+}
+
+func (f *fakeKernel) NewService(m *moby.Service) error {
+	return errno(f.Apply(context.Background(), ipvs.AddService{Service: f.service(m)}))
+}
+
+func (f *fakeKernel) UpdateService(m *moby.Service) error {
+	return errno(f.Apply(context.Background(), ipvs.EditService{Service: f.service(m)}))
+}
+
+func (f *fakeKernel) DelService(m *moby.Service) error {
+	return errno(f.Apply(context.Background(), ipvs.DeleteService{Key: f.service(m).Key}))
+}
+
+func (f *fakeKernel) Flush() error { return unix.EOPNOTSUPP }
+
+func (f *fakeKernel) GetConfig() (*moby.Config, error) {
+	return &moby.Config{TimeoutTCP: 900 * time.Second, TimeoutTCPFin: 120 * time.Second, TimeoutUDP: 300 * time.Second}, nil
+}
+
+func (f *fakeKernel) SetConfig(*moby.Config) error { return unix.EPERM }
+
+func (f *fakeKernel) Close() {}
+
+func TestClientRandomWalk(t *testing.T) {
+	f := newFake()
+	c := f.client(t)
+	r := rand.New(rand.NewPCG(1, 0))
+	all := func(ipvs.ServiceKey) bool { return true }
+	for range 200 {
+		desired := ipvstest.RandomTable(r, true)
+		actual, _, err := c.Table(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range ipvs.Diff(desired, actual, all) {
+			if err := c.Apply(t.Context(), op); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(desired.String(), f.String()); diff != "" {
+			t.Fatalf("(-want +kernel)\n%s", diff)
+		}
+	}
+}
+
+var (
+	web  = ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, netip.MustParseAddrPort("10.0.0.100:80")), Scheduler: "rr"}
+	web1 = ipvs.Destination{Key: netip.MustParseAddrPort("10.0.0.21:80"), Forward: ipvs.ForwardDirect, Weight: 1}
+)
+
+func TestTableHasConnectionCounts(t *testing.T) {
+	f := newFake()
+	c := f.client(t)
+	for _, op := range []ipvs.Op{ipvs.AddService{Service: web}, ipvs.AddDestination{Service: web.Key, Destination: web1}} {
+		if err := c.Apply(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := ipvs.Connections{Active: 70000, Inactive: 2, Persistent: 3}
+	f.SetConnections(web.Key, web1.Key, want)
+	_, observed, err := c.Table(t.Context())
+	if err != nil || observed[web.Key][web1.Key] != want {
+		t.Errorf("got %v, %v, want %v", observed, err, want)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	f := newFake()
+	c := f.client(t)
+	ctx := t.Context()
+	started := syncd.Start{Daemon: syncd.Daemon{Role: syncd.RoleMaster, Interface: "eth1", SyncID: 51}}
+	six := ipvs.Destination{Key: netip.MustParseAddrPort("[fd00::1]:80"), Weight: 1}
+	for _, tt := range []struct {
+		prepare func()
+		call    func() error
+		errno   error
+		want    string
+	}{
+		{nil, func() error {
+			return c.Apply(ctx, ipvs.AddService{Service: ipvs.Service{Key: web.Key, Scheduler: "foo"}})
+		},
+			unix.ENOENT, "ipvsadm -A -t 10.0.0.100:80 -s foo: no such file or directory (the kernel has no scheduler foo: module ip_vs_foo)"},
+		{nil, func() error { return c.Apply(ctx, ipvs.EditService{Service: web}) },
+			unix.ESRCH, "ipvsadm -E -t 10.0.0.100:80 -s rr: no such process (the kernel has no such service)"},
+		{func() { f.Load(ipvs.Table{web.Key: {Service: web}}) },
+			func() error { return c.Apply(ctx, ipvs.AddService{Service: web}) },
+			unix.EEXIST, "ipvsadm -A -t 10.0.0.100:80 -s rr: file exists (the service exists already)"},
+		{nil, func() error { return c.Apply(ctx, ipvs.DeleteDestination{Service: web.Key, Key: web1.Key}) },
+			unix.ENOENT, "ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.21:80: no such file or directory (the service has no such destination)"},
+		{nil, func() error { return c.Apply(ctx, ipvs.AddDestination{Service: web.Key, Destination: six}) },
+			unix.EINVAL, "ipvsadm -a -t 10.0.0.100:80 -r [fd00::1]:80 -m -w 1: invalid argument (only a tunnel leads to the other address family, and only while no sync daemon runs)"},
+		{func() { f.FailNext("-D", unix.EPERM) }, func() error { return c.Apply(ctx, ipvs.DeleteService{Key: web.Key}) },
+			unix.EPERM, "ipvsadm -D -t 10.0.0.100:80: operation not permitted (CAP_NET_ADMIN is needed)"},
+		{func() { _ = f.ApplyDaemon(ctx, started) }, func() error { return c.ApplyDaemon(ctx, started) },
+			unix.EEXIST, "ipvsadm --start-daemon master --mcast-interface eth1 --syncid 51: file exists (a master daemon is running already)"},
+		{nil, func() error { return c.ApplyDaemon(ctx, syncd.Stop{Role: syncd.RoleBackup}) },
+			unix.ESRCH, "ipvsadm --stop-daemon backup: no such process (no backup daemon is running)"},
+		{func() { f.FailNext(ipvstest.ReadTable, unix.EPERM) }, func() error { _, _, err := c.Table(ctx); return err },
+			unix.EPERM, "read the IPVS table: operation not permitted (CAP_NET_ADMIN is needed)"},
+		{func() { f.FailNext(ipvstest.ReadDaemons, unix.ENOMEM) }, func() error { _, err := c.Daemons(ctx); return err },
+			unix.ENOMEM, "read the IPVS sync daemons: cannot allocate memory (the kernel is short of memory)"},
+		{nil, func() error { return c.SetTimeouts(ctx, ipvs.Timeouts{TCP: time.Minute}) },
+			unix.EPERM, "ipvsadm --set 60 0 0: operation not permitted (CAP_NET_ADMIN is needed)"},
+		{nil, func() error { return c.Flush(ctx) },
+			unix.EOPNOTSUPP, "ipvsadm -C: operation not supported"},
+	} {
+		if tt.prepare != nil {
+			tt.prepare()
+		}
+		err := tt.call()
+		if !errors.Is(err, tt.errno) {
+			t.Errorf("got %v, want %v", err, tt.errno)
+			continue
+		}
+		if err.Error() != tt.want {
+			t.Errorf("got  %s\nwant %s", err, tt.want)
+		}
+	}
+}
+
+func TestInfo(t *testing.T) {
+	info, err := newFake().client(t).Info(t.Context())
+	if want := (ipvs.Info{Version: "1.2.1", ConnectionTableSize: 4096}); err != nil || info != want {
+		t.Errorf("got %+v, %v, want %+v", info, err, want)
+	}
+}
+
+// A listing that the kernel says was disturbed is asked for again, not for ever.
+func TestDisturbedListing(t *testing.T) {
+	for disturbed, want := range map[int]error{1: nil, 2: nil, 3: nl.ErrDumpInterrupted} {
+		f := newFake()
+		n := 0
+		f.intercept = func(uint8) ([][]byte, error) {
+			if n++; n <= disturbed {
+				return nil, nl.ErrDumpInterrupted
+			}
+			return nil, nil
+		}
+		if _, err := f.client(t).Daemons(t.Context()); !errors.Is(err, want) {
+			t.Errorf("%d times: got %v, want %v", disturbed, err, want)
+		}
+	}
+}
+
+// The kernel gives no answer when it stops a daemon whose thread has not run yet.
+func TestStopWithoutAnswer(t *testing.T) {
+	for _, stopped := range []bool{true, false} {
+		f := newFake()
+		c := f.client(t)
+		master := syncd.Daemon{Role: syncd.RoleMaster, Interface: "eth1", SyncID: 51}
+		if err := c.ApplyDaemon(t.Context(), syncd.Start{Daemon: master}); err != nil {
+			t.Fatal(err)
+		}
+		f.intercept = func(cmd uint8) ([][]byte, error) {
+			if cmd != cmdDelDaemon {
+				return nil, nil
+			}
+			if stopped {
+				_ = f.ApplyDaemon(context.Background(), syncd.Stop{Role: syncd.RoleMaster})
+			}
+			return nil, ErrTimeout
+		}
+		if err := c.ApplyDaemon(t.Context(), syncd.Stop{Role: syncd.RoleMaster}); errors.Is(err, ErrTimeout) == stopped {
+			t.Errorf("stopped %t: got %v", stopped, err)
+		}
+	}
+}
+
+// hanging is a pair of sockets whose answer never comes. Closing one ends the wait,
+// as it does with a real one.
+type hanging struct {
+	*fakeKernel
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (h *hanging) NewService(*moby.Service) error {
+	<-h.closed
+	return io.ErrClosedPipe
+}
+
+func (h *hanging) Close() { h.once.Do(func() { close(h.closed) }) }
+
+func TestHangIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		dials := 0
+		dial := func() (*conn, error) {
+			dials++
+			return &conn{exchanger: f, services: f, closeOwn: func() {}}, nil
+		}
+		h := &hanging{fakeKernel: f, closed: make(chan struct{})}
+		c := newClient(5*time.Second, &conn{exchanger: f, services: h, closeOwn: func() {}}, dial, func() error { return nil })
+		defer c.Close()
+
+		start := time.Now()
+		err := c.Apply(t.Context(), ipvs.AddService{Service: web})
+		if !errors.Is(err, ErrTimeout) || time.Since(start) != 5*time.Second {
+			t.Errorf("got %v after %v, want ErrTimeout after 5s", err, time.Since(start))
+		}
+		if err := c.Apply(t.Context(), ipvs.AddService{Service: web}); err != nil || dials != 1 {
+			t.Errorf("the next call: %v, new sockets: %d", err, dials)
+		}
+	})
+}
+
+func TestContextEndsCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		h := &hanging{fakeKernel: f, closed: make(chan struct{})}
+		dial := func() (*conn, error) { return nil, unix.EMFILE }
+		c := newClient(time.Minute, &conn{exchanger: f, services: h, closeOwn: func() {}}, dial, func() error { return nil })
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Apply(ctx, ipvs.AddService{Service: web}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		// Without new sockets the next call fails with the reason.
+		if err := c.Apply(t.Context(), ipvs.AddService{Service: web}); !errors.Is(err, unix.EMFILE) {
+			t.Errorf("got %v, want EMFILE", err)
+		}
+	})
+}
+
+// A request that the kernel does not return from cannot be ended, but nobody waits
+// for ever, and one goroutine at most is stuck.
+func TestStuckInKernel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := newClient(time.Second, &conn{exchanger: f, services: f, closeOwn: func() {}},
+			func() (*conn, error) { return &conn{exchanger: f, services: f, closeOwn: func() {}}, nil }, func() error { return nil })
+		defer c.Close()
+		release := make(chan struct{})
+		f.intercept = func(uint8) ([][]byte, error) { <-release; return nil, nil }
+		for range 3 {
+			start := time.Now()
+			if _, err := c.Daemons(t.Context()); !errors.Is(err, ErrTimeout) || time.Since(start) != time.Second {
+				t.Errorf("got %v after %v, want ErrTimeout after 1s", err, time.Since(start))
+			}
+		}
+		close(release)
+		if _, err := c.Daemons(t.Context()); err != nil {
+			t.Errorf("after the kernel returned: %v", err)
+		}
+	})
+}
+
+// Only silence counts: a long listing whose parts keep coming is not cut off.
+func TestLongListingIsNotCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		table := ipvs.Table{}
+		for i := range 20 {
+			s := web
+			s.Key = ipvs.FWMarkKey(uint32(i+1), false)
+			table[s.Key] = ipvs.Entry{Service: s}
+		}
+		f.Load(table)
+		f.intercept = func(uint8) ([][]byte, error) { time.Sleep(700 * time.Millisecond); return nil, nil }
+		c := f.client(t)
+		got, _, err := c.Table(t.Context())
+		if err != nil || len(got) != 20 {
+			t.Errorf("got %d services, %v", len(got), err)
+		}
+		c.Close()
+	})
+}
+
+func TestClosed(t *testing.T) {
+	c := newFake().client(t)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+	if _, _, err := c.Table(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
