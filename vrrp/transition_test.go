@@ -213,3 +213,49 @@ func TestTransitions(t *testing.T) {
 		})
 	}
 }
+
+// The delay counts from the first advertisement of a Master of lower priority, and
+// starts anew when a better Master has been there in between.
+func TestPreemptDelayStartsAnew(t *testing.T) {
+	vr := at(t, vrrp.Backup, params(func(p *vrrp.Params) { p.PreemptDelay = 4 * time.Second }))
+	for _, step := range []struct {
+		after    time.Duration
+		priority vrrp.Priority
+		deadline string // after it
+	}{
+		{1 * time.Second, 50, "4.609375s"},
+		{3 * time.Second, 200, "6.609375s"},
+		{5 * time.Second, 50, "8.609375s"},   // counts from here
+		{8 * time.Second, 50, "11.609375s"},  // 3 s of 4 s
+		{9 * time.Second, 50, "11.609375s"},  // over: ignored
+		{10 * time.Second, 50, "11.609375s"}, // and so on
+	} {
+		do(vr, step.after, heard("192.0.2.9", step.priority))
+		if got := deadline(vr); got != step.deadline {
+			t.Errorf("after %v deadline %s, want %s", step.after, got, step.deadline)
+		}
+	}
+}
+
+// What was learned from a Master of another version counts no longer.
+func TestVersionChangeForgetsTheMaster(t *testing.T) {
+	vr := at(t, vrrp.Backup, params(version2(2*time.Second)))
+	do(vr, time.Second, heard2("192.0.2.9", 200, 2*time.Second, vrrp.Auth{}))
+	wantState(t, vr, vrrp.Backup, "7.609375s")
+	do(vr, 2*time.Second, vrrp.ParamsChanged{Params: params()})
+	// From 6 s + 156/256 s to 3 s + 156/256 s.
+	wantState(t, vr, vrrp.Backup, "4.609375s")
+	if s := vr.Snapshot(); s.MasterAddr.IsValid() {
+		t.Errorf("Master %v is still known", s.MasterAddr)
+	}
+}
+
+// A virtual router in Fault hears nobody, so it knows no Master.
+func TestFaultForgetsTheMaster(t *testing.T) {
+	vr := at(t, vrrp.Backup, params())
+	do(vr, time.Second, heard("192.0.2.9", 200))
+	wantActions(t, do(vr, 2*time.Second, vrrp.Failed{Detail: "link eth0 is down"}), "backup→fault (failed: link eth0 is down)")
+	if s := vr.Snapshot(); s.MasterAddr.IsValid() || s.MasterPriority != 0 {
+		t.Errorf("Master %v with priority %d is still known", s.MasterAddr, s.MasterPriority)
+	}
+}

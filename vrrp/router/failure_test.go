@@ -65,6 +65,19 @@ func TestReleaseFails(t *testing.T) {
 	})
 }
 
+// TestReleaseFailsAtTheEnd: there is no later, so it is tried again at once.
+func TestReleaseFailsAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := master(t, lan)
+		a.mu.Lock()
+		a.releaseErr, a.failOnce = errKernel, true
+		a.mu.Unlock()
+		a.stop()
+		check(t, "kernel", lan.take(), []string{"4s a -10.0.0.100/24"})
+	})
+}
+
 // TestAddressRemoved: somebody else takes the address away from a Master.
 func TestAddressRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -210,27 +223,32 @@ func TestStopWithoutReader(t *testing.T) {
 }
 
 // TestStall: after the loop stood still, the advertisements that waited go before
-// the timer that has expired meanwhile.
+// the timer that has expired meanwhile. Left to a select it would be chance, so it
+// has to go well many times.
 func TestStall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lan := newLAN()
-		b := newHost(t, lan, "b", "10.0.0.2/24")
-		b.set.Apply(only(web(100)))
-		pass(time.Second)
-		b.mu.Lock()
-		b.onOpen = func(c *fakeConn) {
-			time.Sleep(5 * time.Second)
-			for range 5 {
-				c.adverts <- Received{From: netip.MustParseAddr("10.0.0.1"), Advert: vrrp.Advert{
-					Version: vrrp.Version3, VRID: 51, Priority: 200, Interval: time.Second,
-				}}
-			}
+	for range 10 {
+		synctest.Test(t, testStall)
+	}
+}
+
+func testStall(t *testing.T) {
+	lan := newLAN()
+	b := newHost(t, lan, "b", "10.0.0.2/24")
+	b.set.Apply(only(web(100)))
+	pass(time.Second)
+	b.mu.Lock()
+	b.onOpen = func(c *fakeConn) {
+		time.Sleep(5 * time.Second)
+		for range 5 {
+			c.adverts <- Received{From: netip.MustParseAddr("10.0.0.1"), Advert: vrrp.Advert{
+				Version: vrrp.Version3, VRID: 51, Priority: 200, Interval: time.Second,
+			}}
 		}
-		b.mu.Unlock()
-		in := web(100)
-		in.Checksum = vrrp.ChecksumPlain // needs another socket
-		b.set.Apply(only(in))
-		pass(6 * time.Second)
-		check(t, "reports", b.transitions(), []string{"0s web initialize→backup startup"})
-	})
+	}
+	b.mu.Unlock()
+	in := web(100)
+	in.Checksum = vrrp.ChecksumPlain // needs another socket
+	b.set.Apply(only(in))
+	pass(6 * time.Second)
+	check(t, "reports", b.transitions(), []string{"0s web initialize→backup startup"})
 }

@@ -51,6 +51,7 @@ type fakeConn struct {
 	id        vrrp.ID
 	source    netip.Addr
 	adverts   chan Received
+	sent      []vrrp.Priority
 	sendErr   error
 	discarded map[string]uint64
 }
@@ -66,6 +67,7 @@ func (c *fakeConn) Send(a vrrp.Advert) error {
 	if c.sendErr != nil {
 		return c.sendErr
 	}
+	c.sent = append(c.sent, a.Priority)
 	for _, o := range c.lan.conns {
 		if o != c && o.id == c.id {
 			select {
@@ -98,6 +100,7 @@ type host struct {
 	onOpen     func(*fakeConn)
 	acquireErr error
 	releaseErr error
+	failOnce   bool // releaseErr is for one call
 	opened     []*fakeConn
 	log        strings.Builder
 
@@ -185,8 +188,11 @@ func (h *host) Acquire(ifname string, addrs []netip.Prefix) error {
 func (h *host) Release(ifname string, addrs []netip.Prefix) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.releaseErr != nil {
-		return h.releaseErr
+	if err := h.releaseErr; err != nil {
+		if h.failOnce {
+			h.releaseErr = nil
+		}
+		return err
 	}
 	for _, a := range addrs {
 		if i := slices.Index(h.link.Addrs, a); i >= 0 {

@@ -79,6 +79,9 @@ func TestLinkDown(t *testing.T) {
 		pass(time.Second)
 		check(t, "down", a.transitions(), []string{"4s web master→fault failed: link eth0 is down"})
 		check(t, "kernel", lan.take(), []string{"4s a -10.0.0.100/24"})
+		if diff := cmp.Diff([]vrrp.Priority{200, 0}, a.opened[0].sent); diff != "" {
+			t.Errorf("sent (-want +got):\n%s", diff)
+		}
 		if s := a.snapshot("web"); s.State != vrrp.Fault || s.Detail != "link eth0 is down" {
 			t.Errorf("snapshot %v %q", s.State, s.Detail)
 		}
@@ -143,6 +146,20 @@ func TestOpenFails(t *testing.T) {
 			"1.5s web initialize→fault failed: cannot open a socket on eth0: the kernel says no",
 			"2.5s web fault→backup recovered",
 		})
+	})
+}
+
+// TestInterfaceVanishes: the socket goes with its interface.
+func TestInterfaceVanishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := master(t, lan)
+		a.change(func() { a.link = Link{Name: "eth0", Why: "link eth0 does not exist"} })
+		pass(0)
+		check(t, "reports", a.transitions(), []string{"4s web master→fault failed: link eth0 does not exist"})
+		if n := len(lan.conns); n != 0 {
+			t.Errorf("%d sockets are open, want none", n)
+		}
 	})
 }
 
