@@ -66,6 +66,7 @@ type entry struct {
 	hasConfig  bool   // config is the peer's
 	config     string // text last received
 	configHash Fingerprint
+	told       string    // the cause last reported as news
 	calling    bool      // a call is under way
 	next       time.Time // earliest next call
 	backoff    time.Duration
@@ -88,7 +89,7 @@ func (b *book) heard(now time.Time, name string, meta Meta, ok bool) []Event {
 	kind := Changed
 	if !e.Alive {
 		kind = Joined
-		e.Alive, e.Since, e.Why = true, now, ""
+		e.Alive, e.Since, e.Why, e.told = true, now, "", ""
 	}
 	e.LastSeen = now
 	e.Meta, e.hasMeta = meta, ok
@@ -134,8 +135,9 @@ func (b *book) exchanged(now time.Time, x exchange) []Event {
 }
 
 // called takes in that a call has ended; why is empty if it reached the peer. It reports
-// whether that is news: the first failure since the peer was last there, or one of
-// another cause.
+// whether that is news: a cause that is not yet told since the peer was last there, and
+// that has come twice in a row, because directors that start together miss each other
+// once.
 func (b *book) called(now time.Time, name, why string) (news bool) {
 	e := b.peers[name]
 	if e == nil {
@@ -148,7 +150,9 @@ func (b *book) called(now time.Time, name, why string) (news bool) {
 		return false
 	}
 	e.next = now.Add(b.jitter(rejoinInterval))
-	news = why != "" && why != e.Why
+	if why != "" && why == e.Why && why != e.told {
+		e.told, news = why, true
+	}
 	e.Why = why
 	return news
 }
