@@ -25,7 +25,7 @@ func (d *Director) record(e Event) {
 func (d *Director) logTransition(r vrrp.Report) {
 	attrs := []any{"virtual_router", r.Instance, "from", r.From, "to", r.To, "reason", r.Reason}
 	if vr, ok := virtualRouter(d.force.cfg, r.Instance); ok {
-		attrs = append(attrs, "interface", vr.Interface, "vrid", vr.VRID)
+		attrs = append(attrs, "interface", vr.Interface, "vrid", vr.VRID, "priority", vr.Priority[d.o.Self])
 	}
 	if r.Detail != "" {
 		attrs = append(attrs, "err", r.Detail)

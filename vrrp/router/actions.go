@@ -78,17 +78,11 @@ func (r *router) announce(addrs []netip.Prefix) {
 	r.counters.Announcements++
 }
 
+// transitioned reports a change of state. Saying it is the reader's work, who knows the
+// directors' names.
 func (r *router) transitioned(now time.Time, t vrrp.Transition) {
 	r.state = t.To
 	r.counters.Transitions++
-	attrs := []any{"from", t.From.String(), "to", t.To.String(), "reason", string(t.Reason), "priority", uint8(r.params.Priority)}
-	if t.Peer.IsValid() {
-		attrs = append(attrs, "peer", t.Peer.String(), "peer_priority", uint8(t.PeerPriority))
-	}
-	if t.Detail != "" {
-		attrs = append(attrs, "detail", t.Detail)
-	}
-	r.log.Info("virtual router changed state", attrs...)
 	if len(r.pending) == maxPending {
 		r.pending = slices.Delete(r.pending, 0, 1)
 	}
