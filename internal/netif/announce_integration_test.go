@@ -126,6 +126,14 @@ func TestAnnouncerSurvivesTheInterface(t *testing.T) {
 	self.IP(t, "link del eth0")
 	netnstest.Cable(t, self, "eth0", far, "eth0")
 	announceSeen("after delete and recreate")
+	// The old interface lives on under another name, and its socket still works.
+	self.IP(t, "link set eth0 down")
+	self.IP(t, "link set eth0 name old0")
+	t.Cleanup(func() { self.IP(t, "link del old0") })
+	far.IP(t, "link set eth0 name old0")
+	self.IP(t, "link set old0 up")
+	netnstest.Cable(t, self, "eth0", far, "eth0")
+	announceSeen("on another interface of the same name")
 	must(t, n.Close())
 	announceSeen("after Close")
 }

@@ -213,24 +213,42 @@ func TestUnicastIsTakenFromPeersOnly(t *testing.T) {
 	}
 }
 
-// A machine hears what arrives on the virtual router's interface, not the same
-// group on another.
+// A machine hears what arrives on the virtual router's interface, not what is sent
+// to the same group or to the same address on another. And a socket that has not
+// joined the group does not hear it because another one has.
 func TestAnotherInterfaceIsNotHeard(t *testing.T) {
 	self, far := lan(t)
 	netnstest.Cable(t, self, "eth1", far, "eth1")
-	a := openIn(t, self, onEth0(multicast(51)), "10.0.0.1")
-	in := multicast(51)
-	in.ID.Interface = "eth1"
+	self.IP(t, "addr add 10.0.1.1/24 dev eth1")
 	far.IP(t, "addr add 10.0.1.2/24 dev eth1")
-	onOther := openIn(t, far, in, "10.0.1.2")
-	onOurs := openIn(t, far, onEth0(multicast(51)), "10.0.0.2")
-	must(t, onOther.Send(advert(51, 255)))
-	must(t, onOurs.Send(advert(51, 42)))
-	if r := next(t, a); r.Advert.Priority != 42 {
-		t.Errorf("received %+v, which came in on another interface", r)
+	eth1, err := net.InterfaceByName("eth1")
+	must(t, err)
+	far.IP(t, "route add 10.0.0.1/32 dev eth1")
+	far.IP(t, "neigh replace 10.0.0.1 lladdr "+eth1.HardwareAddr.String()+" dev eth1")
+	onEth1 := func(in vrrp.Instance) vrrp.Instance {
+		in.ID.Interface = "eth1"
+		return in
 	}
-	if d := a.Discarded(); len(d) != 0 {
-		t.Errorf("discarded %v, want nothing", d)
+
+	a := openIn(t, self, onEth0(multicast(51)), "10.0.0.1")
+	b := openIn(t, self, onEth0(unicast(52, peer, netip.MustParseAddr("10.0.1.2"))), "10.0.0.1")
+	must(t, openIn(t, far, onEth1(multicast(51)), "10.0.1.2").Send(advert(51, 255)))
+	must(t, openIn(t, far, onEth1(unicast(52, ours)), "10.0.1.2").Send(advert(52, 255)))
+	must(t, openIn(t, far, onEth0(multicast(51)), "10.0.0.2").Send(advert(51, 42)))
+	wantOnly42(t, a)
+	// Only now, because a's socket hears this one too.
+	must(t, openIn(t, far, onEth0(unicast(52, ours)), "10.0.0.2").Send(advert(52, 42)))
+	wantOnly42(t, b)
+}
+
+// wantOnly42 expects priority 42 as the first datagram that the socket has received.
+func wantOnly42(t *testing.T, c router.Conn) {
+	t.Helper()
+	if r := next(t, c); r.Advert.Priority != 42 {
+		t.Errorf("received %+v, want priority 42 only", r)
+	}
+	if d := c.Discarded(); len(d) != 0 {
+		t.Errorf("discarded %v, want nothing: the kernel should not have delivered it", d)
 	}
 }
 
