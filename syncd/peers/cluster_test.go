@@ -15,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // patience bounds every wait. A test that needs it has failed.
 const patience = 20 * time.Second
 
@@ -27,7 +29,7 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T, names ...string) *cluster {
-	t.Cleanup(func() { goleak.VerifyNone(t) }) // registered first, runs last
+	t.Parallel() // most of a test's time is waiting for memberlist's
 	return &cluster{t, byte(1 + rand.N(254)), byte(rand.N(255)), [32]byte{1, 2, 3}, names}
 }
 
