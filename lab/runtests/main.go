@@ -74,7 +74,7 @@ func (r run) do(out io.Writer) error {
 	// The whole-daemon tests need the daemon, and the virtual machine is too slow to build it.
 	daemon := filepath.Join(tmp, "hadirector")
 	if slices.ContainsFunc(pkgs, func(p pkg) bool { return p.dir == "internal/e2e" }) {
-		if err := goCommand(root, "build", "-o", daemon, "./cmd/hadirector"); err != nil {
+		if err := r.goCommand(root, "build", "-o", daemon, "./cmd/hadirector"); err != nil {
 			return err
 		}
 	}
@@ -112,11 +112,7 @@ func (r run) do(out io.Writer) error {
 // compile builds one test binary per package, named as binary says.
 func (r run) compile(root, dir string, pkgs []pkg) error {
 	for _, p := range pkgs {
-		args := []string{"test", "-c", "-tags", r.tag, "-o", binary(dir, p)}
-		if r.race {
-			args = append(args, "-race")
-		}
-		if err := goCommand(root, append(args, "./"+p.dir)...); err != nil {
+		if err := r.goCommand(root, "test", "-c", "-tags", r.tag, "-o", binary(dir, p), "./"+p.dir); err != nil {
 			return err
 		}
 	}
@@ -143,21 +139,20 @@ func commands(root, dir string, pkgs []pkg, limit time.Duration) string {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// goCommand runs the go command. A binary that is to run in the virtual machine, or in a
-// namespace, must not depend on what happens to be linked in here, so cgo is on only where
-// the race detector needs it.
-func goCommand(dir string, args ...string) error {
-	cmd := exec.Command("go", args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stdout, os.Stderr
+// goCommand runs the go command with this run's race detector. What is to run in a namespace
+// or in the virtual machine must not depend on what happens to be linked in here, so cgo is
+// on only where the race detector needs it.
+func (r run) goCommand(dir, command string, args ...string) error {
 	cgo := "CGO_ENABLED=0"
-	for _, a := range args {
-		if a == "-race" {
-			cgo = "CGO_ENABLED=1"
-		}
+	if r.race {
+		args = append([]string{"-race"}, args...)
+		cgo = "CGO_ENABLED=1"
 	}
+	cmd := exec.Command("go", append([]string{command}, args...)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), cgo)
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
+		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
 	}
 	return nil
 }
