@@ -145,3 +145,10 @@ func TestReadmeConfigurationIsValid(t *testing.T) {
 		}
 	}
 }
+
+// TestShippedConfigurationIsValid checks the example that the package installs.
+func TestShippedConfigurationIsValid(t *testing.T) {
+	if _, err := conf.Load("../dist/hadirector.toml"); err != nil {
+		t.Error(err)
+	}
+}

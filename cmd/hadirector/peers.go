@@ -87,7 +87,7 @@ func (m *membership) Snapshots() []director.Peer {
 	list := make([]director.Peer, 0, len(members))
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		p := members[name]
-		d := director.Peer{Name: p.Name, Address: p.Addr, Alive: p.Alive, Since: p.Since, LastSeen: p.LastSeen, Why: p.Why}
+		d := director.Peer{Name: p.Name, Address: p.Addr, Alive: p.Alive, Since: p.Since, Leaving: p.Meta.Leaving, LastSeen: p.LastSeen, Why: p.Why}
 		d.Version, d.Fingerprint = p.Meta.Version, p.Meta.Config
 		d.Roles = make(map[string]vrrp.State, len(p.Meta.Roles))
 		for _, r := range p.Meta.Roles {

@@ -137,8 +137,11 @@ func writePeers(b *bytes.Buffer, s director.Status) {
 	for _, p := range s.Peers {
 		if !p.Alive {
 			state := "LOST for " + age(s.At, p.Since)
-			if p.LastSeen.IsZero() {
+			switch {
+			case p.LastSeen.IsZero():
 				state = "never seen"
+			case p.Left:
+				state = "stopped for " + age(s.At, p.Since)
 			}
 			fmt.Fprintf(b, "peer   %s %s %s%s\n", p.Name, p.Address, state, because(p.Why))
 			continue

@@ -40,6 +40,7 @@ type daemon struct {
 	admin    *admin.Server
 	metrics  *telemetry.Server // nil: not served
 	links    *netif.Watcher
+	addrs    *netif.Addresses
 	announce *netif.Announcer
 }
 
@@ -49,7 +50,7 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	if err := o.makeDirs(logger); err != nil {
 		return nil, err
 	}
-	d := &daemon{o: o, level: level, logger: logger, links: netif.NewWatcher(logger), announce: netif.NewAnnouncer()}
+	d := &daemon{o: o, level: level, logger: logger, links: netif.NewWatcher(logger), addrs: netif.NewAddresses(logger), announce: netif.NewAnnouncer()}
 
 	kernel := &lazyKernel{open: func() (director.Kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }}
 	if len(cfg.VirtualServers) > 0 || cfg.Sync != nil {
@@ -59,7 +60,7 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	}
 	reports := make(chan vrrp.Report, reportQueue)
 	routers, err := router.NewSet(router.Options{
-		Open: vrrpconn.NewHub(logger).Open, Addresser: netif.NewAddresses(logger), Announcer: d.announce,
+		Open: vrrpconn.NewHub(logger).Open, Addresser: d.addrs, Announcer: d.announce,
 		Links: d.links, Reports: reports, Logger: logger,
 	})
 	if err != nil {
@@ -115,7 +116,7 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	for range cap(background) {
 		err = errors.Join(err, <-background)
 	}
-	err = errors.Join(err, d.announce.Close())
+	err = errors.Join(err, d.addrs.Close(), d.announce.Close())
 	if err == nil {
 		d.logger.Info("stopped")
 	}

@@ -39,7 +39,8 @@ const (
 	EventIPVSRecovered      EventKind = "ipvs-recovered"
 	EventIPVSRepair         EventKind = "ipvs-repair"
 	EventPeerJoined         EventKind = "peer-joined"
-	EventPeerLost           EventKind = "peer-lost"
+	EventPeerLeft           EventKind = "peer-left" // it was stopped
+	EventPeerLost           EventKind = "peer-lost" // it no longer answers
 	EventPeerConfigDiffers  EventKind = "peer-config-differs"
 	EventPeerConfigAgrees   EventKind = "peer-config-agrees"
 )

@@ -64,6 +64,7 @@ type Peer struct {
 	Address netip.Addr
 	Alive   bool
 	Since   time.Time // of Alive's last change
+	Leaving bool      // it said goodbye
 	// LastSeen is when it last gave a sign of life; zero: never.
 	LastSeen time.Time
 	// ConfigTooLong says that the peer's Config will never arrive.

@@ -168,6 +168,9 @@ func (d *Director) peersNews() {
 		case is.alive && !was.alive:
 			d.o.Logger.Info("peer joined", "peer", p.Name, "version", p.Version)
 			d.record(Event{Kind: EventPeerJoined, Object: p.Name, Text: "joined, version " + p.Version})
+		case !is.alive && was.alive && p.Leaving:
+			d.o.Logger.Info("peer left", "peer", p.Name)
+			d.record(Event{Kind: EventPeerLeft, Object: p.Name, Text: "was stopped"})
 		case !is.alive && was.alive:
 			d.o.Logger.Warn("peer lost", "peer", p.Name)
 			d.record(Event{Kind: EventPeerLost, Object: p.Name, Text: "no longer answers on the membership protocol"})

@@ -102,11 +102,18 @@ func TestPeersComingGoingAndDiffering(t *testing.T) {
 		}
 		w.peers.becomes(true, same)
 		w.peers.becomes(false, nil)
+		w.peers.becomes(true, same)
+		w.peers.mu.Lock()
+		w.peers.peer.Alive, w.peers.peer.Leaving = false, true
+		w.peers.mu.Unlock()
+		w.peers.wake()
 		if diff := cmp.Diff([]string{
 			"peer-joined lb-b: joined, version v1",
 			"peer-config-differs lb-b: its configuration differs: virtual_server.web.real_server.web-2.weight",
 			"peer-config-agrees lb-b: its configuration is the same again",
 			"peer-lost lb-b: no longer answers on the membership protocol",
+			"peer-joined lb-b: joined, version v1",
+			"peer-left lb-b: was stopped",
 		}, w.recorded("peer")); diff != "" {
 			t.Errorf("events -want +got:\n%s", diff)
 		}

@@ -124,6 +124,7 @@ type PeerStatus struct {
 	Name       string            `json:"name"`
 	Address    string            `json:"address"`
 	Alive      bool              `json:"alive"`
+	Left       bool              `json:"left"` // it was stopped
 	Since      time.Time         `json:"since"`
 	LastSeen   time.Time         `json:"last_seen,omitzero"`
 	Why        string            `json:"why,omitempty"` // it cannot be reached
@@ -282,7 +283,7 @@ func (p *published) ipvsStatus() IPVSStatus {
 }
 
 func (p *published) peerStatus(peer Peer) PeerStatus {
-	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Since: peer.Since, LastSeen: peer.LastSeen, Why: peer.Why, Version: peer.Version}
+	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Left: !peer.Alive && peer.Leaving, Since: peer.Since, LastSeen: peer.LastSeen, Why: peer.Why, Version: peer.Version}
 	if peer.Fingerprint != [16]byte{} {
 		s.ConfigHash = hash(peer.Fingerprint)
 	}

@@ -68,16 +68,27 @@ func TestReleaseKeepsTheOtherAddressesOfTheSubnet(t *testing.T) {
 	self.Sysctl(t, "net/ipv4/conf/eth0/promote_secondaries", "0")
 	self.IP(t, "addr add 10.0.0.100/24 dev eth0")
 	self.IP(t, "addr add 10.0.0.1/24 dev eth0")
-	if err := NewAddresses(quiet).Release("eth0", prefixes("10.0.0.100/24")); err != nil {
+	w := NewAddresses(quiet)
+	if err := w.Release("eth0", prefixes("10.0.0.100/24")); err != nil {
 		t.Fatal(err)
 	}
 	got := slices.DeleteFunc(addrsOf(t, "eth0"), func(p netip.Prefix) bool { return p.Addr().Is6() })
 	if diff := cmp.Diff(prefixes("10.0.0.1/24"), got, comparePrefixes); diff != "" {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
-	if v, err := sysctl.Get("net/ipv4/conf/eth0/promote_secondaries"); v != "1" {
-		t.Errorf("promote_secondaries = %q, %v, want 1", v, err)
+	promoting := func(want string) {
+		t.Helper()
+		if v, err := sysctl.Get("net/ipv4/conf/eth0/promote_secondaries"); v != want {
+			t.Errorf("promote_secondaries = %q, %v, want %s", v, err, want)
+		}
 	}
+	promoting("1")
+	defer func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		promoting("0")
+	}()
 }
 
 func TestAnotherPrefixLengthIsReplacedAndReleased(t *testing.T) {

@@ -3,6 +3,7 @@ package netif
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
@@ -42,6 +43,8 @@ type Addresses struct {
 	held map[heldKey]netip.Prefix
 	// warned are the interfaces whose promote_secondaries cannot be set.
 	warned map[string]bool
+	// promoting are the interfaces whose promote_secondaries was set here.
+	promoting map[string]bool
 }
 
 type heldKey struct {
@@ -51,7 +54,7 @@ type heldKey struct {
 
 // NewAddresses returns a writer of addresses.
 func NewAddresses(logger *slog.Logger) *Addresses {
-	return &Addresses{logger: logger, held: map[heldKey]netip.Prefix{}, warned: map[string]bool{}}
+	return &Addresses{logger: logger, held: map[heldKey]netip.Prefix{}, warned: map[string]bool{}, promoting: map[string]bool{}}
 }
 
 // Acquire puts addresses on the interface; those that are there already are no
@@ -165,7 +168,7 @@ func newAddr(p netip.Prefix) *netlink.Addr {
 // promoteSecondaries lets an interface keep the other addresses of a subnet when
 // its primary one is removed. Without it the kernel removes them as well: all
 // virtual addresses with the machine's own one, or the machine's own one with a
-// virtual address that was there first. It stays set.
+// virtual address that was there first. It stays set until Close.
 func (w *Addresses) promoteSecondaries(ifname string) {
 	own := "net/ipv4/conf/" + ifname + "/promote_secondaries"
 	for _, name := range []string{"net/ipv4/conf/all/promote_secondaries", own} {
@@ -175,6 +178,9 @@ func (w *Addresses) promoteSecondaries(ifname string) {
 	}
 	err := sysctl.Set(own, "1")
 	if err == nil {
+		w.mu.Lock()
+		w.promoting[ifname] = true
+		w.mu.Unlock()
 		w.logger.Info("set promote_secondaries", "interface", ifname)
 		return
 	}
@@ -186,4 +192,21 @@ func (w *Addresses) promoteSecondaries(ifname string) {
 		w.logger.Warn("cannot set promote_secondaries, removing one address may remove others of its subnet",
 			"interface", ifname, "err", err)
 	}
+}
+
+// Close brings back the promote_secondaries that Acquire has set. It is called when
+// every address has been released: before that, the next release would remove more
+// than its own. An interface that is gone has nothing to bring back.
+func (w *Addresses) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var errs []error
+	for ifname := range w.promoting {
+		delete(w.promoting, ifname)
+		err := sysctl.Set("net/ipv4/conf/"+ifname+"/promote_secondaries", "0")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("bring back promote_secondaries: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }

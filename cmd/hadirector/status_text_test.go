@@ -1,0 +1,126 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+var at = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+
+func ago(d time.Duration) time.Time { return at.Add(-d) }
+
+func TestStatusText(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		status director.Status
+		want   string
+	}{
+		{"a master with everything right", director.Status{
+			Director: "lb-a", Version: "v1.2.3", At: at, Started: ago(50 * time.Hour), Ready: true,
+			Config: director.ConfigStatus{Hash: "bae15c3f8e2b", LastReload: director.ReloadStatus{OK: true}},
+			VirtualRouters: []director.RouterStatus{{
+				Name: "web", State: "master", Since: ago(90 * time.Minute), Priority: 150, Master: "lb-a", Interface: "eth0", VRID: 51,
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24")},
+			}},
+			VirtualServers: []director.VirtualStatus{{
+				Name: "web", Address: "10.0.0.100:80", Protocol: "tcp", Scheduler: "wrr", Up: 2, Quorum: 1,
+				RealServers: []director.RealStatus{
+					{Name: "web-1", Address: "10.0.0.21:80", Forward: "dr", Weight: 1, Status: "up", Since: ago(time.Hour), InTable: true, Active: 1234, Inactive: 56789},
+					{Name: "web-2", Address: "10.0.0.22:80", Forward: "dr", Weight: 2, Status: "up", Since: ago(5 * time.Second), InTable: true},
+				},
+			}},
+			IPVS:  director.IPVSStatus{InSync: true, ReadAt: ago(400 * time.Millisecond)},
+			Sync:  &director.SyncStatus{Daemons: []director.DaemonStatus{{Role: "master", Interface: "eth1", SyncID: 7}}},
+			Peers: []director.PeerStatus{{Name: "lb-b", Address: "10.0.0.12", Alive: true, Since: ago(time.Hour), Version: "v1.2.3", SameConfig: true, Roles: map[string]string{"web": "backup"}}},
+		}, `
+lb-a  ready, up 2d2h, version v1.2.3, configuration bae15c3f8e2b
+
+VIRTUAL ROUTER  STATE   FOR    PRIO  MASTER  INTERFACE  VRID  ADDRESSES
+web             master  1h30m  150   lb-a    eth0       51    10.0.0.100/24
+
+virtual server web  tcp 10.0.0.100:80 wrr, 2 of 2 up
+  REAL SERVER  ADDRESS       FWD  WEIGHT  STATUS  FOR   ACTIVE  INACT
+  web-1        10.0.0.21:80  dr   1       up      1h0m  1234    56789
+  web-2        10.0.0.22:80  dr   2       up      5s    0       0
+
+ipvs   as configured, read 400ms ago
+sync   master on eth1, sync id 7
+peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
+       same configuration
+`},
+		{"a director in trouble", director.Status{
+			Director: "lb-b", Version: "v1", At: at, Started: ago(time.Minute), NotReady: []string{"1 check has no verdict yet"},
+			Config: director.ConfigStatus{Hash: "49fadc74a699", LastReload: director.ReloadStatus{At: ago(30 * time.Second), Error: "hadirector.toml:3:1: vrrp.web.vird: unknown key"}},
+			VirtualRouters: []director.RouterStatus{{
+				Name: "web", State: "fault", Detail: "link eth0 is down", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24")},
+				Counters:         vrrp.Counters{Discarded: map[string]uint64{"ttl": 3, "checksum": 4, "short": 0}},
+			}},
+			VirtualServers: []director.VirtualStatus{{
+				Name: "web", Address: "10.0.0.100:80", Protocol: "tcp", Scheduler: "wrr", Quorum: 1, SorryActive: true,
+				RealServers: []director.RealStatus{
+					{Name: "web-1", Address: "10.0.0.21:80", Forward: "dr", Weight: 1, Status: "down", Cause: "connect refused", Since: ago(10 * time.Second)},
+					{Name: "sorry", Address: "10.0.0.9:80", Forward: "dr", Weight: 1, Status: "unchecked", SorryServer: true},
+				},
+			}},
+			IPVS:  director.IPVSStatus{Errors: []string{"ipvsadm -A -t 10.0.0.100:80 -s wrr: operation not permitted"}},
+			Sync:  &director.SyncStatus{PeersError: "cluster.key: no such file"},
+			Peers: []director.PeerStatus{{Name: "lb-a", Address: "10.0.0.11", Since: ago(time.Minute), Why: "no answer"}},
+		}, `
+lb-b  not ready (1 check has no verdict yet), up 1m0s, version v1, configuration 49fadc74a699
+last reload failed 30s ago: hadirector.toml:3:1: vrrp.web.vird: unknown key
+
+VIRTUAL ROUTER  STATE  FOR  PRIO  MASTER  INTERFACE  VRID  ADDRESSES
+web             fault  20s  100   -       eth0       51    10.0.0.100/24
+  web: link eth0 is down
+  web: 7 adverts discarded (checksum 4, ttl 3)
+
+virtual server web  tcp 10.0.0.100:80 wrr, 0 of 1 up, SORRY SERVER SERVES
+  REAL SERVER  ADDRESS       FWD  WEIGHT  STATUS  FOR  ACTIVE  INACT
+  web-1        10.0.0.21:80  dr   1       down    10s  0       0
+  sorry        10.0.0.9:80   dr   1       sorry   -    0       0
+  web-1: connect refused
+  sorry: NOT IN THE KERNEL'S TABLE
+
+ipvs   NOT as configured
+       ipvsadm -A -t 10.0.0.100:80 -s wrr: operation not permitted
+sync   no daemon runs
+peers  cluster.key: no such file
+peer   lb-a 10.0.0.11 never seen: no answer
+`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b strings.Builder
+			if err := writeStatus(&b, tt.status); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), b.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAge(t *testing.T) {
+	for _, tt := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{1234 * time.Millisecond, "1.2s"}, {12345 * time.Millisecond, "12s"}, {95 * time.Second, "1m35s"},
+		{3*time.Hour + 5*time.Minute, "3h5m"}, {49 * time.Hour, "2d1h"},
+	} {
+		if got := age(at, ago(tt.d)); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.d, got, tt.want)
+		}
+	}
+	if got := age(at, time.Time{}); got != "-" {
+		t.Errorf("never: %s", got)
+	}
+}
