@@ -1,0 +1,150 @@
+//go:build ipvs
+
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/lab/cluster"
+)
+
+// table is what ipvsadm reads on a machine, a line each.
+func (b *bed) table(machine string) []string {
+	b.t.Helper()
+	return sortedLines(b.run(machine, "ipvsadm", "-Sn"))
+}
+
+func sortedLines(text string) []string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// The whole table of the lab's configuration, in ipvsadm's words.
+var labTable = []string{
+	"-A -t 10.0.0.100:7 -s rr",
+	"-A -t 10.0.0.100:80 -s wrr",
+	"-a -t 10.0.0.100:7 -r 10.0.0.21:7 -g -w 1",
+	"-a -t 10.0.0.100:7 -r 10.0.0.22:7 -g -w 1",
+	"-a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 1",
+	"-a -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 2",
+}
+
+// waitTable waits until ipvsadm reads what is wanted, and compares status with it.
+func (b *bed) waitTable(machine string, want []string) {
+	b.t.Helper()
+	var got []string
+	deadline := time.Now().Add(30 * time.Second)
+	b.until("the table of "+machine, func() bool {
+		got = b.table(machine)
+		return slices.Equal(got, want) || time.Now().After(deadline)
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Fatalf("ipvsadm -Sn on %s (-want +got):\n%s", machine, diff)
+	}
+	var status []string
+	b.until("status of "+machine+" in step with its kernel", func() bool {
+		status = sortedLines(b.status(machine).IPVS.Table)
+		return slices.Equal(status, want) || time.Now().After(deadline)
+	})
+	if diff := cmp.Diff(want, status); diff != "" {
+		b.t.Fatalf("the table in status --json of %s (-want +got):\n%s", machine, diff)
+	}
+}
+
+func TestRealServerLeavesAndReturns(t *testing.T) {
+	b := newBed(t)
+	web := b.serve()
+	b.configureServices("")
+	n := b.director(cluster.LBA)
+	n.wait(changedState, "to=master")
+	b.waitTable(cluster.LBA, labTable)
+
+	web[cluster.RS2].Kill()
+	n.wait(removed, "real_server=rs-2", "virtual_server=web", "address=10.0.0.22:80", "refused")
+	without := slices.DeleteFunc(slices.Clone(labTable), func(l string) bool { return strings.Contains(l, "10.0.0.22:80") })
+	b.waitTable(cluster.LBA, without)
+
+	if _, err := b.StartWeb(b.ctx, cluster.RS2); err != nil {
+		t.Fatal(err)
+	}
+	n.wait(added, "real_server=rs-2", "virtual_server=web", "address=10.0.0.22:80", "weight=2")
+	b.waitTable(cluster.LBA, labTable)
+	if r, a := n.count(removed), n.count(added); r != 1 || a != 1 {
+		t.Errorf("%d lines of leaving and %d of returning, want one each", r, a)
+	}
+}
+
+// What SIGTERM leaves is what was there before: nothing of ours, everything of others.
+func TestStopLeavesACleanMachine(t *testing.T) {
+	b := newBed(t)
+	b.serve()
+	b.configureServices("")
+	foreign := []string{"-A -t 10.9.9.9:25 -s rr", "-a -t 10.9.9.9:25 -r 10.0.0.21:25 -g -w 3"}
+	b.run(cluster.LBA, "ipvsadm", strings.Fields(foreign[0])...)
+	b.run(cluster.LBA, "ipvsadm", strings.Fields(foreign[1])...)
+	addresses := b.run(cluster.LBA, "ip", "-o", "addr")
+
+	n := b.director(cluster.LBA)
+	n.wait(changedState, "to=master")
+	b.until("our services beside the foreign one", func() bool {
+		return slices.Equal(b.table(cluster.LBA), slices.Sorted(slices.Values(slices.Concat(foreign, labTable))))
+	})
+	b.until("a sync daemon of the Master", func() bool {
+		return strings.Contains(b.run(cluster.LBA, "ipvsadm", "--list", "--daemon"), "master sync daemon")
+	})
+
+	n.stop()
+	if diff := cmp.Diff(foreign, b.table(cluster.LBA)); diff != "" {
+		t.Errorf("ipvsadm -Sn after the stop (-want +got):\n%s", diff)
+	}
+	if out := b.run(cluster.LBA, "ipvsadm", "--list", "--daemon"); strings.TrimSpace(out) != "" {
+		t.Errorf("sync daemons after the stop: %s", out)
+	}
+	if diff := cmp.Diff(addresses, b.run(cluster.LBA, "ip", "-o", "addr")); diff != "" {
+		t.Errorf("addresses after the stop (-before +after):\n%s", diff)
+	}
+}
+
+func TestReloadAppliesToTheTable(t *testing.T) {
+	b := newBed(t)
+	b.serve()
+	b.configureServices("")
+	n := b.director(cluster.LBA)
+	n.wait(changedState, "to=master")
+	b.waitTable(cluster.LBA, labTable)
+
+	b.configureServices("\n[virtual_server.more]\naddress = \"10.0.0.100:81\"\nprotocol = \"tcp\"\n" +
+		"[virtual_server.more.real_server]\nrs-1 = { address = \"10.0.0.21:81\", weight = 7 }\n")
+	if err := n.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	more := slices.Sorted(slices.Values(append(slices.Clone(labTable),
+		"-A -t 10.0.0.100:81 -s wlc", "-a -t 10.0.0.100:81 -r 10.0.0.21:81 -g -w 7")))
+	b.waitTable(cluster.LBA, more)
+
+	b.configureServices("\n[virtual_server.more]\nadress = \"10.0.0.100:81\"\n")
+	if err := n.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	n.wait("adress")
+	b.waitTable(cluster.LBA, more)
+	if n.count(changedState, "from=master") != 0 {
+		t.Error("a reload gave mastership away")
+	}
+
+	b.configureServices("")
+	if _, err := b.Command(cluster.LBA, b.daemon, "reload"); err != nil {
+		t.Fatal(err)
+	}
+	b.waitTable(cluster.LBA, labTable)
+}
