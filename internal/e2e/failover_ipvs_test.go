@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	advertInterval = 100 * time.Millisecond // the daemon's default
-	gapBound       = 500 * time.Millisecond
-	openConns      = 30
+	gapBound  = 500 * time.Millisecond
+	openConns = 30
 )
 
 // serve starts the real servers.

@@ -21,6 +21,9 @@ import (
 // patience bounds each test. It is not a measure of anything.
 const patience = 3 * time.Minute
 
+// advertInterval is the daemon's default.
+const advertInterval = 100 * time.Millisecond
+
 // The log lines that tests wait for.
 const (
 	changedState = "virtual router changed state"

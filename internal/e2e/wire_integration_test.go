@@ -17,9 +17,6 @@ import (
 	"github.com/hadirector/hadirector/lab/cluster"
 )
 
-// advertInterval is the daemon's default.
-const advertInterval = 100 * time.Millisecond
-
 // What others put on the wire is counted by its reason and changes nothing.
 func TestGarbageIsCountedByReason(t *testing.T) {
 	b := newBed(t)
