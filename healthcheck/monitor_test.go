@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,12 +48,16 @@ type servers struct {
 	answer func(ctx context.Context, t healthcheck.Target, nth int) error
 
 	mu            sync.Mutex
+	made          []string // address and path of each Checker
 	asked         map[healthcheck.Target]int
 	now           map[healthcheck.Target]bool // being asked
 	running, most int
 }
 
-func (s *servers) newChecker(_ healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
+func (s *servers) newChecker(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made = append(s.made, fmt.Sprintf("%v%s", t.Addr.Addr(), sp.HTTP.Path))
 	return healthcheck.CheckerFunc(func(ctx context.Context) error {
 		s.mu.Lock()
 		if s.now[t] {
@@ -88,6 +93,16 @@ func (s *servers) probes() (running, most int) {
 	return s.running, s.most
 }
 
+// checkersMade are those since the last call.
+func (s *servers) checkersMade() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	made := s.made
+	s.made = nil
+	slices.Sort(made)
+	return made
+}
+
 // start runs a Monitor until the test ends or stop is called, which returns what Run
 // returned. Call it in a synctest bubble.
 func start(t *testing.T, concurrency int, events chan healthcheck.Event,
@@ -113,9 +128,9 @@ func start(t *testing.T, concurrency int, events chan healthcheck.Event,
 
 // received drains events and writes them down, one line each.
 func received(events chan healthcheck.Event) string {
-	synctest.Wait()
 	var b strings.Builder
 	for {
+		synctest.Wait() // the Monitor may have to come round for the next one
 		select {
 		case ev := <-events:
 			fmt.Fprintf(&b, "%v %v", ev.Target.Addr.Addr(), ev.Status)
@@ -555,25 +570,27 @@ func TestMonitorApply(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(map[healthcheck.Target]healthcheck.Spec)
-		want   string // snapshots right after the reload, without a further probe
+		want   string   // snapshots right after the reload, without a further probe
+		made   []string // Checkers made by the reload
 	}{
-		{"nothing changes", func(map[healthcheck.Target]healthcheck.Spec) {}, "10.0.0.0 up ok 1, 10.0.0.1 up ok 1"},
-		{"one goes", func(m map[healthcheck.Target]healthcheck.Spec) { delete(m, target(0)) }, "10.0.0.1 up ok 1"},
-		{"one comes", func(m map[healthcheck.Target]healthcheck.Spec) { m[target(2)] = spec() }, "10.0.0.0 up ok 1, 10.0.0.1 up ok 1, 10.0.0.2 unknown ok 0"},
+		{"nothing changes", func(map[healthcheck.Target]healthcheck.Spec) {}, "10.0.0.0 up ok 1, 10.0.0.1 up ok 1", nil},
+		{"one goes", func(m map[healthcheck.Target]healthcheck.Spec) { delete(m, target(0)) }, "10.0.0.1 up ok 1", nil},
+		{"one comes", func(m map[healthcheck.Target]healthcheck.Spec) { m[target(2)] = spec() }, "10.0.0.0 up ok 1, 10.0.0.1 up ok 1, 10.0.0.2 unknown ok 0", []string{"10.0.0.2"}},
 		{"one is changed", func(m map[healthcheck.Target]healthcheck.Spec) {
 			s := m[target(0)]
 			s.HTTP.Path, s.Rise = "/other", 9
 			m[target(0)] = s
-		}, "10.0.0.0 up ok 1, 10.0.0.1 up ok 1"},
+		}, "10.0.0.0 up ok 1, 10.0.0.1 up ok 1", []string{"10.0.0.0/other"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				events := make(chan healthcheck.Event, 10)
-				m, _, _ := start(t, 0, events, func(context.Context, healthcheck.Target, int) error { return nil })
+				m, s, _ := start(t, 0, events, func(context.Context, healthcheck.Target, int) error { return nil })
 				m.Apply(targets(2, spec()))
 				sleep(3 * time.Second)
 				received(events)
+				s.checkersMade()
 
 				set := targets(2, spec())
 				tt.change(set)
@@ -588,6 +605,9 @@ func TestMonitorApply(t *testing.T) {
 				if diff := cmp.Diff(tt.want, strings.Join(got, ", ")); diff != "" {
 					t.Errorf("after the reload (-want +got):\n%s", diff)
 				}
+				if diff := cmp.Diff(tt.made, s.checkersMade()); diff != "" {
+					t.Errorf("checkers made (-want +got):\n%s", diff)
+				}
 				if got := received(events); got != "" {
 					t.Errorf("the reload itself sent %s", got)
 				}
@@ -598,6 +618,35 @@ func TestMonitorApply(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A target that is up has failed once; a reload says that two failures are enough.
+func TestMonitorApplyThresholds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := make(chan healthcheck.Event, 10)
+		m, _, _ := start(t, 0, events, func(_ context.Context, _ healthcheck.Target, nth int) error {
+			if nth == 1 {
+				return nil
+			}
+			return errRefused
+		})
+		sp := spec()
+		sp.Fall = 100
+		m.Apply(targets(1, sp))
+		for m.Snapshots()[target(0)].Failures == 0 {
+			sleep(time.Second)
+		}
+		sp.Fall = 2
+		m.Apply(targets(1, sp))
+		sleep(time.Second)
+		if diff := cmp.Diff("10.0.0.0 up\n", received(events)); diff != "" {
+			t.Errorf("events until after the reload (-want +got):\n%s", diff)
+		}
+		sleep(11 * time.Second)
+		if diff := cmp.Diff("10.0.0.0 down: connect refused\n", received(events)); diff != "" {
+			t.Errorf("events after the next probe (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // The set that Apply gets stays the caller's.

@@ -117,12 +117,13 @@ func (s *schedule) revive(now time.Time, e *entry, c check) {
 // verdicts change it.
 func (s *schedule) update(now time.Time, e *entry, c check) {
 	sameQuestion := question(e.check.spec) == question(c.spec)
+	sooner := !sameQuestion || c.spec.Interval < e.check.spec.Interval
 	e.check = c
 	e.tracker.SetThresholds(Thresholds{Rise: c.spec.Rise, Fall: c.spec.Fall})
 	switch e.stage {
 	case resting:
 		// The old plan may lie a long old interval away.
-		if soon := now.Add(e.phase()); soon.Before(e.at) {
+		if soon := now.Add(e.phase()); sooner && soon.Before(e.at) {
 			e.at = soon
 			s.agenda.settle(e.place)
 		}

@@ -178,6 +178,45 @@ func TestScheduleSlowTargetsLeaveRoom(t *testing.T) {
 	}
 }
 
+// A slow target that was due before the quick ones is asked before them, however many
+// they are.
+func TestScheduleQuickTargetsDoNotStarveTheSlow(t *testing.T) {
+	s, out := newSchedule(2), &outbox{}
+	s.apply(epoch, numberedSet(1, everySecond()), out)
+	now := epoch.Add(startSpread)
+	s.wake(now, out)
+	slow := s.take(now)
+	s.finish(now, slow, nil, 2*time.Second, out)
+	now = now.Add(11 * time.Second)
+	s.wake(now, out) // the slow one is due
+	s.apply(now, numberedSet(50, everySecond()), out)
+	now = now.Add(startSpread)
+	s.wake(now, out) // and the quick ones after it
+	if e := s.take(now); e != slow {
+		t.Errorf("asked %v first, want %v, which has waited longest", e.target, slow.target)
+	}
+}
+
+// A probe that did not end at its timeout was slow, however it ends.
+func TestScheduleStuckTargetsAreSlow(t *testing.T) {
+	s, out := newSchedule(2), &outbox{}
+	s.apply(epoch, numberedSet(1, everySecond()), out)
+	now := epoch.Add(startSpread)
+	s.wake(now, out)
+	e := s.take(now)
+	now = now.Add(3 * time.Second)
+	s.wake(now, out)
+	if e.stage != stuck || s.running != 0 {
+		t.Fatalf("stage %d and %d places taken one second after the timeout, want stuck and none", e.stage, s.running)
+	}
+	s.finish(now, e, nil, 3*time.Second, out)
+	now = now.Add(11 * time.Second)
+	s.wake(now, out)
+	if len(s.slow) != 1 {
+		t.Errorf("%d targets in the line of the slow, want 1", len(s.slow))
+	}
+}
+
 // One place, and everybody slow: half of one place is still one.
 func TestScheduleOnePlace(t *testing.T) {
 	s, out := newSchedule(1), &outbox{}
@@ -210,7 +249,8 @@ func TestScheduleUpdate(t *testing.T) {
 		within   time.Duration // next probe after the change
 	}{
 		{"a shorter interval does not wait for the longer one", faster, false, false, time.Second},
-		{"a longer interval still asks soon", slower, false, false, 3 * time.Second},
+		{"a longer interval keeps the plan", slower, false, false, 11 * time.Second},
+		{"thresholds keep the plan", thresholds, false, false, 11 * time.Second},
 		{"another question asks soon", otherPath, false, false, 3 * time.Second},
 		{"another question cancels the probe that asks the old one", otherPath, true, true, 0},
 		{"thresholds leave a running probe alone", thresholds, true, false, 11 * time.Second},
@@ -243,8 +283,11 @@ func TestScheduleUpdate(t *testing.T) {
 					t.Errorf("status = %v, want %v", e.snapshot.Status, wantStatus)
 				}
 			}
-			if at, ok := s.deadline(); !ok || at.Sub(now) > tt.within {
-				t.Errorf("next probe %v after the change, want within %v", at.Sub(now), tt.within)
+			at, ok := s.deadline()
+			if next := at.Sub(now); !ok || next > tt.within {
+				t.Errorf("next probe %v after the change, want within %v", next, tt.within)
+			} else if tt.within > 10*time.Second && next < 9*time.Second {
+				t.Errorf("next probe %v after the change, want it where it was planned", next)
 			}
 		})
 	}
@@ -349,6 +392,11 @@ func checkSchedule(t *testing.T, step int, s *schedule, running map[*entry]conte
 		onAgenda := e.place != nowhere
 		if wantOn := e.stage != waiting && (e.stage != stuck || !e.gone); onAgenda != wantOn {
 			t.Fatalf("step %d: %v in stage %d, gone %t, is on the agenda: %t", step, target, e.stage, e.gone, onAgenda)
+		}
+	}
+	for i, e := range s.agenda {
+		if e.at.Before(s.agenda[max(0, i-1)/2].at) {
+			t.Fatalf("step %d: the agenda is out of order at %d", step, i)
 		}
 	}
 	for target := range want {

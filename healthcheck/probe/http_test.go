@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,6 +36,7 @@ var httpTests = []struct {
 	{"200", says(ok + "Content-Length: 2\r\n\r\nok"), never, ""},
 	{"204 without a body", says("HTTP/1.1 204 No Content\r\n\r\n"), never, ""},
 	{"304 is not accepted", says("HTTP/1.1 304 Not Modified\r\n\r\n"), never, "status 304, want 200-299"},
+	{"101 is final", saysAndWaits("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), never, "status 101, want 200-299"},
 	{"503", says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), never, "status 503, want 200-299"},
 	{"a redirect is not followed", says("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), never, "status 302, want 200-299"},
 	{"HTTP/1.0 and a body that ends with the connection", says("HTTP/1.0 200 OK\r\n\r\nhello"), never, ""},
@@ -66,6 +69,7 @@ var httpTests = []struct {
 	{"another protocol without a line end", saysAndWaits("\x00\x00\x12\x04"), never, `not HTTP: malformed status line "\x00\x00\x12\x04"`},
 	{"an HTTP/2 preface in answer", says("PRI * HTTP/2.0\r\n\r\n"), never, `not HTTP: malformed status line "PRI * HTTP/2.0"`},
 	{"a status of two digits", says("HTTP/1.1 20 OK\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 20 OK"`},
+	{"a status below 100", says("HTTP/1.1 099 Odd\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 099 Odd"`},
 	{"a status that is no number", says("HTTP/1.1 abc OK\r\n\r\n"), never, `not HTTP: malformed status line "HTTP/1.1 abc OK"`},
 	{"a long garbage line is cut", says(strings.Repeat("é", 100) + "\n"), never, `not HTTP: malformed status line "` + strings.Repeat(`\u00e9`, 20) + `"...`},
 	{"a status line without end", repeats("HTTP/1.1 200 ", strings.Repeat("x", 1000)), never, `not HTTP: malformed status line "HTTP/1.1 200 ` + strings.Repeat("x", 27) + `"...`},
@@ -128,6 +132,68 @@ func TestHTTPDripDoesNotProlongTheProbe(t *testing.T) {
 		t.Errorf("cause (-want +got):\n%s", diff)
 	}
 	<-stopped // the server notices, so the connection is closed
+}
+
+// In virtual time: the probe ends at its deadline to the nanosecond, and when it has
+// ended the context has no hold on it any more.
+func TestHTTPContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := newHTTP(httpSpec(), healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.1:80")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var conn *countingConn
+		c.dial = func(context.Context) (net.Conn, error) {
+			probe, server := net.Pipe()
+			conn = &countingConn{Conn: probe}
+			go func() {
+				defer server.Close()
+				readRequest(server)
+				untilClosed(server)
+			}()
+			return conn, nil
+		}
+		started := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if diff := cmp.Diff("timeout after 2s waiting for the status line", fmt.Sprint(c.Check(ctx))); diff != "" {
+			t.Errorf("cause (-want +got):\n%s", diff)
+		}
+		if took := time.Since(started); took != 2*time.Second {
+			t.Errorf("the probe took %v, want 2s", took)
+		}
+
+		ctx, cancel = context.WithCancel(t.Context())
+		c.dial = func(context.Context) (net.Conn, error) {
+			probe, server := net.Pipe()
+			conn = &countingConn{Conn: probe}
+			go func() {
+				defer server.Close()
+				readRequest(server)
+				_, _ = io.WriteString(server, ok+"Content-Length: 0\r\n\r\n")
+			}()
+			return conn, nil
+		}
+		if err := c.Check(ctx); err != nil {
+			t.Errorf("cause %q, want healthy", err)
+		}
+		cancel()
+		synctest.Wait()
+		if n := conn.deadlines.Load(); n != 0 {
+			t.Errorf("%d deadlines set on a connection after its probe, want 0", n)
+		}
+	})
+}
+
+// countingConn counts the deadlines set on it.
+type countingConn struct {
+	net.Conn
+	deadlines atomic.Int32
+}
+
+func (c *countingConn) SetDeadline(t time.Time) error {
+	c.deadlines.Add(1)
+	return c.Conn.SetDeadline(t)
 }
 
 // Hostile answers cost a bounded amount of memory, whatever they send.

@@ -112,6 +112,27 @@ func TestTCPHealthy(t *testing.T) {
 	}
 }
 
+func TestDialKeepAliveIsOff(t *testing.T) {
+	conn, err := dialTo(listen(t, untilClosedTCP).Addr)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reset(conn)
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepAlive, errOption := 0, error(nil)
+	if err := raw.Control(func(fd uintptr) {
+		keepAlive, errOption = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+	}); err != nil || errOption != nil {
+		t.Fatal(err, errOption)
+	}
+	if keepAlive != 0 {
+		t.Error("keep-alive is on")
+	}
+}
+
 // Probes leave neither descriptors nor sockets in TIME_WAIT behind.
 func TestProbesLeaveNothingBehind(t *testing.T) {
 	const probes = 50
