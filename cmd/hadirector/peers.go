@@ -27,6 +27,15 @@ type membership struct {
 	changed chan<- struct{}
 }
 
+// keyID names the cluster key that a configuration asks for.
+func keyID(cfg *conf.Config) (string, error) {
+	key, err := clusterkey.Load(cfg.Sync.KeyFile)
+	if err != nil {
+		return "", err
+	}
+	return key.ID(), nil
+}
+
 // newMembership returns the director.PeersFactory.
 func newMembership(logger *slog.Logger) director.PeersFactory {
 	started := time.Now()

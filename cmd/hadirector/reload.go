@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/admin"
 )
 
@@ -14,16 +15,33 @@ func newReload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "have the daemon load its configuration again",
-		Long: `reload has the running daemon read its configuration file again, as SIGHUP does.
-A file with a mistake changes nothing: the mistakes are printed and the exit
-status is 1.`,
+		Long: `reload has the running daemon read its configuration file again, as SIGHUP does,
+and prints the first keys that changed. A file with a mistake changes nothing: the
+mistakes are printed and the exit status is 1. It is also 1 if the kernel refuses
+a part of the new configuration; the daemon then goes on trying.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := admin.NewClient(socket).Reload(cmd.Context())
+			r, err := admin.NewClient(socket).Reload(cmd.Context())
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "reloaded %s, configuration %s\n", s.Config.File, s.Config.Hash)
+			for _, w := range r.Warnings {
+				fmt.Fprintln(cmd.ErrOrStderr(), w)
+			}
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "reloaded %s, configuration %s\n", r.File, r.Hash)
+			for _, key := range r.Changed {
+				fmt.Fprintf(out, "changed %s\n", key)
+			}
+			if len(r.Changed) == conf.MaxDiffKeys {
+				fmt.Fprintln(out, "and perhaps more")
+			}
+			for _, e := range r.Refused {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the kernel refused: %s\n", e)
+			}
+			if len(r.Refused) > 0 {
+				return errReported
+			}
 			return nil
 		},
 	}

@@ -59,6 +59,10 @@ HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
 
 // runDaemon reads the configuration, wires the daemon and runs it until ctx ends.
 func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
+	hangups := make(chan os.Signal, 1) // first of all: an early SIGHUP must not end the process
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+
 	cfg, err := load(o.config, stderr)
 	if err != nil {
 		return err
@@ -70,16 +74,38 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 	level := new(slog.LevelVar)
 	level.Set(cfg.Log.Level)
 	logger := newLogger(stderr, cfg.Log.Format, level)
-
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-
+	if err := o.makeDirs(logger); err != nil {
+		return err
+	}
+	unlock, err := o.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	d, err := wire(o, cfg, self, level, logger)
 	if err != nil {
 		return err
 	}
 	return d.run(ctx, hangups)
+}
+
+// lock keeps a second daemon with the same runtime directory from running: it would
+// take the first one's services for leftovers. The kernel gives the lock up with the
+// process.
+func (o runOptions) lock() (unlock func(), err error) {
+	path := filepath.Join(o.runtime, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the runtime directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another hadirector is running with %s", o.runtime)
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // identify finds out which director of the file this machine is.
@@ -125,18 +151,3 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 
 // ledger is the file of what is the daemon's own in the kernel.
 func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
-
-// logMistakes says every mistake of a configuration that was not loaded.
-func logMistakes(logger *slog.Logger, err error) error {
-	var list conf.Errors
-	if !errors.As(err, &list) {
-		return err
-	}
-	for _, e := range list {
-		logger.Error("mistake in the configuration", "err", e.Error())
-	}
-	if len(list) == 1 {
-		return err
-	}
-	return fmt.Errorf("%w (and %d more mistakes)", list[0], len(list)-1)
-}

@@ -16,7 +16,14 @@ import (
 // writeStatus writes a status for a person with 80 columns.
 func writeStatus(w io.Writer, s director.Status) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s  %s, up %s, version %s, configuration %s\n", s.Director, readyText(s), age(s.At, s.Started), s.Version, s.Config.Hash)
+	ready := "ready"
+	if !s.Ready {
+		ready = "not ready"
+	}
+	fmt.Fprintf(&b, "%s  %s, up %s, version %s, configuration %s\n", s.Director, ready, age(s.At, s.Started), s.Version, s.Config.Hash)
+	for _, why := range s.NotReady {
+		fmt.Fprintf(&b, "       not ready: %s\n", why)
+	}
 	if r := s.Config.LastReload; !r.OK {
 		fmt.Fprintf(&b, "last reload failed %s ago: %s\n", age(s.At, r.At), r.Error)
 	}
@@ -26,13 +33,6 @@ func writeStatus(w io.Writer, s director.Status) error {
 	writePeers(&b, s)
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-func readyText(s director.Status) string {
-	if s.Ready {
-		return "ready"
-	}
-	return "not ready (" + strings.Join(s.NotReady, ", ") + ")"
 }
 
 func writeRouters(b *bytes.Buffer, s director.Status) {
@@ -46,7 +46,14 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 		if master == "" {
 			master = "-"
 		}
-		t.row(r.Name, r.State, age(s.At, r.Since), r.Priority, master, r.Interface, r.VRID, joinPrefixes(r.VirtualAddresses))
+		first, others := "-", []netip.Prefix(nil)
+		if len(r.VirtualAddresses) > 0 {
+			first, others = r.VirtualAddresses[0].String(), r.VirtualAddresses[1:]
+		}
+		t.row(r.Name, r.State, age(s.At, r.Since), r.Priority, master, r.Interface, r.VRID, first)
+		for _, a := range others {
+			t.row("", "", "", "", "", "", "", a)
+		}
 	}
 	t.flush()
 	for _, r := range s.VirtualRouters {
@@ -104,13 +111,13 @@ func sorryServers(v director.VirtualStatus) int {
 
 func writeKernel(b *bytes.Buffer, s director.Status) {
 	fmt.Fprintln(b)
-	if len(s.VirtualServers) == 0 && s.IPVS.InSync {
-		return // an empty table is nothing to tell of
-	}
 	if s.IPVS.InSync {
-		fmt.Fprintf(b, "ipvs   as configured, read %s ago", age(s.At, s.IPVS.ReadAt))
+		fmt.Fprint(b, "ipvs   as configured")
 	} else {
 		fmt.Fprint(b, "ipvs   NOT as configured")
+	}
+	if !s.IPVS.ReadAt.IsZero() {
+		fmt.Fprintf(b, ", read %s ago", age(s.At, s.IPVS.ReadAt))
 	}
 	if s.IPVS.Repaired > 0 {
 		fmt.Fprintf(b, ", %d foreign changes repaired", s.IPVS.Repaired)
@@ -122,7 +129,10 @@ func writeKernel(b *bytes.Buffer, s director.Status) {
 	if s.Sync == nil {
 		return
 	}
-	if len(s.Sync.Daemons) == 0 {
+	switch {
+	case !s.Sync.Known:
+		fmt.Fprintln(b, "sync   the kernel's daemons are not known")
+	case len(s.Sync.Daemons) == 0:
 		fmt.Fprintln(b, "sync   no daemon runs")
 	}
 	for _, d := range s.Sync.Daemons {
@@ -180,14 +190,6 @@ func roles(m map[string]string) string {
 	return ", " + strings.Join(list, ", ")
 }
 
-func joinPrefixes(list []netip.Prefix) string {
-	texts := make([]string, len(list))
-	for i, p := range list {
-		texts[i] = p.String()
-	}
-	return strings.Join(texts, " ")
-}
-
 func sum(m map[string]uint64) uint64 {
 	var n uint64
 	for _, v := range m {
@@ -212,7 +214,7 @@ func age(now, then time.Time) string {
 	if then.IsZero() {
 		return "-"
 	}
-	switch d := now.Sub(then); {
+	switch d := max(0, now.Sub(then)); {
 	case d < 10*time.Second:
 		return d.Truncate(100 * time.Millisecond).String()
 	case d < time.Hour:

@@ -37,7 +37,7 @@ func TestStatusText(t *testing.T) {
 				},
 			}},
 			IPVS:  director.IPVSStatus{InSync: true, ReadAt: ago(400 * time.Millisecond)},
-			Sync:  &director.SyncStatus{Daemons: []director.DaemonStatus{{Role: "master", Interface: "eth1", SyncID: 7}}},
+			Sync:  &director.SyncStatus{Known: true, Daemons: []director.DaemonStatus{{Role: "master", Interface: "eth1", SyncID: 7}}},
 			Peers: []director.PeerStatus{{Name: "lb-b", Address: "10.0.0.12", Alive: true, Since: ago(time.Hour), Version: "v1.2.3", SameConfig: true, Roles: map[string]string{"web": "backup"}}},
 		}, `
 lb-a  ready, up 2d2h, version v1.2.3, configuration bae15c3f8e2b
@@ -60,7 +60,7 @@ peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
 			Config: director.ConfigStatus{Hash: "49fadc74a699", LastReload: director.ReloadStatus{At: ago(30 * time.Second), Error: "hadirector.toml:3:1: vrrp.web.vird: unknown key"}},
 			VirtualRouters: []director.RouterStatus{{
 				Name: "web", State: "fault", Detail: "link eth0 is down", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
-				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24")},
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24"), netip.MustParsePrefix("10.0.0.101/24")},
 				Counters:         vrrp.Counters{Discarded: map[string]uint64{"ttl": 3, "checksum": 4, "short": 0}},
 			}},
 			VirtualServers: []director.VirtualStatus{{
@@ -71,14 +71,16 @@ peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
 				},
 			}},
 			IPVS:  director.IPVSStatus{Errors: []string{"ipvsadm -A -t 10.0.0.100:80 -s wrr: operation not permitted"}},
-			Sync:  &director.SyncStatus{PeersError: "cluster.key: no such file"},
+			Sync:  &director.SyncStatus{Known: true, PeersError: "cluster.key: no such file"},
 			Peers: []director.PeerStatus{{Name: "lb-a", Address: "10.0.0.11", Since: ago(time.Minute), Why: "no answer"}},
 		}, `
-lb-b  not ready (1 check has no verdict yet), up 1m0s, version v1, configuration 49fadc74a699
+lb-b  not ready, up 1m0s, version v1, configuration 49fadc74a699
+       not ready: 1 check has no verdict yet
 last reload failed 30s ago: hadirector.toml:3:1: vrrp.web.vird: unknown key
 
 VIRTUAL ROUTER  STATE  FOR  PRIO  MASTER  INTERFACE  VRID  ADDRESSES
 web             fault  20s  100   -       eth0       51    10.0.0.100/24
+                                                           10.0.0.101/24
   web: link eth0 is down
   web: 7 adverts discarded (checksum 4, ttl 3)
 
@@ -103,6 +105,11 @@ peer   lb-a 10.0.0.11 never seen: no answer
 			}
 			if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), b.String()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+			for line := range strings.Lines(b.String()) {
+				if n := len(strings.TrimSuffix(line, "\n")); n > 80 {
+					t.Errorf("a line of %d columns: %s", n, line)
+				}
 			}
 		})
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
@@ -33,30 +36,32 @@ const (
 // daemon is the wired program.
 type daemon struct {
 	o        runOptions
+	cfg      *conf.Config // at the start
 	level    *slog.LevelVar
 	logger   *slog.Logger
+	kernel   *lazyKernel
 	director *director.Director
 	journal  *journal.Journal
-	admin    *admin.Server
-	metrics  *telemetry.Server // nil: not served
 	links    *netif.Watcher
 	addrs    *netif.Addresses
 	announce *netif.Announcer
+	parts    map[string]func(context.Context) error // what runs beside the director
+
+	reloading sync.Mutex  // one reload after the other: the file that was read last is in force
+	started   atomic.Bool // systemd has been told
 }
 
 // wire puts the parts together. Nothing runs yet, and nothing in the kernel has
 // changed when it fails.
 func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
-	if err := o.makeDirs(logger); err != nil {
-		return nil, err
+	d := &daemon{
+		o: o, cfg: cfg, level: level, logger: logger,
+		kernel:  &lazyKernel{open: func() (director.Kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }},
+		journal: journal.Open(journal.Options{Dir: o.state, Logger: logger}),
+		links:   netif.NewWatcher(logger), addrs: netif.NewAddresses(logger), announce: netif.NewAnnouncer(),
 	}
-	d := &daemon{o: o, level: level, logger: logger, links: netif.NewWatcher(logger), addrs: netif.NewAddresses(logger), announce: netif.NewAnnouncer()}
-
-	kernel := &lazyKernel{open: func() (director.Kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }}
-	if len(cfg.VirtualServers) > 0 || cfg.Sync != nil {
-		if _, err := kernel.get(); err != nil {
-			return nil, err // a director that cannot balance says so at once
-		}
+	if err := d.kernel.need(cfg); err != nil {
+		return nil, err // a director that cannot balance says so at once
 	}
 	reports := make(chan vrrp.Report, reportQueue)
 	routers, err := router.NewSet(router.Options{
@@ -71,56 +76,68 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	if err != nil {
 		return nil, fmt.Errorf("set up health checks: %w", err)
 	}
-	d.journal = journal.Open(journal.Options{Dir: o.state, Logger: logger})
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
-		Kernel: kernel, Ledger: director.FileLedger{Path: o.ledger()},
+		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
 		VRRP: routers, Health: monitor, Reports: reports, HealthEvents: events,
-		NewPeers: newMembership(logger), InterfaceOf: netif.InterfaceOf,
-		Recorder: recorder{d.journal}, Logger: logger, Started: d.started,
+		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf,
+		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
 	if err != nil {
 		return nil, err
 	}
+	d.parts = map[string]func(context.Context) error{"link watcher": d.links.Run, "journal": d.journal.Run}
 	if cfg.Admin.Metrics.IsValid() {
-		if d.metrics, err = telemetry.Listen(cfg.Admin.Metrics, d.director.Status); err != nil {
-			return nil, err
-		}
+		d.parts["metrics"] = telemetry.New(cfg.Admin.Metrics, d.director.Status, d.director.InSync, logger).Run
 	}
 	// The socket comes last: it is the one thing that would stay on the disk.
-	d.admin, err = admin.Listen(admin.Options{
+	socket, err := admin.Listen(admin.Options{
 		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload, Logger: logger,
 	})
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	d.parts["admin socket"] = socket.Run
+	return d, nil
 }
 
 // run works until ctx ends.
 func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
-	// The services outlive ctx: the director needs links and journal to stop cleanly.
+	// The parts outlive ctx: the director needs links and journal to stop cleanly.
 	services, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	parts := []func(context.Context) error{d.links.Run, d.journal.Run, d.admin.Run}
-	if d.metrics != nil {
-		parts = append(parts, d.metrics.Run)
-	}
-	background := make(chan error, len(parts))
-	for _, run := range parts {
-		go func() { background <- run(services) }()
+	var running sync.WaitGroup
+	for name, run := range d.parts {
+		running.Go(func() {
+			if err := run(services); err != nil {
+				d.logger.Error("part of the daemon ended", "part", name, "err", err)
+			}
+		})
 	}
 	go d.hangups(ctx, hangups)
 	context.AfterFunc(ctx, func() { d.notify(sdnotify.Stopping()) })
 
 	d.logger.Info("starting", "version", versionText(), "file", d.o.config)
+	d.releaseLeftovers()
 	err := d.director.Run(ctx)
 	stop()
-	for range cap(background) {
-		err = errors.Join(err, <-background)
-	}
+	running.Wait()
 	err = errors.Join(err, d.addrs.Close(), d.announce.Close())
 	if err == nil {
 		d.logger.Info("stopped")
 	}
 	return err
+}
+
+// releaseLeftovers takes away the virtual addresses that a killed predecessor left. The
+// virtual routers would do it too, but they take part only when the kernel's table is
+// programmed, and until then both directors would answer for the addresses.
+func (d *daemon) releaseLeftovers() {
+	for _, vr := range d.cfg.VirtualRouters {
+		if err := d.addrs.Release(vr.Interface, vr.VirtualAddresses); err != nil {
+			d.logger.Warn("addresses of an earlier run not released", "virtual_router", vr.Name, "err", err)
+		}
+	}
 }
 
 // hangups reloads for each SIGHUP.
@@ -130,35 +147,65 @@ func (d *daemon) hangups(ctx context.Context, hangups <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			_ = d.reload(ctx) // its error has been logged and is in status
+			_, _ = d.reload(ctx) // its error has been logged and is in status
 		}
 	}
 }
+
+// settleTimeout bounds how long a reload waits for the kernel.
+const settleTimeout = 5 * time.Second
 
 // reload reads the configuration again and puts it in force. On any mistake the old
 // one stays.
-func (d *daemon) reload(ctx context.Context) error {
-	d.notify(sdnotify.Reloading())
-	defer func() { d.notify(sdnotify.Ready()) }()
-	cfg, err := conf.Load(d.o.config)
-	if err != nil {
-		err = logMistakes(d.logger, err)
-	} else {
-		for _, w := range cfg.Warnings {
-			d.logger.Warn("questionable configuration", "err", w.Error())
-		}
-		err = d.director.Reload(ctx, cfg)
+func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if d.started.Load() { // before that, systemd is waiting for the start
+		d.notify(sdnotify.Reloading())
+		defer func() {
+			if ctx.Err() == nil {
+				d.notify(sdnotify.Ready())
+			}
+		}()
 	}
-	if err != nil {
+	out, err := d.load(ctx)
+	if err != nil && ctx.Err() == nil {
 		d.director.RejectReload(d.o.config, err)
-		return err
 	}
-	d.level.Set(cfg.Log.Level)
-	return nil
+	return out, err
 }
 
-// started tells systemd.
-func (d *daemon) started() { d.notify(sdnotify.Ready()) }
+func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
+	cfg, err := conf.Load(d.o.config)
+	if err != nil {
+		return admin.Reloaded{}, err
+	}
+	if err := d.kernel.need(cfg); err != nil {
+		return admin.Reloaded{}, err
+	}
+	changed, err := d.director.Reload(ctx, cfg)
+	if err != nil {
+		return admin.Reloaded{}, err
+	}
+	d.level.Set(cfg.Log.Level)
+	out := admin.Reloaded{File: cfg.File, Changed: changed, Warnings: []string{}}
+	for _, w := range cfg.Warnings {
+		d.logger.Warn("questionable configuration", "err", w.Error())
+		out.Warnings = append(out.Warnings, w.Error())
+	}
+	settle, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	d.director.Settle(settle)
+	s := d.director.Status()
+	out.Hash, out.Refused = s.Config.Hash, s.IPVS.Errors
+	return out, nil
+}
+
+// ready tells systemd that the daemon has started.
+func (d *daemon) ready() {
+	d.started.Store(true)
+	d.notify(sdnotify.Ready())
+}
 
 // notify logs that systemd could not be told; there is nothing else to do about it.
 func (d *daemon) notify(err error) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/hadirector/hadirector/internal/director"
@@ -21,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve runs a server until the test ends and returns its options and a client.
-func serve(t *testing.T, reload func(context.Context) error) (Options, *journal.Journal, *Client) {
+func serve(t *testing.T, reload func(context.Context) (Reloaded, error)) (Options, *journal.Journal, *Client) {
 	t.Helper()
 	j := journal.Open(journal.Options{})
 	o := Options{
@@ -64,13 +65,15 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestReloadHandsOnTheReason(t *testing.T) {
+func TestReload(t *testing.T) {
+	want := Reloaded{File: "f", Hash: "h", Changed: []string{"a"}, Warnings: []string{"b"}, Refused: []string{"c"}}
 	var err error
-	_, _, c := serve(t, func(context.Context) error { return err })
-	if _, got := c.Reload(t.Context()); got != nil {
-		t.Errorf("a good reload: %v", got)
+	_, _, c := serve(t, func(context.Context) (Reloaded, error) { return want, err })
+	got, gotErr := c.Reload(t.Context())
+	if diff := cmp.Diff(want, got); diff != "" || gotErr != nil {
+		t.Errorf("a good reload: %v, -want +got:\n%s", gotErr, diff)
 	}
-	err = errors.New("hadirector.toml:3:1: no such key")
+	err = errors.New("hadirector.toml:3:1: no such key\nhadirector.toml:4:1: nor this")
 	if _, got := c.Reload(t.Context()); got == nil || got.Error() != err.Error() {
 		t.Errorf("a rejected reload: %v, want %v", got, err)
 	}
@@ -133,6 +136,19 @@ func TestListenReplacesADeadSocketAndSparesALiveOne(t *testing.T) {
 	cancel()
 	if err := s.Run(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestListenSparesOtherFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hadirector.toml")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(Options{Path: path}); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("on a file: %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
+		t.Errorf("the file is now %q, %v", b, err)
 	}
 }
 

@@ -44,10 +44,10 @@ func (c *Client) Status(ctx context.Context) (director.Status, error) {
 
 // Reload has the daemon load its configuration file again. The error is the daemon's
 // reason for keeping the old one.
-func (c *Client) Reload(ctx context.Context) (director.Status, error) {
-	var s director.Status
-	err := c.call(ctx, http.MethodPost, "/v1/reload", &s)
-	return s, err
+func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
+	var r Reloaded
+	err := c.call(ctx, http.MethodPost, "/v1/reload", &r)
+	return r, err
 }
 
 // Events calls each with the journal's records from since on; with follow it goes on
@@ -75,7 +75,13 @@ func (c *Client) Events(ctx context.Context, since time.Time, follow bool, each 
 	}
 }
 
+// callTimeout bounds a request whose answer is one object, so that a command does not
+// wait for ever for a daemon that was stopped by SIGSTOP or a debugger.
+const callTimeout = 30 * time.Second
+
 func (c *Client) call(ctx context.Context, method, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	resp, err := c.do(ctx, method, path)
 	if err != nil {
 		return err
@@ -97,6 +103,8 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w: nothing answers on %s", ErrNotRunning, c.path)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("the daemon on %s does not answer", c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("no permission to use %s: run this as root", c.path)
 	case err != nil:

@@ -5,7 +5,7 @@
 //	GET  /v1/status                     director.Status
 //	GET  /v1/events?since=RFC3339       one journal.Record per line, oldest first
 //	GET  /v1/events?follow=1            the same, then each new one as it happens
-//	POST /v1/reload                     loads the configuration file again
+//	POST /v1/reload                     loads the configuration file again; Reloaded
 //
 // An error is an HTTP status with {"error": "..."}.
 //

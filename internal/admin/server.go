@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net"
@@ -30,9 +31,21 @@ type Options struct {
 	Path   string // of the socket
 	Status func() director.Status
 	Events Events
-	// Reload loads the configuration file again; its error is for the operator.
-	Reload func(ctx context.Context) error
+	// Reload loads the configuration file again. With an error nothing has changed.
+	Reload func(ctx context.Context) (Reloaded, error)
 	Logger *slog.Logger
+}
+
+// Reloaded is the outcome of a reload.
+type Reloaded struct {
+	File string `json:"file"`
+	Hash string `json:"hash"`
+	// Changed are the first keys that differ from the configuration before.
+	Changed []string `json:"changed"`
+	// Warnings are about the new configuration.
+	Warnings []string `json:"warnings"`
+	// Refused is what the kernel did not take of it so far.
+	Refused []string `json:"refused"`
 }
 
 // Server is the admin socket.
@@ -42,9 +55,12 @@ type Server struct {
 	http     *http.Server
 }
 
-// Listen opens the socket. A socket file that a killed daemon left behind is
-// replaced; one that a running daemon answers on is an error.
+// Listen opens the socket. A socket that a killed daemon left behind is replaced; one
+// that a running daemon answers on is an error, and so is any other file.
 func Listen(o Options) (*Server, error) {
+	if info, err := os.Lstat(o.Path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("listen on %s: there is something else than a socket", o.Path)
+	}
 	if conn, err := net.Dial("unix", o.Path); err == nil {
 		conn.Close()
 		return nil, fmt.Errorf("listen on %s: another hadirector is running there", o.Path)
@@ -108,11 +124,12 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	s.o.Logger.Info("reload requested", "by", "admin socket")
-	if err := s.o.Reload(r.Context()); err != nil {
+	out, err := s.o.Reload(r.Context())
+	if err != nil {
 		s.reply(w, http.StatusConflict, apiError{err.Error()})
 		return
 	}
-	s.reply(w, http.StatusOK, s.o.Status())
+	s.reply(w, http.StatusOK, out)
 }
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {

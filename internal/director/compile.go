@@ -1,7 +1,9 @@
 package director
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
@@ -17,7 +19,9 @@ type Facts struct {
 	VRRP map[string]vrrp.State
 	// Health is each target's status; a target that is missing is Unknown.
 	Health map[healthcheck.Target]healthcheck.Status
-	// Programmed says that the kernel has been brought to a desired table once.
+	// Assumed are the targets whose status is not their own check's verdict yet.
+	Assumed map[healthcheck.Target]bool
+	// Programmed says that the kernel was as desired after the last pass.
 	Programmed bool
 }
 
@@ -28,6 +32,13 @@ type Desired struct {
 	// stands for the one that holds SyncAddr.
 	Daemons  []syncd.Daemon
 	SyncAddr netip.Addr
+	// Generation counts the desired states of a run from 1.
+	Generation uint64
+}
+
+// equal tells whether two desired states are the same but for their generation.
+func (d Desired) equal(e Desired) bool {
+	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && d.Table.Equal(e.Table)
 }
 
 // Compile says what the kernel of director self should look like.
@@ -78,9 +89,9 @@ func roles(cfg *conf.Config, states map[string]vrrp.State) (master, backup bool)
 // what is left stays in.
 func Pool(vs *conf.VirtualServer, health map[healthcheck.Target]healthcheck.Status) []conf.RealServer {
 	var pool []conf.RealServer
-	for _, rs := range vs.RealServers {
-		if health[targetOf(rs)] != healthcheck.Down {
-			pool = append(pool, rs)
+	for i := range vs.RealServers {
+		if rs := &vs.RealServers[i]; health[targetOf(rs)] != healthcheck.Down {
+			pool = append(pool, *rs)
 		}
 	}
 	if len(pool) < vs.Quorum && vs.SorryServer != nil {
@@ -91,7 +102,7 @@ func Pool(vs *conf.VirtualServer, health map[healthcheck.Target]healthcheck.Stat
 
 // targetOf is what is asked about a real server. One without a check has a target
 // that nobody asks, which stays Unknown.
-func targetOf(rs conf.RealServer) healthcheck.Target {
+func targetOf(rs *conf.RealServer) healthcheck.Target {
 	return healthcheck.Target{Addr: rs.Address, Check: rs.Check}
 }
 
@@ -104,8 +115,8 @@ func Targets(cfg *conf.Config) map[healthcheck.Target]healthcheck.Spec {
 	}
 	targets := make(map[healthcheck.Target]healthcheck.Spec)
 	for _, vs := range cfg.VirtualServers {
-		for _, rs := range vs.RealServers {
-			if rs.Check != "" {
+		for i := range vs.RealServers {
+			if rs := &vs.RealServers[i]; rs.Check != "" {
 				targets[targetOf(rs)] = specs[rs.Check]
 			}
 		}
@@ -124,20 +135,23 @@ func Instances(cfg *conf.Config, self string, ready bool) map[string]vrrp.Instan
 
 // NotReady returns, in words for the operator, what this director still lacks to be
 // as good a Master as its peer. A director that is not ready does not preempt; it
-// does take over when there is no Master.
-func NotReady(cfg *conf.Config, f Facts) []string {
+// does take over when there is no Master. The targets are those of its configuration.
+func NotReady(targets map[healthcheck.Target]healthcheck.Spec, f Facts) []string {
 	var why []string
 	if !f.Programmed {
-		why = append(why, "ipvs table is not programmed yet")
+		why = append(why, "ipvs table is not as configured")
 	}
 	waiting := 0
-	for t := range Targets(cfg) {
-		if f.Health[t] == healthcheck.Unknown {
+	for t := range targets {
+		if f.Health[t] == healthcheck.Unknown || f.Assumed[t] {
 			waiting++
 		}
 	}
-	if waiting > 0 {
-		why = append(why, plural(waiting, "check has", "checks have")+" no verdict yet")
+	switch {
+	case waiting == 1:
+		why = append(why, "1 check has no verdict yet")
+	case waiting > 1:
+		why = append(why, fmt.Sprintf("%d checks have no verdict yet", waiting))
 	}
 	return why
 }

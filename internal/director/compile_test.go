@@ -134,12 +134,13 @@ func TestNotReady(t *testing.T) {
 		facts Facts
 		want  []string
 	}{
-		{"at the start", Facts{}, []string{"ipvs table is not programmed yet", "2 checks have no verdict yet"}},
+		{"at the start", Facts{}, []string{"ipvs table is not as configured", "2 checks have no verdict yet"}},
 		{"one verdict missing", Facts{Programmed: true, Health: map[healthcheck.Target]healthcheck.Status{target("10.0.0.21:80"): healthcheck.Up}}, []string{"1 check has no verdict yet"}},
+		{"a verdict that is only assumed", Facts{Programmed: true, Health: both, Assumed: map[healthcheck.Target]bool{target("10.0.0.21:80"): true}}, []string{"1 check has no verdict yet"}},
 		{"a server that is down is a verdict too", Facts{Programmed: true, Health: both}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, NotReady(cfg, tt.facts)); diff != "" {
+			if diff := cmp.Diff(tt.want, NotReady(Targets(cfg), tt.facts)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

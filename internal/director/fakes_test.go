@@ -2,6 +2,7 @@ package director
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/ipvs/ipvstest"
@@ -112,7 +114,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 		Started: func() { w.tell("started") },
 	}
 	if w.peers != nil {
-		o.NewPeers = w.peers.make
+		o.NewPeers, o.KeyID = w.peers.make, w.peers.key
 	}
 	d, err := New(o)
 	if err != nil {
@@ -151,7 +153,9 @@ func (v *fakeVRRP) Apply(in map[string]vrrp.Instance) {
 func (v *fakeVRRP) Run(ctx context.Context) error {
 	<-ctx.Done()
 	v.world.tell("vrrp stopped, table has %d services", strings.Count(v.world.kernel.String(), "-A"))
-	v.reports <- vrrp.Report{Instance: "web", Transition: vrrp.Transition{From: vrrp.Master, To: vrrp.Initialize, Reason: vrrp.ReasonShutdown}}
+	for range 100 { // more than the channel holds
+		v.reports <- vrrp.Report{Instance: "web", Transition: vrrp.Transition{From: vrrp.Master, To: vrrp.Initialize, Reason: vrrp.ReasonShutdown}}
+	}
 	return nil
 }
 
@@ -159,9 +163,13 @@ func (v *fakeVRRP) Snapshots() map[string]vrrp.Snapshot { return nil }
 
 type fakeHealth struct{ events chan healthcheck.Event }
 
-func (*fakeHealth) Apply(map[healthcheck.Target]healthcheck.Spec)          {}
-func (*fakeHealth) Run(ctx context.Context) error                          { <-ctx.Done(); return nil }
-func (*fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot { return nil }
+func (*fakeHealth) Apply(map[healthcheck.Target]healthcheck.Spec) {}
+func (*fakeHealth) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
+
+// Snapshots says that the second real server's last probe was refused.
+func (*fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
+	return map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Err: errors.New("connect refused")}}
+}
 
 // memoryLedger is a Ledger, as a file would be.
 type memoryLedger struct {
@@ -195,3 +203,24 @@ func owned(keys ...ipvs.ServiceKey) Owned {
 	}
 	return o
 }
+
+// benchmarkDirector is a director whose parts do nothing.
+func benchmarkDirector(tb testing.TB, toml string, events <-chan healthcheck.Event) *Director {
+	tb.Helper()
+	cfg, err := conf.Parse([]byte(toml), "bench.toml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d, err := New(Options{
+		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{},
+		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return d
+}
+
+type discard struct{}
+
+func (discard) Record(Event) {}

@@ -1,8 +1,10 @@
 package director
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
@@ -11,6 +13,24 @@ import (
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/vrrp"
 )
+
+// said is what the log and the journal have been told, so that a state that lasts is
+// said once.
+type said struct {
+	pools    map[string]pool // by virtual server; missing: poolReal
+	peers    map[string]peerState
+	epoch    int    // of the membership that peers tells of
+	kernel   string // the reconciler's errors
+	ledger   string
+	drift    drift
+	applied  uint64 // operations that the kernel accepted
+	refused  uint64 // and those that it did not
+	repaired uint64 // and those that undid somebody else's change
+}
+
+func newSaid() said {
+	return said{pools: make(map[string]pool), peers: make(map[string]peerState)}
+}
 
 // record hands an event to the journal.
 func (d *Director) record(e Event) {
@@ -33,11 +53,11 @@ func (d *Director) logTransition(r vrrp.Report) {
 	if r.Peer.IsValid() {
 		attrs = append(attrs, "peer", directorName(d.force.cfg, r.Peer), "peer_priority", r.PeerPriority)
 	}
-	level := d.o.Logger.Info
+	level := slog.LevelInfo
 	if r.To == vrrp.Fault {
-		level = d.o.Logger.Warn
+		level = slog.LevelWarn
 	}
-	level("virtual router changed state", attrs...)
+	d.log(level, "virtual router changed state", attrs...)
 	d.record(Event{
 		At: r.At, Kind: EventTransition, Object: r.Instance, From: r.From.String(), To: r.To.String(), Reason: string(r.Reason),
 		Text: d.transitionText(r),
@@ -75,93 +95,130 @@ func directorName(cfg *conf.Config, addr netip.Addr) string {
 	return addr.String()
 }
 
-// logHealth says once for each real server that shares the target that it left the
-// table or returned to it. A first verdict that confirms what was assumed is no
-// change.
-func (d *Director) logHealth(e healthcheck.Event, was healthcheck.Status) {
-	if was == healthcheck.Unknown && e.Status == healthcheck.Up {
-		return
-	}
-	for _, vs := range d.force.cfg.VirtualServers {
-		for _, rs := range vs.RealServers {
-			if targetOf(rs) != e.Target {
-				continue
-			}
-			object := vs.Name + "/" + rs.Name
-			attrs := []any{"real_server", rs.Name, "address", rs.Address, "virtual_server", vs.Name, "check", rs.Check}
-			if e.Status == healthcheck.Down {
-				d.o.Logger.Warn("real server removed", append(attrs, "err", e.Err)...)
-				d.record(Event{At: e.At, Kind: EventRealServerLeft, Object: object, From: was.String(), To: e.Status.String(),
-					Text: fmt.Sprintf("%s removed from %s: %v", rs.Address, vs.Name, e.Err)})
-				continue
-			}
-			d.o.Logger.Info("real server added", append(attrs, "weight", rs.Weight)...)
-			d.record(Event{At: e.At, Kind: EventRealServerReturned, Object: object, From: was.String(), To: e.Status.String(),
-				Text: fmt.Sprintf("%s returned to %s with weight %d", rs.Address, vs.Name, rs.Weight)})
+// logHealth says once for each real server that a target stands for that it left the
+// table or returned to it.
+func (d *Director) logHealth(e healthcheck.Event, was healthcheck.Status, users []user) {
+	for _, u := range users {
+		attrs := []any{"real_server", u.rs.Name, "address", u.rs.Address, "virtual_server", u.vs.Name, "check", u.rs.Check}
+		ev := Event{At: e.At, Object: u.vs.Name + "/" + u.rs.Name, From: was.String(), To: e.Status.String()}
+		if e.Status == healthcheck.Down {
+			d.o.Logger.Warn("real server removed", append(attrs, "err", e.Err)...)
+			ev.Kind, ev.Text = EventRealServerLeft, fmt.Sprintf("%s removed from %s: %v", u.rs.Address, u.vs.Name, e.Err)
+		} else {
+			d.o.Logger.Info("real server added", append(attrs, "weight", u.rs.Weight)...)
+			ev.Kind, ev.Text = EventRealServerReturned, fmt.Sprintf("%s returned to %s with weight %d", u.rs.Address, u.vs.Name, u.rs.Weight)
 		}
-	}
-	d.logQuorum(e)
-}
-
-// logQuorum says when a virtual server's pool goes over to the sorry server or back.
-func (d *Director) logQuorum(e healthcheck.Event) {
-	for i := range d.force.cfg.VirtualServers {
-		vs := &d.force.cfg.VirtualServers[i]
-		if vs.SorryServer == nil {
-			continue
-		}
-		sorry := usesSorry(vs, d.facts)
-		if sorry == d.sorry[vs.Name] {
-			continue
-		}
-		d.sorry[vs.Name] = sorry
-		ev := Event{At: e.At, Kind: EventQuorumGained, Object: vs.Name, Text: "real servers serve again"}
-		if sorry {
-			ev.Kind = EventQuorumLost
-			ev.Text = fmt.Sprintf("fewer than %d real servers are up: sorry server %s serves", vs.Quorum, vs.SorryServer.Address)
-		}
-		d.o.Logger.Warn("virtual server changed pool", "virtual_server", vs.Name, "reason", ev.Kind, "sorry_server", vs.SorryServer.Address)
 		d.record(ev)
 	}
 }
 
-// usesSorry tells whether a virtual server's pool is its sorry server.
-func usesSorry(vs *conf.VirtualServer, f Facts) bool {
-	pool := Pool(vs, f.Health)
-	return vs.SorryServer != nil && len(pool) == 1 && pool[0] == *vs.SorryServer
+// logPool says when a virtual server goes over to its sorry server or to nothing at
+// all, and when its real servers serve again.
+func (d *Director) logPool(vs *conf.VirtualServer) {
+	was, is := d.said.pools[vs.Name], poolOf(vs, d.facts)
+	if was == "" {
+		was = poolReal
+	}
+	if is == was || len(vs.RealServers) == 0 {
+		return
+	}
+	d.said.pools[vs.Name] = is
+	level, ev := slog.LevelError, Event{Kind: EventQuorumLost, Object: vs.Name, From: string(was), To: string(is)}
+	switch is {
+	case poolEmpty:
+		ev.Text = "no real server is up, and there is no sorry server: connections are refused"
+	case poolSorry:
+		ev.Text = fmt.Sprintf("fewer than %d real servers are up: sorry server %s serves", vs.Quorum, vs.SorryServer.Address)
+	case poolReal:
+		level, ev.Kind, ev.Text = slog.LevelInfo, EventQuorumGained, "real servers serve again"
+	}
+	d.log(level, "virtual server changed pool", "virtual_server", vs.Name, "from", was, "to", is)
+	d.record(ev)
 }
 
-// logPass says what a reconciliation met: each new refusal of the kernel once, its
-// end, and repairs of what somebody else changed.
+// logPass says what a reconciliation met: what the kernel refuses, once for each
+// change of that, its end, and repairs of what somebody else changed.
 func (d *Director) logPass(p Pass) {
 	for _, op := range p.Done {
 		d.o.Logger.Debug("ipvs changed", "op", op)
 	}
-	d.applied += uint64(len(p.Done))
-	d.refused += uint64(len(p.Errs))
-	switch text := errText(p.err()); {
-	case text == d.lastErr:
+	d.said.applied += uint64(len(p.Done))
+	d.said.refused += uint64(len(p.Errs))
+	d.said.repaired += uint64(len(p.Drift))
+	switch text := listed(texts(p.Errs)); {
+	case text == d.said.kernel:
 	case text == "":
-		d.lastErr = ""
+		d.said.kernel = ""
 		d.o.Logger.Info("kernel agrees with the configuration again")
 		d.record(Event{At: p.At, Kind: EventIPVSRecovered, Object: "ipvs", Text: "the kernel agrees with the configuration again"})
 	default:
-		d.lastErr = text
+		d.said.kernel = text
 		d.o.Logger.Error("kernel refused a change, trying again", "err", text)
 		d.record(Event{At: p.At, Kind: EventIPVSFailure, Object: "ipvs", Text: text})
 	}
-	if p.Drift {
-		d.repaired += uint64(len(p.Done))
-		d.o.Logger.Warn("ipvs table was changed by another program, repaired", "op", strings.Join(p.Done, "; "))
-		d.record(Event{At: p.At, Kind: EventIPVSRepair, Object: "ipvs",
-			Text: "changed by another program, repaired: " + strings.Join(p.Done, "; ")})
+	if text := d.said.drift.observe(p.At, p.Drift); text != "" {
+		d.o.Logger.Warn("ipvs table was changed by another program, repaired", "op", text)
+		d.record(Event{At: p.At, Kind: EventIPVSRepair, Object: "ipvs", Text: "changed by another program, repaired: " + text})
 	}
-	if text := errText(p.LedgerErr); text != d.ledgerErr {
-		d.ledgerErr = text
-		if text != "" {
-			d.o.Logger.Warn("ledger not written, a crash now would leave services behind", "err", text)
-		}
+	switch text := errText(p.LedgerErr); {
+	case text == d.said.ledger:
+	case text == "":
+		d.o.Logger.Info("ledger is written again")
+	default:
+		d.o.Logger.Warn("ledger not written, a crash now would leave services behind", "err", text)
 	}
+	d.said.ledger = errText(p.LedgerErr)
+}
+
+// drift paces what is said about repairs: another program that goes on changing our
+// services is one line a minute and not one a second.
+type drift struct {
+	last    time.Time // when it was last said
+	unsaid  int       // repairs since
+	example string    // of these
+}
+
+const driftPause = time.Minute
+
+// observe takes in a pass's repairs and returns what to say, if anything.
+func (r *drift) observe(now time.Time, ops []string) string {
+	if len(ops) > 0 {
+		r.unsaid += len(ops)
+		r.example = listed(ops)
+	}
+	if r.unsaid == 0 || !r.last.IsZero() && now.Sub(r.last) < driftPause {
+		return ""
+	}
+	text := r.example
+	if r.unsaid > len(ops) {
+		text = fmt.Sprintf("%d times in the last minutes, such as %s", r.unsaid, r.example)
+	}
+	*r = drift{last: now}
+	return text
+}
+
+func (d *Director) log(level slog.Level, msg string, attrs ...any) {
+	d.o.Logger.Log(context.Background(), level, msg, attrs...)
+}
+
+// hash is a fingerprint as logs and status show it.
+func hash(f [16]byte) string { return hex.EncodeToString(f[:6]) }
+
+// listed joins the first few of a list and counts the others.
+func listed(list []string) string {
+	const most = 5
+	if len(list) > most {
+		return fmt.Sprintf("%s; and %d more", strings.Join(list[:most], "; "), len(list)-most)
+	}
+	return strings.Join(list, "; ")
+}
+
+func texts(errs []error) []string {
+	list := make([]string, len(errs))
+	for i, err := range errs {
+		list[i] = errText(err)
+	}
+	return list
 }
 
 func errText(err error) string {
@@ -169,26 +226,4 @@ func errText(err error) string {
 		return ""
 	}
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
-}
-
-// hash is a fingerprint as logs and status show it.
-func hash(f [16]byte) string { return hex.EncodeToString(f[:6]) }
-
-// listKeys names the first few of some keys.
-func listKeys(keys []string) string {
-	const most = 5
-	switch {
-	case len(keys) == 0:
-		return "nothing changed"
-	case len(keys) > most:
-		return fmt.Sprintf("%s and %d more", strings.Join(keys[:most], ", "), len(keys)-most)
-	}
-	return strings.Join(keys, ", ")
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

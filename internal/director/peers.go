@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync/atomic"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // peersRetry is how long a membership that could not be made waits for its next
@@ -20,37 +20,47 @@ const peersRetry = 10 * time.Second
 // anew when what it depends on has changed, and only then.
 type peersRunner struct {
 	make    PeersFactory
+	keyID   func(*conf.Config) (string, error)
 	self    string
 	changed chan struct{}
 	logger  *slog.Logger
 	configs mailbox[*conf.Config]
 	news    mailbox[Announcement]
 	// current and failure are what readers see of it.
-	current atomic.Pointer[Peers]
+	current atomic.Pointer[runningPeers]
 	failure atomic.Pointer[string]
+}
+
+// runningPeers is a membership with its number among those of this process.
+type runningPeers struct {
+	Peers
+	epoch int
 }
 
 // membership is what a running membership depends on.
 type membership struct {
 	keyFile   string
+	keyID     string
 	port      uint16
 	directors string
 }
 
-func membershipOf(cfg *conf.Config) (m membership, wanted bool) {
-	if cfg.Sync == nil || cfg.Sync.KeyFile == "" || len(cfg.Directors) < 2 {
-		return membership{}, false
+// wanted tells what membership a configuration asks for, if any.
+func (r *peersRunner) wanted(cfg *conf.Config) (m membership, wanted bool, err error) {
+	if cfg.Sync == nil || cfg.Sync.KeyFile == "" || len(cfg.Directors) < 2 || r.make == nil {
+		return membership{}, false, nil
 	}
 	m = membership{keyFile: cfg.Sync.KeyFile, port: cfg.Sync.Port}
 	for _, d := range cfg.Directors {
 		m.directors += fmt.Sprintf("%s=%s ", d.Name, d.Address)
 	}
-	return m, true
+	m.keyID, err = r.keyID(cfg)
+	return m, true, err
 }
 
-func newPeersRunner(f PeersFactory, self string, changed chan struct{}, logger *slog.Logger) *peersRunner {
+func newPeersRunner(o Options, changed chan struct{}) *peersRunner {
 	return &peersRunner{
-		make: f, self: self, changed: changed, logger: logger,
+		make: o.NewPeers, keyID: o.KeyID, self: o.Self, changed: changed, logger: o.Logger,
 		configs: newMailbox[*conf.Config](), news: newMailbox[Announcement](),
 	}
 }
@@ -58,12 +68,13 @@ func newPeersRunner(f PeersFactory, self string, changed chan struct{}, logger *
 func (r *peersRunner) configure(cfg *conf.Config) { r.configs.put(cfg) }
 func (r *peersRunner) update(a Announcement)      { r.news.put(a) }
 
-// snapshots are the other directors, nil without a membership.
-func (r *peersRunner) snapshots() []Peer {
+// snapshots are the other directors and the number of the membership that knows of
+// them, nil without one.
+func (r *peersRunner) snapshots() (peers []Peer, epoch int) {
 	if p := r.current.Load(); p != nil {
-		return (*p).Snapshots()
+		return p.Snapshots(), p.epoch
 	}
-	return nil
+	return nil, 0
 }
 
 // run works until ctx is canceled.
@@ -73,9 +84,11 @@ func (r *peersRunner) run(ctx context.Context) error {
 		now     membership // of the running one
 		running *runner
 		last    Announcement
+		epoch   int
 		retry   = time.NewTimer(0)
 	)
 	<-retry.C
+	defer retry.Stop()
 	stop := func() {
 		if running == nil {
 			return
@@ -93,33 +106,41 @@ func (r *peersRunner) run(ctx context.Context) error {
 			return nil
 		case last = <-r.news:
 			if p := r.current.Load(); p != nil {
-				(*p).Update(last)
+				p.Update(last)
 			}
 			continue
 		case cfg = <-r.configs:
 		case <-retry.C:
 		}
-		want, wanted := membershipOf(cfg)
-		if running != nil && want == now {
-			continue
-		}
-		stop()
-		if !wanted || r.make == nil {
+		retry.Stop()
+		want, wanted, err := r.wanted(cfg)
+		if !wanted {
+			stop()
 			r.fail("")
 			continue
 		}
-		peers, err := r.make(cfg, r.self, r.changed)
+		if err == nil && running != nil && want == now {
+			r.fail("")
+			continue
+		}
+		// A key that cannot be read leaves the running membership as it is.
+		var peers Peers
+		if err == nil {
+			stop()
+			peers, err = r.make(cfg, r.self, r.changed)
+		}
 		if err != nil {
 			r.fail(err.Error())
 			retry.Reset(peersRetry)
 			continue
 		}
 		r.fail("")
+		epoch++
 		now, running = want, spawn(peers.Run)
 		if last.Version != "" { // otherwise the first one is on its way
 			peers.Update(last)
 		}
-		r.current.Store(&peers)
+		r.current.Store(&runningPeers{peers, epoch})
 	}
 }
 
@@ -142,8 +163,12 @@ func (r *peersRunner) wake() {
 
 // announce tells the other directors about this one.
 func (d *Director) announce() {
+	roles := make(map[string]vrrp.State, len(d.force.cfg.VirtualRouters))
+	for _, vr := range d.force.cfg.VirtualRouters {
+		roles[vr.Name] = d.facts.VRRP[vr.Name]
+	}
 	d.peers.update(Announcement{
-		Version: d.o.Version, Roles: maps.Clone(d.facts.VRRP),
+		Version: d.o.Version, Roles: roles,
 		Fingerprint: d.force.fingerprint, Config: d.force.text,
 	})
 }
@@ -157,13 +182,18 @@ type peerState struct {
 // peersNews says once in the log and the journal when a peer comes or goes, and when
 // its configuration begins or ceases to differ.
 func (d *Director) peersNews() {
-	for _, p := range d.peers.snapshots() {
-		was := d.peerStates[p.Name]
+	list, epoch := d.peers.snapshots()
+	if epoch != d.said.epoch {
+		// A new membership has yet to find the peers that the old one knew.
+		d.said.epoch, d.said.peers = epoch, make(map[string]peerState)
+	}
+	for _, p := range list {
+		was := d.said.peers[p.Name]
 		is := peerState{alive: p.Alive, differs: p.Alive && p.Fingerprint != d.force.fingerprint}
 		if is.differs && p.Config == "" && !p.ConfigTooLong {
 			is.differs = was.differs // said when it can be said in what
 		}
-		d.peerStates[p.Name] = is
+		d.said.peers[p.Name] = is
 		switch {
 		case is.alive && !was.alive:
 			d.o.Logger.Info("peer joined", "peer", p.Name, "version", p.Version)
@@ -179,7 +209,7 @@ func (d *Director) peersNews() {
 		case is.differs && !was.differs:
 			keys := "in keys that are not known: the file is too long to be exchanged"
 			if p.Config != "" {
-				keys = listKeys(conf.DiffKeys(d.force.text, p.Config))
+				keys = listed(conf.DiffKeys(d.force.text, p.Config))
 			}
 			d.o.Logger.Warn("peer has a different configuration", "peer", p.Name, "config_hash", hash(p.Fingerprint), "keys", keys)
 			d.record(Event{Kind: EventPeerConfigDiffers, Object: p.Name, Text: "its configuration differs: " + keys})
@@ -188,5 +218,4 @@ func (d *Director) peersNews() {
 			d.record(Event{Kind: EventPeerConfigAgrees, Object: p.Name, Text: "its configuration is the same again"})
 		}
 	}
-	d.publish()
 }

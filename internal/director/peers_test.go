@@ -25,6 +25,7 @@ type fakePeers struct {
 	made    int
 	stopped int
 	err     error // of the next attempts to make it
+	keyID   string
 	peer    Peer
 	told    Announcement
 }
@@ -37,7 +38,14 @@ func (p *fakePeers) make(_ *conf.Config, _ string, changed chan<- struct{}) (Pee
 	}
 	p.changed = changed
 	p.made++
+	p.peer.Alive = false // a new membership has yet to find it
 	return p, nil
+}
+
+func (p *fakePeers) key(*conf.Config) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keyID, nil
 }
 
 func (p *fakePeers) Run(ctx context.Context) error {
@@ -146,7 +154,7 @@ func TestMembershipIsMadeAnewOnlyWhenItMust(t *testing.T) {
 			{`address  = "10.0.0.12"`, `address  = "10.0.0.13"`, 2, 1},
 			{"key_file", "# key_file", 2, 2},
 		} {
-			if err := d.Reload(t.Context(), parse(t, strings.Replace(keyedTOML, tt.old, tt.new, 1))); err != nil {
+			if _, err := d.Reload(t.Context(), parse(t, strings.Replace(keyedTOML, tt.old, tt.new, 1))); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -155,6 +163,48 @@ func TestMembershipIsMadeAnewOnlyWhenItMust(t *testing.T) {
 			}
 		}
 		stop()
+	})
+}
+
+func TestAnotherKeyInTheSameFileMakesAnotherMembership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{keyID: "old"}
+		d, stop := w.run(keyedTOML)
+		defer stop()
+		same := parse(t, keyedTOML)
+		w.peers.becomes(true, same)
+		w.peers.mu.Lock()
+		w.peers.keyID = "new"
+		w.peers.mu.Unlock()
+		if _, err := d.Reload(t.Context(), same); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if made, stopped := w.peers.counts(); made != 2 || stopped != 1 {
+			t.Errorf("made %d times, stopped %d times; want 2, 1", made, stopped)
+		}
+		w.peers.wake()
+		if got := w.recorded("peer-lost"); len(got) != 0 {
+			t.Errorf("a peer that nothing happened to was called lost: %q", got)
+		}
+	})
+}
+
+func TestOurOwnReloadTellsThatThePeerDiffers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{}
+		d, stop := w.run(keyedTOML)
+		defer stop()
+		w.peers.becomes(true, parse(t, keyedTOML))
+		if _, err := d.Reload(t.Context(), parse(t, strings.Replace(keyedTOML, "weight = 2", "weight = 3", 1))); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := w.recorded("peer-config-differs"); len(got) != 1 {
+			t.Errorf("events %q, want one", got)
+		}
 	})
 }
 

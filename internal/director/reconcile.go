@@ -2,10 +2,10 @@ package director
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -14,11 +14,11 @@ import (
 
 // The reconciler's pace. A pass that failed is repeated after retryMin, then after
 // twice as long each time up to retryMax. A pass that succeeded is repeated after
-// resyncMin to find what others changed, or later if reading the kernel's table is
-// so slow that this would take more than a twentieth of the time.
+// resyncMin to find what others changed. Either waits longer if reading the kernel's
+// table is so slow that this would take more than a twentieth of the time.
 const (
 	retryMin    = 200 * time.Millisecond
-	retryMax    = 30 * time.Second
+	retryMax    = 5 * time.Second
 	resyncMin   = time.Second
 	resyncShare = 20
 )
@@ -31,18 +31,21 @@ type Pass struct {
 	Desired Desired
 	// Reached says that the kernel could be read and now is as desired.
 	Reached bool
-	// Read says that the kernel could be read; Table and Observed are what it held
-	// when it was last read, which is after the changes if there were any.
+	// Read says that the kernel's table could be read. Table and Observed are what
+	// it held when it was last read, which is after the changes if there were any.
 	Read     bool
 	Table    ipvs.Table
 	Observed ipvs.Observed
-	Daemons  []syncd.Daemon
+	// DaemonsRead says that the kernel's sync daemons could be read, if it was asked
+	// about them, and Daemons are those that ran when it was last asked.
+	DaemonsRead bool
+	Daemons     []syncd.Daemon
 	// Done are the operations that the kernel accepted.
 	Done []string
-	// Drift says that the operations repair what somebody else changed: the
-	// desired state is the one that was reached before.
-	Drift bool
-	// Errs are what the kernel refused.
+	// Drift are those that were needed because somebody else changed what an
+	// earlier pass had reached.
+	Drift []string
+	// Errs are what the kernel refused or could not tell.
 	Errs []error
 	// LedgerErr is why the ledger could not be written. The kernel is programmed
 	// all the same; only the clean-up after a crash would miss something.
@@ -60,15 +63,16 @@ type reconciler struct {
 
 	owned   Owned
 	unsaved bool // the last write of the ledger failed
-	// reached says that the desired state now in hand was reached before.
-	reached bool
+	// reached and reachedDaemons are what the kernel was last brought to in full; nil:
+	// nothing yet. What differs from them later, somebody else changed.
+	reached        ipvs.Table
+	reachedDaemons []syncd.Daemon
 }
 
-// run works until ctx is canceled. It leaves the kernel as it is: see clean.
+// run works until ctx is canceled. It leaves the kernel as it is.
 func (r *reconciler) run(ctx context.Context) error {
 	var (
 		want  Desired
-		have  bool // want is set
 		retry = retryMin
 		timer = time.NewTimer(0)
 	)
@@ -79,36 +83,26 @@ func (r *reconciler) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case want = <-r.desired:
-			have, r.reached, retry = true, false, retryMin
+			retry = retryMin
 		case <-timer.C:
-		}
-		if !have {
-			continue
 		}
 		p := r.pass(ctx, want)
 		if ctx.Err() != nil {
 			return nil
 		}
-		next := max(resyncMin, resyncShare*p.Duration)
-		if !p.Reached {
-			next, retry = retry, min(2*retry, retryMax)
-		} else {
+		next := resyncMin
+		if p.Reached {
 			retry = retryMin
+		} else {
+			next, retry = retry, min(2*retry, retryMax)
 		}
-		r.reached = r.reached || p.Reached
 		select {
 		case r.passes <- p:
 		case <-ctx.Done():
 			return nil
 		}
-		timer.Reset(next)
+		timer.Reset(max(next, resyncShare*p.Duration))
 	}
-}
-
-// clean takes away everything that is the daemon's own.
-func (r *reconciler) clean(ctx context.Context) Pass {
-	r.reached = false
-	return r.pass(ctx, Desired{})
 }
 
 // pass reads the kernel, works out the difference and applies it. What the kernel
@@ -123,35 +117,78 @@ func (r *reconciler) pass(ctx context.Context, want Desired) (p Pass) {
 		p.Read, p.Reached = true, true
 		return p
 	}
-	table, observed, err := r.kernel.Table(ctx)
-	if err != nil {
-		p.Errs = append(p.Errs, err)
-		return p
-	}
-	p.Read, p.Table, p.Observed = true, table, observed
-
 	// The ledger is written before the kernel: a service that is in the ledger and
 	// not in the kernel does no harm, the other way round it would be orphaned.
 	r.own(want, &p)
-	for _, op := range ipvs.Diff(want.Table, table, func(k ipvs.ServiceKey) bool { return r.owned.Services[k] }) {
+	// A takeover changes the daemons alone, and they should not wait for a long
+	// table. At the start the table comes first: what a backup daemon takes in binds
+	// only to real servers that are there.
+	if r.reached == nil {
+		r.table(ctx, want, &p)
+		r.daemons(ctx, want, &p)
+	} else {
+		r.daemons(ctx, want, &p)
+		r.table(ctx, want, &p)
+	}
+	p.Reached = p.Read && len(p.Errs) == 0
+	r.disown(want, &p)
+	return p
+}
+
+// table brings the kernel's services and destinations to what is wanted.
+func (r *reconciler) table(ctx context.Context, want Desired, p *Pass) {
+	actual, observed, err := r.kernel.Table(ctx)
+	if err != nil {
+		p.Errs = append(p.Errs, err)
+		return
+	}
+	p.Read, p.Table, p.Observed = true, actual, observed
+	own := func(k ipvs.ServiceKey) bool { return r.owned.Services[k] }
+	ops := ipvs.Diff(want.Table, actual, own)
+	if len(ops) == 0 {
+		r.reached = want.Table
+		return
+	}
+	if r.reached != nil {
+		for _, op := range ipvs.Diff(r.reached, actual, nil) {
+			p.Drift = append(p.Drift, op.String())
+		}
+	}
+	refused := make(map[ipvs.ServiceKey]bool)
+	failed := false
+	for _, op := range ops {
+		if refused[serviceOf(op)] {
+			continue // its destinations would only fail for the same reason
+		}
 		if err := r.kernel.Apply(ctx, op); err != nil {
 			p.Errs = append(p.Errs, err)
+			failed = true
+			if add, ok := op.(ipvs.AddService); ok {
+				refused[add.Service.Key] = true
+			}
 			continue
 		}
 		p.Done = append(p.Done, op.String())
 	}
-	r.daemons(ctx, want, &p)
-	if len(p.Done) > 0 {
-		if table, observed, err := r.kernel.Table(ctx); err == nil {
-			p.Table, p.Observed = table, observed
-		}
+	if !failed {
+		r.reached = want.Table
 	}
-	p.Reached = len(p.Errs) == 0
-	p.Drift = r.reached && len(p.Done) > 0
-	if p.Reached {
-		r.disown(want, &p)
+	if actual, observed, err := r.kernel.Table(ctx); err == nil {
+		p.Table, p.Observed = actual, observed
 	}
-	return p
+}
+
+// serviceOf is the service of a destination's operation; of a service's own, none.
+func serviceOf(op ipvs.Op) ipvs.ServiceKey {
+	switch op := op.(type) {
+	case ipvs.AddDestination:
+		return op.Service
+	case ipvs.EditDestination:
+		return op.Service
+	case ipvs.DeleteDestination:
+		return op.Service
+	}
+	return ipvs.ServiceKey{}
 }
 
 // daemons brings the kernel's sync daemons to what is wanted. They are left alone
@@ -160,31 +197,58 @@ func (r *reconciler) daemons(ctx context.Context, want Desired, p *Pass) {
 	if len(want.Daemons) == 0 && !r.owned.SyncDaemons {
 		return
 	}
-	daemons := make([]syncd.Daemon, len(want.Daemons))
-	for i, d := range want.Daemons {
-		if d.Interface == "" {
-			name, err := r.interfaceOf(want.SyncAddr)
-			if err != nil {
-				p.Errs = append(p.Errs, fmt.Errorf("find the interface for connection sync: %w", err))
-				return
-			}
-			d.Interface = name
-		}
-		daemons[i] = d
-	}
 	actual, err := r.kernel.Daemons(ctx)
 	if err != nil {
 		p.Errs = append(p.Errs, err)
 		return
 	}
-	for _, op := range syncd.Diff(daemons, actual) {
+	p.DaemonsRead, p.Daemons = true, actual
+	wanted, err := r.resolve(want)
+	if err != nil {
+		p.Errs = append(p.Errs, err)
+		return
+	}
+	ops := syncd.Diff(wanted, actual)
+	if len(ops) == 0 {
+		r.reachedDaemons = wanted
+		return
+	}
+	drift := r.reachedDaemons != nil && slices.Equal(wanted, r.reachedDaemons)
+	failed := false
+	for _, op := range ops {
 		if err := r.kernel.ApplyDaemon(ctx, op); err != nil {
 			p.Errs = append(p.Errs, err)
+			failed = true
 			continue
 		}
 		p.Done = append(p.Done, op.String())
+		if drift {
+			p.Drift = append(p.Drift, op.String())
+		}
 	}
-	p.Daemons = daemons
+	if !failed {
+		r.reachedDaemons = wanted
+	}
+	if p.Daemons, err = r.kernel.Daemons(ctx); err != nil {
+		p.DaemonsRead = false
+		p.Errs = append(p.Errs, err)
+	}
+}
+
+// resolve names the interface of the daemons that are to use the one that holds the
+// director's address.
+func (r *reconciler) resolve(want Desired) ([]syncd.Daemon, error) {
+	wanted := append([]syncd.Daemon{}, want.Daemons...)
+	for i := range wanted {
+		if wanted[i].Interface == "" {
+			name, err := r.interfaceOf(want.SyncAddr)
+			if err != nil {
+				return nil, fmt.Errorf("find the interface for connection sync: %w", err)
+			}
+			wanted[i].Interface = name
+		}
+	}
+	return wanted, nil
 }
 
 // own enters into the ledger what the pass is about to make.
@@ -199,11 +263,19 @@ func (r *reconciler) own(want Desired, p *Pass) {
 	r.save(next, p)
 }
 
-// disown strikes from the ledger what the pass has taken away.
+// disown strikes from the ledger what is neither wanted nor there any more, whatever
+// else went wrong: the next service with that key would be somebody else's.
 func (r *reconciler) disown(want Desired, p *Pass) {
-	next := Owned{Services: make(map[ipvs.ServiceKey]bool, len(want.Table)), SyncDaemons: len(want.Daemons) > 0}
-	for k := range want.Table {
-		next.Services[k] = true
+	next := Owned{Services: make(map[ipvs.ServiceKey]bool, len(want.Table)), SyncDaemons: r.owned.SyncDaemons}
+	for k := range r.owned.Services {
+		_, wanted := want.Table[k]
+		_, there := p.Table[k]
+		if wanted || there || !p.Read {
+			next.Services[k] = true
+		}
+	}
+	if len(want.Daemons) == 0 && p.DaemonsRead && len(p.Daemons) == 0 {
+		next.SyncDaemons = false
 	}
 	r.save(next, p)
 }
@@ -217,6 +289,3 @@ func (r *reconciler) save(next Owned, p *Pass) {
 	p.LedgerErr = r.ledger.Save(next)
 	r.unsaved = p.LedgerErr != nil
 }
-
-// err joins what the kernel refused, nil if nothing.
-func (p Pass) err() error { return errors.Join(p.Errs...) }

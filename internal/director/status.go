@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
@@ -43,7 +44,7 @@ type RouterStatus struct {
 	State            string         `json:"state"`
 	Reason           string         `json:"reason"`
 	Detail           string         `json:"detail,omitempty"`
-	Since            time.Time      `json:"since"`
+	Since            time.Time      `json:"since,omitzero"`
 	Interface        string         `json:"interface"`
 	VRID             uint8          `json:"vrid"`
 	Family           string         `json:"family"`
@@ -107,6 +108,9 @@ type IPVSStatus struct {
 
 // SyncStatus is the synchronisation of connections.
 type SyncStatus struct {
+	// Known says that the kernel could be asked about its daemons, and Daemons are
+	// those that it runs.
+	Known   bool           `json:"known"`
 	Daemons []DaemonStatus `json:"daemons"`
 	// PeersError is why there is no membership with the other directors.
 	PeersError string `json:"peers_error,omitempty"`
@@ -136,28 +140,45 @@ type PeerStatus struct {
 	Differs []string `json:"differs,omitempty"`
 }
 
+// board is what readers see, written by the loop alone.
+type board struct {
+	started time.Time
+	current atomic.Pointer[published]
+}
+
 // published is the loop's side of a Status. It is never written to again.
 type published struct {
-	force    inForce
-	facts    Facts
-	causes   map[healthcheck.Target]string
-	reload   ReloadStatus
-	pass     Pass
-	applied  uint64
-	refused  uint64
-	repaired uint64
-	peers    *peersRunner
+	replaced   chan struct{} // closed when there is a newer one
+	force      inForce
+	facts      Facts
+	reload     ReloadStatus
+	generation uint64 // of the newest desired state
+	pass       Pass
+	said       said // its counters
+	peers      *peersRunner
 }
 
 // publish shows the loop's state to readers.
 func (d *Director) publish() {
 	p := &published{
-		force:  d.force,
-		facts:  Facts{VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Programmed: d.facts.Programmed},
-		causes: maps.Clone(d.causes), reload: d.reload,
-		pass: d.lastPass, applied: d.applied, refused: d.refused, repaired: d.repaired, peers: d.peers,
+		replaced: make(chan struct{}), force: d.force, reload: d.reload,
+		facts: Facts{
+			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
+			Programmed: d.facts.Programmed,
+		},
+		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
+		said: said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
 	}
-	d.board.current.Store(p)
+	if old := d.board.current.Swap(p); old != nil {
+		close(old.replaced)
+	}
+}
+
+// InSync tells whether the kernel is as desired. Any goroutine may call it.
+func (d *Director) InSync() bool { return d.board.current.Load().inSync() }
+
+func (p *published) inSync() bool {
+	return p.pass.Reached && p.pass.Desired.Generation == p.generation
 }
 
 // Status puts together what all owners have published. Any goroutine may call it.
@@ -165,25 +186,32 @@ func (d *Director) Status() Status {
 	p := d.board.current.Load()
 	s := Status{
 		Director: d.o.Self, Version: d.o.Version, Started: d.board.started, At: time.Now(),
-		NotReady: append([]string{}, NotReady(p.force.cfg, p.facts)...),
+		NotReady: append([]string{}, NotReady(p.force.targets, p.facts)...),
 		Config:   ConfigStatus{File: p.force.cfg.File, Hash: hash(p.force.fingerprint), LoadedAt: p.force.at, LastReload: p.reload},
 		IPVS:     p.ipvsStatus(),
+		Sync:     p.syncStatus(),
 		Peers:    []PeerStatus{},
 	}
 	s.Ready = len(s.NotReady) == 0
 	s.VirtualRouters = d.routerStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
-	if p.force.cfg.Sync != nil {
-		s.Sync = &SyncStatus{Daemons: []DaemonStatus{}}
-		for _, dm := range p.pass.Daemons {
-			s.Sync.Daemons = append(s.Sync.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
-		}
-		if why := p.peers.failure.Load(); why != nil {
-			s.Sync.PeersError = *why
-		}
-	}
-	for _, peer := range p.peers.snapshots() {
+	peers, _ := p.peers.snapshots()
+	for _, peer := range peers {
 		s.Peers = append(s.Peers, p.peerStatus(peer))
+	}
+	return s
+}
+
+func (p *published) syncStatus() *SyncStatus {
+	if p.force.cfg.Sync == nil {
+		return nil
+	}
+	s := &SyncStatus{Known: p.pass.DaemonsRead, Daemons: []DaemonStatus{}}
+	for _, dm := range p.pass.Daemons {
+		s.Daemons = append(s.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
+	}
+	if why := p.peers.failure.Load(); why != nil {
+		s.PeersError = *why
 	}
 	return s
 }
@@ -196,6 +224,7 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Family: vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()).String(), Version: uint8(vr.Version),
 			VirtualAddresses: vr.VirtualAddresses, State: "starting",
 			Priority: uint8(vr.Priority[d.o.Self]), AdvertInterval: vr.AdvertInterval.String(),
+			Counters: vrrp.Counters{Discarded: map[string]uint64{}},
 		}
 		if s, ok := snapshots[vr.Name]; ok {
 			r.State, r.Reason, r.Detail, r.Since = s.State.String(), string(s.Reason), s.Detail, s.Since
@@ -222,22 +251,29 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		key := vs.Service.Key
 		v := VirtualStatus{
 			Name: vs.Name, Address: addressOf(key), Protocol: key.Protocol.String(), Scheduler: vs.Service.Scheduler,
-			Quorum: vs.Quorum, SorryActive: usesSorry(vs, p.facts), RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
+			Quorum: vs.Quorum, SorryActive: poolOf(vs, p.facts) == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
 		}
-		for _, rs := range vs.RealServers {
-			t := targetOf(rs)
+		for j := range vs.RealServers {
+			rs := &vs.RealServers[j]
 			r := p.realStatus(key, rs)
-			r.Check, r.Status, r.Cause, r.Since = rs.Check, p.facts.Health[t].String(), p.causes[t], checks[t].Since
+			status := p.facts.Health[targetOf(rs)]
+			if status != healthcheck.Down {
+				v.Up++
+			}
+			r.Check, r.Status = rs.Check, status.String()
 			if rs.Check == "" {
 				r.Status = "unchecked"
 			}
-			if p.facts.Health[t] != healthcheck.Down {
-				v.Up++
+			check := checks[targetOf(rs)]
+			r.Since = check.Since
+			// The newest cause, also of a check that could not be made at all.
+			if status != healthcheck.Up && check.Err != nil {
+				r.Cause = check.Err.Error()
 			}
 			v.RealServers = append(v.RealServers, r)
 		}
 		if vs.SorryServer != nil {
-			r := p.realStatus(key, *vs.SorryServer)
+			r := p.realStatus(key, vs.SorryServer)
 			r.SorryServer, r.Status = true, "unchecked"
 			v.RealServers = append(v.RealServers, r)
 		}
@@ -255,7 +291,7 @@ func addressOf(key ipvs.ServiceKey) string {
 }
 
 // realStatus is the kernel's side of a real server.
-func (p *published) realStatus(key ipvs.ServiceKey, rs conf.RealServer) RealStatus {
+func (p *published) realStatus(key ipvs.ServiceKey, rs *conf.RealServer) RealStatus {
 	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight}
 	if _, ok := p.pass.Table[key].Destinations[rs.Address]; ok {
 		conns := p.pass.Observed[key][rs.Address]
@@ -265,7 +301,7 @@ func (p *published) realStatus(key ipvs.ServiceKey, rs conf.RealServer) RealStat
 }
 
 func (p *published) ipvsStatus() IPVSStatus {
-	s := IPVSStatus{InSync: p.pass.Reached, Errors: []string{}, Applied: p.applied, Refused: p.refused, Repaired: p.repaired}
+	s := IPVSStatus{InSync: p.inSync(), Errors: []string{}, Applied: p.said.applied, Refused: p.said.refused, Repaired: p.said.repaired}
 	if p.pass.Read {
 		s.ReadAt = p.pass.At
 	}

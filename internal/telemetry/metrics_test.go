@@ -1,10 +1,14 @@
 package telemetry
 
 import (
+	"context"
 	"io"
+	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -106,13 +110,29 @@ func TestHealthz(t *testing.T) {
 		inSync bool
 		code   int
 	}{{true, http.StatusOK}, {false, http.StatusServiceUnavailable}} {
-		s := status()
-		s.IPVS.InSync = tt.inSync
 		w := httptest.NewRecorder()
-		handler(func() director.Status { return s }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		handler(status, func() bool { return tt.inSync }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 		if w.Code != tt.code {
 			t.Errorf("in sync %v: status %d, want %d", tt.inSync, w.Code, tt.code)
 		}
+	}
+}
+
+func TestServerWaitsForItsAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var log strings.Builder
+	s := New(netip.MustParseAddrPort(taken.Addr().String()), status, func() bool { return true }, slog.New(slog.NewTextHandler(&log, nil)))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Errorf("with the address taken: %v", err)
+	}
+	if !strings.Contains(log.String(), "metrics are not served, trying again") {
+		t.Errorf("log %q", log.String())
 	}
 }
 

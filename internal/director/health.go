@@ -1,0 +1,99 @@
+package director
+
+import (
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// healthBatchMax bounds how many check events are taken in before the table is
+// compiled again and other events get their turn.
+const healthBatchMax = 256
+
+// healthBatch takes in an event and what is waiting behind it: after a start, or when
+// a rack goes down, thousands of checks change at the same time, and one compilation
+// serves many of them.
+func (d *Director) healthBatch(e healthcheck.Event) {
+	touched := make(map[*conf.VirtualServer]bool)
+	for n := 1; ; n++ {
+		for _, u := range d.health(e) {
+			touched[u.vs] = true
+		}
+		if n == healthBatchMax || len(d.o.HealthEvents) == 0 {
+			break
+		}
+		e = <-d.o.HealthEvents
+	}
+	for vs := range touched {
+		d.logPool(vs)
+	}
+	d.readiness()
+}
+
+// health takes in a target's change of status and returns the real servers that it
+// is about.
+func (d *Director) health(e healthcheck.Event) []user {
+	users := d.force.users[e.Target]
+	if len(users) == 0 {
+		return nil // a reload has taken it away
+	}
+	delete(d.facts.Assumed, e.Target)
+	was := d.facts.Health[e.Target]
+	if was == e.Status {
+		return nil
+	}
+	d.facts.Health[e.Target] = e.Status
+	// A first verdict that confirms what was assumed is no change.
+	if was == healthcheck.Down || e.Status == healthcheck.Down {
+		d.logHealth(e, was, users)
+	}
+	return users
+}
+
+// carryOver lets a real server whose check was exchanged start with the verdict of
+// the old one: a reload must not put servers that are known to be dead back into the
+// table. The verdict is assumed until the new check has its own.
+func (d *Director) carryOver(before inForce) {
+	type name struct{ vs, rs string }
+	old := make(map[name]*conf.RealServer)
+	for _, users := range before.users {
+		for _, u := range users {
+			old[name{u.vs.Name, u.rs.Name}] = u.rs
+		}
+	}
+	for t, users := range d.force.users {
+		if _, known := before.users[t]; known {
+			continue
+		}
+		for _, u := range users {
+			was, ok := old[name{u.vs.Name, u.rs.Name}]
+			if !ok || was.Address != u.rs.Address {
+				continue
+			}
+			if status := d.facts.Health[targetOf(was)]; status != healthcheck.Unknown {
+				d.facts.Health[t], d.facts.Assumed[t] = status, true
+			}
+		}
+	}
+}
+
+// pool is what serves a virtual server.
+type pool string
+
+// The pools.
+const (
+	poolReal  pool = "real-servers"
+	poolSorry pool = "sorry-server"
+	poolEmpty pool = "empty"
+)
+
+// poolOf tells what serves a virtual server.
+func poolOf(vs *conf.VirtualServer, f Facts) pool {
+	list := Pool(vs, f.Health)
+	switch {
+	case len(list) == 0:
+		return poolEmpty
+	case vs.SorryServer != nil && list[0] == *vs.SorryServer:
+		return poolSorry
+	}
+	return poolReal
+}

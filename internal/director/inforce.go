@@ -1,0 +1,59 @@
+package director
+
+import (
+	"slices"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// inForce is a configuration with what is derived from it once.
+type inForce struct {
+	cfg         *conf.Config
+	at          time.Time // when it was put in force
+	text        string    // canonical
+	fingerprint [16]byte
+	targets     map[healthcheck.Target]healthcheck.Spec
+	// users are the real servers that a target stands for.
+	users map[healthcheck.Target][]user
+}
+
+// user is a real server of a virtual server.
+type user struct {
+	vs *conf.VirtualServer
+	rs *conf.RealServer
+}
+
+func newInForce(cfg *conf.Config) inForce {
+	f := inForce{
+		cfg: cfg, at: time.Now(), text: cfg.Canonical(), fingerprint: cfg.Fingerprint(),
+		targets: Targets(cfg), users: make(map[healthcheck.Target][]user),
+	}
+	for i := range cfg.VirtualServers {
+		vs := &cfg.VirtualServers[i]
+		for j := range vs.RealServers {
+			rs := &vs.RealServers[j]
+			if rs.Check != "" {
+				f.users[targetOf(rs)] = append(f.users[targetOf(rs)], user{vs, rs})
+			}
+		}
+	}
+	return f
+}
+
+// hasDirector tells whether a director of that name can run with a configuration. One
+// without directors is a plain load balancer's, and its director has any name.
+func hasDirector(cfg *conf.Config, name string) bool {
+	_, ok := cfg.Director(name)
+	return ok || len(cfg.Directors) == 0
+}
+
+// virtualRouter finds a virtual router by its name.
+func virtualRouter(cfg *conf.Config, name string) (conf.VirtualRouter, bool) {
+	i := slices.IndexFunc(cfg.VirtualRouters, func(vr conf.VirtualRouter) bool { return vr.Name == name })
+	if i < 0 {
+		return conf.VirtualRouter{}, false
+	}
+	return cfg.VirtualRouters[i], true
+}
