@@ -1,6 +1,7 @@
 # Every target is something a person could type; "make help" lists them.
 
 RACE := $(if $(shell command -v gcc),-race)
+ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help build test lint unit fuzz integration vm demo lab clean
@@ -36,19 +37,21 @@ fuzz: ## ten seconds of each fuzz target
 		done; \
 	done
 
-integration: ## the tests in network namespaces of this machine (root)
-	go run ./lab/runtests -tag integration $(RACE)
+integration: ## the tests in network namespaces: root's here, else in the virtual machine
+	go run ./lab/runtests -tag integration $(if $(ROOT),$(RACE),-vm)
 
 vm: ## the tests with real IPVS, in a virtual machine
 	go run ./lab/runtests -tag ipvs -vm
 
-demo: ## a failover, shown on this machine in two minutes
+demo: ## a failover as clients see it, in two minutes, with a verdict
 	@lab/deps
-	go run ./lab demo
+	@$(MAKE) --no-print-directory build
+	@go build -o bin/lab ./lab && bin/lab demo
 
 lab: ## a shell on two directors and two real servers
 	@lab/deps
-	go run ./lab shell
+	@$(MAKE) --no-print-directory build
+	@go build -o bin/lab ./lab && bin/lab shell
 
 clean: ## what the targets above left in this folder
 	rm -rf bin lab/out coverage.txt

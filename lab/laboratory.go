@@ -26,18 +26,6 @@ func start(ctx context.Context, c *cluster.Cluster, binary string) (*laboratory,
 		web:     make(map[string]*cluster.Process),
 		lb:      make(map[string]*cluster.Process),
 	}
-	for _, rs := range []string{cluster.RS1, cluster.RS2} {
-		var err error
-		if lab.web[rs], err = c.StartWeb(ctx, rs); err != nil {
-			return nil, err
-		}
-		if err := c.StartEcho(rs); err != nil {
-			return nil, err
-		}
-		if err := c.AddVIP(rs); err != nil {
-			return nil, err
-		}
-	}
 	key, err := c.WriteKey(binary)
 	if err != nil {
 		return nil, err
@@ -45,6 +33,18 @@ func start(ctx context.Context, c *cluster.Cluster, binary string) (*laboratory,
 	lab.daemon.Config, err = c.WriteConfig(cluster.VRRP + fmt.Sprintf(cluster.Services, key))
 	if err != nil {
 		return nil, err
+	}
+	for _, rs := range []string{cluster.RS1, cluster.RS2} {
+		if lab.web[rs], err = c.StartWeb(ctx, rs); err != nil {
+			return nil, err
+		}
+		if err := c.StartEcho(rs); err != nil {
+			return nil, err
+		}
+		state := filepath.Join(c.MachineDir(rs), "realserver.json")
+		if _, err := c.Run(rs, binary, "realserver", "start", "-c", lab.daemon.Config, "--state-file", state); err != nil {
+			return nil, err
+		}
 	}
 	// The Master first, so that there is no contest to watch.
 	if err := lab.startDirector(ctx, cluster.LBA, "to=master"); err != nil {

@@ -92,7 +92,9 @@ func TestStopLeavesACleanMachine(t *testing.T) {
 	foreign := []string{"-A -t 10.9.9.9:25 -s rr", "-a -t 10.9.9.9:25 -r 10.0.0.21:25 -g -w 3"}
 	b.run(cluster.LBA, "ipvsadm", strings.Fields(foreign[0])...)
 	b.run(cluster.LBA, "ipvsadm", strings.Fields(foreign[1])...)
-	addresses := b.run(cluster.LBA, "ip", "-o", "addr")
+	knobs := func() string { return b.run(cluster.LBA, "sysctl", "-a", "-r", `^net\.ipv4\.(conf|vs)\.`) }
+	sysctls := knobs()
+	addresses := b.run(cluster.LBA, "ip", "-4", "-o", "addr")
 
 	n := b.director(cluster.LBA)
 	n.wait(changedState, "to=master")
@@ -110,8 +112,11 @@ func TestStopLeavesACleanMachine(t *testing.T) {
 	if out := b.run(cluster.LBA, "ipvsadm", "--list", "--daemon"); strings.TrimSpace(out) != "" {
 		t.Errorf("sync daemons after the stop: %s", out)
 	}
-	if diff := cmp.Diff(addresses, b.run(cluster.LBA, "ip", "-o", "addr")); diff != "" {
+	if diff := cmp.Diff(addresses, b.run(cluster.LBA, "ip", "-4", "-o", "addr")); diff != "" {
 		t.Errorf("addresses after the stop (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(sysctls, knobs()); diff != "" {
+		t.Errorf("kernel parameters after the stop (-before +after):\n%s", diff)
 	}
 }
 

@@ -37,12 +37,12 @@ func TestBackupTakesOverFromAMasterThatIsKilled(t *testing.T) {
 func TestStopHandsOverAndLeavesNoAddress(t *testing.T) {
 	b := newBed(t)
 	b.configure(cluster.VRRP)
-	before := b.run(cluster.LBA, "ip", "-o", "addr")
+	before := b.run(cluster.LBA, "ip", "-4", "-o", "addr")
 	master, backup := b.pair()
 	backup.now()
 	master.stop()
 	backup.wait(changedState, "to=master", "reason=master-released")
-	if after := b.run(cluster.LBA, "ip", "-o", "addr"); after != before {
+	if after := b.run(cluster.LBA, "ip", "-4", "-o", "addr"); after != before {
 		t.Errorf("addresses of lb-a after the stop:\n%swant as before the start:\n%s", after, before)
 	}
 	if _, err := os.Stat(b.SocketPath(cluster.LBA)); !os.IsNotExist(err) {
@@ -131,7 +131,7 @@ func TestReloadChangesAndRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("the new virtual address is there", func() bool {
-		return strings.Contains(b.run(cluster.LBA, "ip", "-o", "addr"), " 10.0.0.101/24")
+		return strings.Contains(b.run(cluster.LBA, "ip", "-4", "-o", "addr"), " 10.0.0.101/24")
 	})
 	applied := b.status(cluster.LBA)
 	if applied.Config.Hash == hash || !applied.Config.LastReload.OK {
