@@ -111,10 +111,13 @@ func sorryServers(v director.VirtualStatus) int {
 
 func writeKernel(b *bytes.Buffer, s director.Status) {
 	fmt.Fprintln(b)
-	if s.IPVS.InSync {
-		fmt.Fprint(b, "ipvs   as configured")
-	} else {
+	switch {
+	case !s.IPVS.InSync:
 		fmt.Fprint(b, "ipvs   NOT as configured")
+	case len(s.VirtualServers) == 0:
+		fmt.Fprint(b, "ipvs   no virtual servers")
+	default:
+		fmt.Fprint(b, "ipvs   as configured")
 	}
 	if !s.IPVS.ReadAt.IsZero() {
 		fmt.Fprintf(b, ", read %s ago", age(s.At, s.IPVS.ReadAt))

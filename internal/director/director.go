@@ -220,7 +220,11 @@ func (d *Director) readiness() {
 	why := NotReady(d.force.targets, d.facts)
 	if ready := len(why) == 0; ready != d.ready {
 		d.ready = ready
-		d.o.Logger.Info("readiness changed", "director", d.o.Self, "ready", ready, "reason", listed(why))
+		if ready {
+			d.o.Logger.Info("ready", "director", d.o.Self)
+		} else {
+			d.o.Logger.Warn("not ready, preempts nobody", "director", d.o.Self, "reason", listed(why))
+		}
 		if d.instancesAt == 0 {
 			d.applyInstances()
 		}

@@ -302,7 +302,7 @@ func (p *published) realStatus(key ipvs.ServiceKey, rs *conf.RealServer) RealSta
 
 func (p *published) ipvsStatus() IPVSStatus {
 	s := IPVSStatus{InSync: p.inSync(), Errors: []string{}, Applied: p.said.applied, Refused: p.said.refused, Repaired: p.said.repaired}
-	if p.pass.Read {
+	if p.pass.Table != nil {
 		s.ReadAt = p.pass.At
 	}
 	for _, err := range p.pass.Errs {
