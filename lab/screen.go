@@ -101,5 +101,5 @@ func tidy(line string) (text, style string) {
 		return line, faint
 	}
 	style = map[string]string{"WARN": yellow, "ERROR": red}[m[1]]
-	return strings.Trim(m[2], `"`) + "  " + line[len(m[0]):], style
+	return strings.TrimRight(strings.Trim(m[2], `"`)+"  "+line[len(m[0]):], " "), style
 }
