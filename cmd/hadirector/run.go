@@ -74,6 +74,9 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 	level := new(slog.LevelVar)
 	level.Set(cfg.Log.Level)
 	logger := newLogger(stderr, cfg.Log.Format, level)
+	if err := raisePriority(); err != nil {
+		logger.Warn("running at normal priority: on a busy machine the peer may take over without need", "err", err)
+	}
 	if err := o.makeDirs(logger); err != nil {
 		return err
 	}
