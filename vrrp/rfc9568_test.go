@@ -55,7 +55,7 @@ func TestRFC9568_6_1_Timers(t *testing.T) {
 func TestRFC9568_6_4_1_Owner(t *testing.T) {
 	vr := vrrp.NewVirtualRouter(51, params(priority(255)))
 	wantActions(t, do(vr, 0, vrrp.Startup{}),
-		"advert 255", "acquire 192.0.2.100/24", "announce 192.0.2.100/24", "initialize→master (owner)")
+		"advert 255", "acquire 192.0.2.100/24", "announce 192.0.2.100/24", "stopped→master (owner)")
 	wantState(t, vr, vrrp.Master, "1s")
 }
 
@@ -74,7 +74,7 @@ func TestRFC9568_6_4_1_NotOwner(t *testing.T) {
 // Active_Down_Timer; Transition to the {Initialize} state". A Backup says nothing.
 func TestRFC9568_6_4_2_Shutdown(t *testing.T) {
 	vr := at(t, vrrp.Backup, params())
-	wantActions(t, do(vr, time.Second, vrrp.Shutdown{}), "backup→initialize (shutdown)")
+	wantActions(t, do(vr, time.Second, vrrp.Shutdown{}), "backup→stopped (shutdown)")
 	wantState(t, vr, vrrp.Initialize, "none")
 }
 
@@ -157,7 +157,7 @@ func TestRFC9568_6_1_OwnerPreempts(t *testing.T) {
 func TestRFC9568_6_4_3_Shutdown(t *testing.T) {
 	vr := at(t, vrrp.Master, params())
 	wantActions(t, do(vr, time.Second, vrrp.Shutdown{}),
-		"advert 0", "release 192.0.2.100/24", "master→initialize (shutdown)")
+		"advert 0", "release 192.0.2.100/24", "master→stopped (shutdown)")
 	wantState(t, vr, vrrp.Initialize, "none")
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // State is a virtual router's state. The zero value is RFC 9568's Initialize: not
-// started, shown nowhere.
+// started yet or no longer running, which operators read as "stopped".
 type State uint8
 
 // The states.
@@ -26,7 +26,7 @@ func (s State) String() string {
 	case Fault:
 		return "fault"
 	}
-	return "initialize"
+	return "stopped"
 }
 
 // Reason is why a virtual router changed its state: a fixed token that logs,

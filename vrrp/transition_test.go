@@ -110,22 +110,22 @@ func TestTransitions(t *testing.T) {
 	}{
 		// Initialize
 		{"startup", vrrp.Initialize, params(), vrrp.Startup{}, half,
-			[]string{release, "initialize→backup (startup)"}, vrrp.Backup, "4.109375s"},
+			[]string{release, "stopped→backup (startup)"}, vrrp.Backup, "4.109375s"},
 		{"startup of the owner", vrrp.Initialize, params(priority(255)), vrrp.Startup{}, half,
-			[]string{"advert 255", acquire, announce, "initialize→master (owner)"}, vrrp.Master, "1.5s"},
+			[]string{"advert 255", acquire, announce, "stopped→master (owner)"}, vrrp.Master, "1.5s"},
 		{"shutdown", vrrp.Initialize, params(), vrrp.Shutdown{}, half, nil, vrrp.Initialize, "none"},
 		{"timeout", vrrp.Initialize, params(), vrrp.Timeout{}, half, nil, vrrp.Initialize, "none"},
 		{"advertisement", vrrp.Initialize, params(), heard("192.0.2.9", 50), half, nil, vrrp.Initialize, "none"},
 		{"parameters", vrrp.Initialize, params(), vrrp.ParamsChanged{Params: params(priority(7))}, half, nil, vrrp.Initialize, "none"},
 		{"failed", vrrp.Initialize, params(), failed, half,
-			[]string{release, "initialize→fault (failed: link eth0 is down)"}, vrrp.Fault, "none"},
+			[]string{release, "stopped→fault (failed: link eth0 is down)"}, vrrp.Fault, "none"},
 		{"failed owner", vrrp.Initialize, params(priority(255)), failed, half,
-			[]string{"initialize→fault (failed: link eth0 is down)"}, vrrp.Fault, "none"},
+			[]string{"stopped→fault (failed: link eth0 is down)"}, vrrp.Fault, "none"},
 		{"recovered", vrrp.Initialize, params(), vrrp.Recovered{}, half, nil, vrrp.Initialize, "none"},
 
 		// Backup
 		{"startup", vrrp.Backup, params(), vrrp.Startup{}, half, nil, vrrp.Backup, "3.609375s"},
-		{"shutdown", vrrp.Backup, params(), vrrp.Shutdown{}, half, []string{"backup→initialize (shutdown)"}, vrrp.Initialize, "none"},
+		{"shutdown", vrrp.Backup, params(), vrrp.Shutdown{}, half, []string{"backup→stopped (shutdown)"}, vrrp.Initialize, "none"},
 		{"early timeout", vrrp.Backup, params(), vrrp.Timeout{}, 3609374 * time.Microsecond, nil, vrrp.Backup, "3.609375s"},
 		{"timeout", vrrp.Backup, params(), vrrp.Timeout{}, 3609375 * time.Microsecond,
 			[]string{"advert 100", acquire, announce, "backup→master (master-down)"}, vrrp.Master, "4.609375s"},
@@ -154,7 +154,7 @@ func TestTransitions(t *testing.T) {
 		// Master
 		{"startup", vrrp.Master, params(), vrrp.Startup{}, half, nil, vrrp.Master, "1s"},
 		{"shutdown", vrrp.Master, params(), vrrp.Shutdown{}, half,
-			[]string{"advert 0", release, "master→initialize (shutdown)"}, vrrp.Initialize, "none"},
+			[]string{"advert 0", release, "master→stopped (shutdown)"}, vrrp.Initialize, "none"},
 		{"early timeout", vrrp.Master, params(), vrrp.Timeout{}, half, nil, vrrp.Master, "1s"},
 		{"timeout", vrrp.Master, params(), vrrp.Timeout{}, time.Second, []string{"advert 100"}, vrrp.Master, "1.1s"},
 		{"late timeout", vrrp.Master, params(), vrrp.Timeout{}, 1500 * time.Millisecond, []string{"advert 100", announce}, vrrp.Master, "2s"},
@@ -187,7 +187,7 @@ func TestTransitions(t *testing.T) {
 
 		// Fault
 		{"startup", vrrp.Fault, params(), vrrp.Startup{}, half, nil, vrrp.Fault, "none"},
-		{"shutdown", vrrp.Fault, params(), vrrp.Shutdown{}, half, []string{"fault→initialize (shutdown)"}, vrrp.Initialize, "none"},
+		{"shutdown", vrrp.Fault, params(), vrrp.Shutdown{}, half, []string{"fault→stopped (shutdown)"}, vrrp.Initialize, "none"},
 		{"timeout", vrrp.Fault, params(), vrrp.Timeout{}, half, nil, vrrp.Fault, "none"},
 		{"advertisement", vrrp.Fault, params(), heard("192.0.2.9", 50), half, nil, vrrp.Fault, "none"},
 		{"parameters", vrrp.Fault, params(), vrrp.ParamsChanged{Params: params(priority(7))}, half, nil, vrrp.Fault, "none"},

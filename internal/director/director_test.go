@@ -259,7 +259,7 @@ func TestStopHandsOverFirstAndLeavesACleanMachine(t *testing.T) {
 		if left := w.ledger.load(); len(left.Services) != 0 || left.SyncDaemons {
 			t.Errorf("left in the ledger: %+v", left)
 		}
-		if got := w.recorded("vrrp"); len(got) != 101 || got[100] != "vrrp-transition web: initialize, was master: stopping" {
+		if got := w.recorded("vrrp"); len(got) != 101 || got[100] != "vrrp-transition web: stopped, was master: stopping" {
 			t.Errorf("%d events, want the takeover and each of the 100 reports of the stop", len(got))
 		}
 	})

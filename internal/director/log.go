@@ -82,6 +82,9 @@ func (d *Director) transitionText(r vrrp.Report) string {
 		vrrp.ReasonFailed:         r.Detail,
 		vrrp.ReasonRecovered:      "recovered",
 	}[r.Reason]
+	if r.From == vrrp.Initialize {
+		return fmt.Sprintf("%s: %s", r.To, why)
+	}
 	return fmt.Sprintf("%s, was %s: %s", r.To, r.From, why)
 }
 

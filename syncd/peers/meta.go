@@ -47,7 +47,7 @@ const (
 func (s State) String() string {
 	switch s {
 	case Initialize:
-		return "initialize"
+		return "stopped"
 	case Backup:
 		return "backup"
 	case Master:

@@ -132,7 +132,7 @@ func TestMetaBytes(t *testing.T) {
 
 func TestStateString(t *testing.T) {
 	for s, want := range map[State]string{
-		Initialize: "initialize", Backup: "backup", Master: "master", Fault: "fault", 9: "state-9",
+		Initialize: "stopped", Backup: "backup", Master: "master", Fault: "fault", 9: "state-9",
 	} {
 		if s.String() != want {
 			t.Errorf("state %d is %q, want %q", uint8(s), s, want)

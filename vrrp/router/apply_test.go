@@ -57,8 +57,8 @@ func TestApplyReplacesAnotherID(t *testing.T) {
 		a.set.Apply(only(in))
 		pass(4 * time.Second)
 		check(t, "reports", a.transitions(), []string{
-			"4s web master→initialize shutdown",
-			"4s web initialize→backup startup",
+			"4s web master→stopped shutdown",
+			"4s web stopped→backup startup",
 			"7.21875s web backup→master master-down",
 		})
 	})
@@ -75,8 +75,8 @@ func TestApplyRename(t *testing.T) {
 		a.set.Apply(only(in))
 		pass(0)
 		check(t, "reports", a.transitions(), []string{
-			"4s web master→initialize shutdown",
-			"4s www initialize→backup startup",
+			"4s web master→stopped shutdown",
+			"4s www stopped→backup startup",
 		})
 		if len(lan.conns) != 1 {
 			t.Errorf("%d sockets are open, want 1", len(lan.conns))
@@ -96,7 +96,7 @@ func TestApplyStopsTheGone(t *testing.T) {
 		b.transitions()
 		a.set.Apply(nil)
 		pass(time.Second)
-		check(t, "a", a.transitions(), []string{"4s web master→initialize shutdown"})
+		check(t, "a", a.transitions(), []string{"4s web master→stopped shutdown"})
 		check(t, "b", b.transitions(), []string{"4.609375s web backup→master master-released"})
 		if n := len(a.set.Snapshots()); n != 0 {
 			t.Errorf("%d snapshots, want none", n)

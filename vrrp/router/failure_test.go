@@ -197,7 +197,7 @@ func TestReportsAreKept(t *testing.T) {
 		}
 		synctest.Wait()
 		check(t, "reports", a.transitions(), []string{
-			"0s web initialize→backup startup",
+			"0s web stopped→backup startup",
 			"3.21875s web backup→master master-down",
 		})
 	})
@@ -250,5 +250,5 @@ func testStall(t *testing.T) {
 	in.Checksum = vrrp.ChecksumPlain // needs another socket
 	b.set.Apply(only(in))
 	pass(6 * time.Second)
-	check(t, "reports", b.transitions(), []string{"0s web initialize→backup startup"})
+	check(t, "reports", b.transitions(), []string{"0s web stopped→backup startup"})
 }

@@ -29,10 +29,10 @@ func TestPair(t *testing.T) {
 		b.set.Apply(only(web(100)))
 		pass(10 * time.Second)
 		check(t, "a", a.transitions(), []string{
-			"0s web initialize→backup startup",
+			"0s web stopped→backup startup",
 			"3.21875s web backup→master master-down",
 		})
-		check(t, "b", b.transitions(), []string{"0s web initialize→backup startup"})
+		check(t, "b", b.transitions(), []string{"0s web stopped→backup startup"})
 		check(t, "kernel", lan.take(), []string{
 			"3.21875s a +10.0.0.100/24",
 			"3.21875s a announces [10.0.0.100/24]",
@@ -48,7 +48,7 @@ func TestPair(t *testing.T) {
 
 		a.stop()
 		pass(time.Second)
-		check(t, "a", a.transitions(), []string{"10s web master→initialize shutdown"})
+		check(t, "a", a.transitions(), []string{"10s web master→stopped shutdown"})
 		check(t, "b", b.transitions(), []string{"10.609375s web backup→master master-released"})
 		check(t, "kernel", lan.take(), []string{
 			"10s a -10.0.0.100/24",
@@ -113,7 +113,7 @@ func TestInterfaceAppearsLater(t *testing.T) {
 		a.change(func() { a.link = up })
 		pass(time.Second)
 		check(t, "reports", a.transitions(), []string{
-			"0s web initialize→fault failed: link eth0 does not exist",
+			"0s web stopped→fault failed: link eth0 does not exist",
 			"2s web fault→backup recovered",
 		})
 	})
@@ -130,7 +130,7 @@ func TestOpenFails(t *testing.T) {
 		a.change(func() { a.openErr = nil })
 		pass(0)
 		check(t, "link change", a.transitions(), []string{
-			"0s web initialize→fault failed: cannot open a socket on eth0: the kernel says no",
+			"0s web stopped→fault failed: cannot open a socket on eth0: the kernel says no",
 			"1.5s web fault→backup recovered",
 		})
 
@@ -143,7 +143,7 @@ func TestOpenFails(t *testing.T) {
 		b.mu.Unlock()
 		pass(time.Second)
 		check(t, "timer", b.transitions(), []string{
-			"1.5s web initialize→fault failed: cannot open a socket on eth0: the kernel says no",
+			"1.5s web stopped→fault failed: cannot open a socket on eth0: the kernel says no",
 			"2.5s web fault→backup recovered",
 		})
 	})
