@@ -81,6 +81,7 @@ var rules = map[string]rule{
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
 	"internal/netif":      {level: shell, uses: []string{"vrrp/router", "internal/sysctl"}}, // implements router.Links and others
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
+	"internal/atomicfile": {level: shell},
 	"internal/clusterkey": {level: shell},
 	"internal/nft":        {level: shell},
 	"internal/sdnotify":   {level: shell},
@@ -88,10 +89,10 @@ var rules = map[string]rule{
 
 	"conf": {level: config},
 
-	"internal/director":   {level: part},
-	"internal/telemetry":  {level: part, uses: []string{"internal/director"}},                     // reads its snapshot
-	"internal/admin":      {level: part, uses: []string{"internal/director", "internal/journal"}}, // serves both
-	"internal/realserver": {level: part, uses: []string{"internal/netif", "internal/sysctl"}},     // a command of its own, without the daemon
+	"internal/director":   {level: part, uses: []string{"internal/atomicfile"}},                                      // the ledger's file
+	"internal/telemetry":  {level: part, uses: []string{"internal/director"}},                                        // reads its snapshot
+	"internal/admin":      {level: part, uses: []string{"internal/director", "internal/journal"}},                    // serves both
+	"internal/realserver": {level: part, uses: []string{"internal/atomicfile", "internal/netif", "internal/sysctl"}}, // a command of its own, without the daemon
 
 	"cmd/hadirector": {level: command},
 

@@ -188,6 +188,7 @@ func (d *Director) configure() {
 	d.compile()
 	d.instancesAt = d.desired.Generation
 	d.readiness()
+	d.configureRouters()
 }
 
 // compile works out the desired state and hands it to the reconciler if it is a new
@@ -237,7 +238,13 @@ func (d *Director) passed(p Pass) {
 	d.logPass(p)
 	d.facts.Programmed = p.Reached
 	d.readiness()
-	if d.instancesAt == 0 || !p.Read || p.Desired.Generation < d.instancesAt {
+	d.configureRouters()
+}
+
+// configureRouters gives the virtual routers their configuration, once the last pass
+// was for the state that is desired with it.
+func (d *Director) configureRouters() {
+	if d.instancesAt == 0 || !d.lastPass.Read || d.lastPass.Desired.Generation < d.instancesAt {
 		return
 	}
 	d.instancesAt = 0

@@ -30,6 +30,7 @@ type world struct {
 	vrrp   *fakeVRRP
 	health *fakeHealth
 	peers  *fakePeers
+	slow   bool // the kernel takes its time
 
 	mu     sync.Mutex // guards what follows: every part of the director writes
 	story  []string
@@ -112,6 +113,9 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
 		Recorder:    w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
+	}
+	if w.slow {
+		o.Kernel = slowKernel{w.kernel}
 	}
 	if w.peers != nil {
 		o.NewPeers, o.KeyID = w.peers.make, w.peers.key

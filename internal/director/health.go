@@ -1,6 +1,8 @@
 package director
 
 import (
+	"net/netip"
+
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
 )
@@ -53,25 +55,20 @@ func (d *Director) health(e healthcheck.Event) []user {
 // the old one: a reload must not put servers that are known to be dead back into the
 // table. The verdict is assumed until the new check has its own.
 func (d *Director) carryOver(before inForce) {
-	type name struct{ vs, rs string }
-	old := make(map[name]*conf.RealServer)
-	for _, users := range before.users {
-		for _, u := range users {
-			old[name{u.vs.Name, u.rs.Name}] = u.rs
+	verdicts := make(map[netip.AddrPort]healthcheck.Status)
+	for t := range before.users {
+		status := d.facts.Health[t]
+		if was, ok := verdicts[t.Addr]; ok && was != status {
+			status = healthcheck.Unknown // two checks of one address that disagree
 		}
+		verdicts[t.Addr] = status
 	}
-	for t, users := range d.force.users {
+	for t := range d.force.users {
 		if _, known := before.users[t]; known {
 			continue
 		}
-		for _, u := range users {
-			was, ok := old[name{u.vs.Name, u.rs.Name}]
-			if !ok || was.Address != u.rs.Address {
-				continue
-			}
-			if status := d.facts.Health[targetOf(was)]; status != healthcheck.Unknown {
-				d.facts.Health[t], d.facts.Assumed[t] = status, true
-			}
+		if status := verdicts[t.Addr]; status != healthcheck.Unknown {
+			d.facts.Health[t], d.facts.Assumed[t] = status, true
 		}
 	}
 }

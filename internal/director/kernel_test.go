@@ -1,6 +1,7 @@
 package director
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,4 +157,48 @@ func BenchmarkRackFailure(b *testing.B) {
 		}
 		status = healthcheck.Up + healthcheck.Down - status
 	}
+}
+
+// slowKernel takes its time for each change.
+type slowKernel struct{ Kernel }
+
+func (k slowKernel) Apply(ctx context.Context, op ipvs.Op) error {
+	time.Sleep(2 * time.Second)
+	return k.Kernel.Apply(ctx, op)
+}
+
+func TestSlowProgrammingDoesNotDelayTheNextLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.slow = true
+		_, stop := w.run(pairTOML)
+		defer stop()
+		time.Sleep(6 * time.Second) // three operations
+		synctest.Wait()
+		if diff := cmp.Diff(fullTable, w.kernel.String()); diff != "" {
+			t.Fatalf("table -want +got:\n%s", diff)
+		}
+		for key := range table(t, fullTable) {
+			w.kernel.Remove(key)
+		}
+		time.Sleep(resyncMin + 2*time.Second)
+		synctest.Wait()
+		if !strings.Contains(w.kernel.String(), "-A") {
+			t.Errorf("after a look and one operation the service is not back:\n%s", w.kernel)
+		}
+	})
+}
+
+func TestTakingOverAServiceIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.kernel.Load(table(t, "-A -t 10.0.0.100:80 -s rr\n"+foreignTable))
+		_, stop := w.run(pairTOML)
+		defer stop()
+		if diff := cmp.Diff([]string{
+			`level=WARN msg="services that another program made are in the configuration, taken over" services="tcp 10.0.0.100:80"`,
+		}, w.logged("taken over")); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
 }

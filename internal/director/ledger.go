@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/hadirector/hadirector/internal/atomicfile"
 	"github.com/hadirector/hadirector/ipvs"
 )
 
@@ -70,16 +70,7 @@ func (l FileLedger) Save(o Owned) error {
 	if err != nil {
 		return fmt.Errorf("write ledger of own kernel objects: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(l.Path), ".ledger-*")
-	if err != nil {
-		return fmt.Errorf("write ledger of own kernel objects: %w", err)
-	}
-	defer os.Remove(tmp.Name()) // gone already once it is renamed
-	_, err = tmp.Write(append(b, '\n'))
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("write ledger of own kernel objects: %w", err)
-	}
-	if err := os.Rename(tmp.Name(), l.Path); err != nil {
+	if err := atomicfile.Write(l.Path, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write ledger of own kernel objects: %w", err)
 	}
 	return nil

@@ -145,6 +145,9 @@ func (d *Director) logPass(p Pass) {
 	for _, op := range p.Done {
 		d.o.Logger.Debug("ipvs changed", "op", op)
 	}
+	if len(p.Adopted) > 0 {
+		d.o.Logger.Warn("services that another program made are in the configuration, taken over", "services", listed(p.Adopted))
+	}
 	d.said.applied += uint64(len(p.Done))
 	d.said.refused += uint64(len(p.Errs))
 	d.said.repaired += uint64(len(p.Drift))

@@ -14,19 +14,21 @@ import (
 
 // The reconciler's pace. A pass that failed is repeated after retryMin, then after
 // twice as long each time up to retryMax. A pass that succeeded is repeated after
-// resyncMin to find what others changed. Either waits longer if reading the kernel's
-// table is so slow that this would take more than a twentieth of the time.
+// resyncMin to find what others changed, or later, up to resyncMax, if reading the
+// kernel's table would otherwise take more than a tenth of the time.
 const (
 	retryMin    = 200 * time.Millisecond
 	retryMax    = 5 * time.Second
 	resyncMin   = time.Second
-	resyncShare = 20
+	resyncMax   = 5 * time.Second
+	resyncShare = 10
 )
 
 // Pass is the outcome of one reconciliation.
 type Pass struct {
-	At       time.Time
-	Duration time.Duration
+	At time.Time
+	// Reading is how long the kernel took to tell its table.
+	Reading time.Duration
 	// Desired is what the pass was to reach.
 	Desired Desired
 	// Reached says that the kernel could be read and now is as desired.
@@ -45,6 +47,9 @@ type Pass struct {
 	// Drift are those that were needed because somebody else changed what an
 	// earlier pass had reached.
 	Drift []string
+	// Adopted are the services that somebody else had made and the configuration
+	// names now: they are ours from here on.
+	Adopted []string
 	// Errs are what the kernel refused or could not tell.
 	Errs []error
 	// LedgerErr is why the ledger could not be written. The kernel is programmed
@@ -63,6 +68,9 @@ type reconciler struct {
 
 	owned   Owned
 	unsaved bool // the last write of the ledger failed
+	// fresh are the services that are wanted for the first time, until the kernel's
+	// table has been read.
+	fresh map[ipvs.ServiceKey]bool
 	// reached and reachedDaemons are what the kernel was last brought to in full; nil:
 	// nothing yet. What differs from them later, somebody else changed.
 	reached        ipvs.Table
@@ -90,7 +98,7 @@ func (r *reconciler) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		next := resyncMin
+		next := min(max(resyncMin, resyncShare*p.Reading), resyncMax)
 		if p.Reached {
 			retry = retryMin
 		} else {
@@ -101,17 +109,15 @@ func (r *reconciler) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		timer.Reset(max(next, resyncShare*p.Duration))
+		timer.Reset(next)
 	}
 }
 
 // pass reads the kernel, works out the difference and applies it. What the kernel
 // refuses is collected and the rest still applied: one bad service must not keep
 // the others from being served.
-func (r *reconciler) pass(ctx context.Context, want Desired) (p Pass) {
-	p = Pass{At: time.Now(), Desired: want}
-	defer func() { p.Duration = time.Since(p.At) }()
-
+func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
+	p := Pass{At: time.Now(), Desired: want}
 	if len(want.Table) == 0 && len(want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons {
 		// A director that only moves addresses needs no IPVS in its kernel.
 		p.Read, p.Reached = true, true
@@ -137,11 +143,19 @@ func (r *reconciler) pass(ctx context.Context, want Desired) (p Pass) {
 
 // table brings the kernel's services and destinations to what is wanted.
 func (r *reconciler) table(ctx context.Context, want Desired, p *Pass) {
+	start := time.Now()
 	actual, observed, err := r.kernel.Table(ctx)
+	p.Reading = time.Since(start)
 	if err != nil {
 		p.Errs = append(p.Errs, err)
 		return
 	}
+	for key := range r.fresh {
+		if _, there := actual[key]; there {
+			p.Adopted = append(p.Adopted, key.String())
+		}
+	}
+	r.fresh = nil
 	p.Read, p.Table, p.Observed = true, actual, observed
 	own := func(k ipvs.ServiceKey) bool { return r.owned.Services[k] }
 	ops := ipvs.Diff(want.Table, actual, own)
@@ -258,6 +272,12 @@ func (r *reconciler) own(want Desired, p *Pass) {
 		next.Services = make(map[ipvs.ServiceKey]bool)
 	}
 	for k := range want.Table {
+		if !next.Services[k] {
+			if r.fresh == nil {
+				r.fresh = make(map[ipvs.ServiceKey]bool)
+			}
+			r.fresh[k] = true
+		}
 		next.Services[k] = true
 	}
 	r.save(next, p)

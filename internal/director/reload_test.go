@@ -137,3 +137,35 @@ func TestServiceTakenAwayIsForgottenWhateverElseFails(t *testing.T) {
 		}
 	})
 }
+
+func TestReloadOfVirtualRoutersAloneIsInForceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.told() // the start's
+		if _, err := d.Reload(t.Context(), parse(t, strings.Replace(pairTOML, "10.0.0.100/24", "10.0.0.100/25", 1))); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.told(); len(got) != 1 || !strings.HasPrefix(got[0], "vrrp web") {
+			t.Errorf("when the reload returned: %q, want the virtual router updated", got)
+		}
+	})
+}
+
+func TestNewNamesDoNotBringDeadServersBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.verdict("10.0.0.22:80", healthcheck.Down, syscall.ECONNREFUSED)
+		renamed := strings.NewReplacer("alive", "front-page", "virtual_server.web", "virtual_server.site", "web-2", "site-2").Replace(pairTOML)
+		if _, err := d.Reload(t.Context(), parse(t, renamed)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if strings.Contains(w.kernel.String(), "10.0.0.22") {
+			t.Errorf("the dead server is back:\n%s", w.kernel)
+		}
+	})
+}

@@ -319,7 +319,7 @@ func (p *published) ipvsStatus() IPVSStatus {
 }
 
 func (p *published) peerStatus(peer Peer) PeerStatus {
-	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Left: !peer.Alive && peer.Leaving, Since: peer.Since, LastSeen: peer.LastSeen, Why: peer.Why, Version: peer.Version}
+	s := PeerStatus{Name: peer.Name, Address: peer.Address.String(), Alive: peer.Alive, Left: !peer.Alive && peer.Leaving && peer.Why == "", Since: peer.Since, LastSeen: peer.LastSeen, Why: peer.Why, Version: peer.Version}
 	if peer.Fingerprint != [16]byte{} {
 		s.ConfigHash = hash(peer.Fingerprint)
 	}
