@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/internal/clusterkey"
 )
 
 // newCheck is "hadirector check".
@@ -63,4 +65,33 @@ func load(path string, w io.Writer) (*conf.Config, error) {
 		fmt.Fprintln(w, warning)
 	}
 	return cfg, nil
+}
+
+// warnings are what is questionable about a configuration, in itself and on this host.
+func warnings(cfg *conf.Config) []string {
+	list := []string{}
+	for _, w := range cfg.Warnings {
+		list = append(list, w.Error())
+	}
+	return append(list, hostWarnings(cfg)...)
+}
+
+// hostWarnings are what a configuration asks for and this host does not have. None
+// keeps the daemon from running: interfaces come and go, and a key can be copied later.
+func hostWarnings(cfg *conf.Config) []string {
+	var list []string
+	warn := func(path string, err error) {
+		list = append(list, conf.Error{File: cfg.File, Path: path, Text: err.Error(), Warning: true}.Error())
+	}
+	if cfg.Sync != nil && cfg.Sync.KeyFile != "" {
+		if _, err := clusterkey.Load(cfg.Sync.KeyFile); err != nil {
+			warn("sync.key_file", err)
+		}
+	}
+	for _, vr := range cfg.VirtualRouters {
+		if _, err := net.InterfaceByName(vr.Interface); err != nil {
+			warn("vrrp."+vr.Name+".interface", fmt.Errorf("there is no interface %s on this machine now", vr.Interface))
+		}
+	}
+	return list
 }

@@ -32,7 +32,9 @@ addresses are on lo as /32, it does not answer ARP for them (arp_ignore = 1,
 arp_announce = 2), and they have a host route.
 
 The addresses are those of the virtual servers in the configuration that forward
-to one of this machine's addresses by direct routing, or those given by --vip.`,
+to one of this machine's addresses by direct routing, or those given by --vip.
+start is for these addresses and no others: it takes back what an earlier start
+did for addresses that are not among them.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -41,19 +43,18 @@ to one of this machine's addresses by direct routing, or those given by --vip.`,
 	cmd.PersistentFlags().StringVar(&f.state, "state-file", realserver.DefaultStateFile, "`FILE` that remembers what stop has to bring back")
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "start", Short: "put in place what is missing", Args: noArgs,
+			Use: "start", Short: "put in place what is missing, take back what is wanted no more", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return f.start(cmd) },
 		},
 		&cobra.Command{
 			Use: "stop", Short: "bring back what was there before start", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				done, err := realserver.Stop(f.options())
-				printSteps(cmd, done, "nothing to take back")
-				return err
+				return printSteps(cmd, done, err, "nothing to take back")
 			},
 		},
 		&cobra.Command{
-			Use: "status", Short: "what is in place; exit status 1 if something is missing", Args: noArgs,
+			Use: "status", Short: "what is in place; exit status 1 if something is wrong", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return f.status(cmd) },
 		},
 	)
@@ -69,9 +70,29 @@ func (f realServerFlags) start(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := f.checkOwn(); err != nil {
+		return err
+	}
 	done, err := realserver.Start(vips, f.options())
-	printSteps(cmd, done, "everything is in place already")
-	return err
+	return printSteps(cmd, done, err, "everything is in place already")
+}
+
+// checkOwn refuses an address of --vip that is this machine's own. One of the
+// configuration's may be on another interface, where a director is a real server
+// too; status tells of it.
+func (f realServerFlags) checkOwn() error {
+	vips, err := f.given()
+	if err != nil || len(vips) == 0 {
+		return err
+	}
+	byInterface, err := netif.AddressesByInterface()
+	if err != nil {
+		return fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	if err := realserver.CheckOwn(vips, byInterface); err != nil {
+		return usageError{fmt.Errorf("--vip: %w", err)}
+	}
+	return nil
 }
 
 func (f realServerFlags) status(cmd *cobra.Command) error {
@@ -83,42 +104,75 @@ func (f realServerFlags) status(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	missing := 0
 	for _, item := range items {
-		if !item.OK {
-			missing++
-		}
 		fmt.Fprintln(cmd.OutOrStdout(), item)
 	}
-	if missing > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "hadirector: %d of %d not in place: run 'hadirector realserver start'\n", missing, len(items))
+	if advice := advise(items); advice != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "hadirector: "+advice)
 		return errReported
 	}
 	return nil
 }
 
-// printSteps prints what was done as the commands that do the same.
-func printSteps(cmd *cobra.Command, done []realserver.Step, nothing string) {
-	if len(done) == 0 {
+// advise says what to do about the items that are not as they should be; nothing if
+// all are.
+func advise(items []realserver.Item) string {
+	var wrong, byHand int
+	for _, item := range items {
+		switch {
+		case item.OK:
+		case item.ByHand:
+			byHand++
+			wrong++
+		default:
+			wrong++
+		}
+	}
+	head := fmt.Sprintf("%d of %d not in place: ", wrong, len(items))
+	const start, hand = "run 'hadirector realserver start'", "remove by hand what is on another interface or has another prefix length"
+	switch {
+	case wrong == 0:
+		return ""
+	case byHand == 0:
+		return head + start
+	case byHand == wrong:
+		return head + hand
+	}
+	return head + start + ", and " + hand
+}
+
+// printSteps prints what was done as the commands that do the same, or that nothing
+// was to be done, which an error leaves open. It returns the error.
+func printSteps(cmd *cobra.Command, done []realserver.Step, err error, nothing string) error {
+	if len(done) == 0 && err == nil {
 		fmt.Fprintln(cmd.OutOrStdout(), nothing)
 	}
 	for _, s := range done {
 		fmt.Fprintln(cmd.OutOrStdout(), s)
 	}
+	return err
+}
+
+// given are the addresses of --vip.
+func (f realServerFlags) given() ([]netip.Addr, error) {
+	var vips []netip.Addr
+	for _, text := range f.vips {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--vip %s is not an IP address", text)}
+		}
+		if err := realserver.CheckAddress(a); err != nil {
+			return nil, usageError{fmt.Errorf("--vip: %w", err)}
+		}
+		vips = append(vips, a)
+	}
+	return vips, nil
 }
 
 // addresses are the virtual addresses that this machine is a real server for.
 func (f realServerFlags) addresses(cmd *cobra.Command) ([]netip.Addr, error) {
-	if len(f.vips) > 0 {
-		vips := make([]netip.Addr, len(f.vips))
-		for i, text := range f.vips {
-			a, err := netip.ParseAddr(text)
-			if err != nil {
-				return nil, usageError{fmt.Errorf("--vip %s is not an IP address", text)}
-			}
-			vips[i] = a
-		}
-		return vips, nil
+	if vips, err := f.given(); err != nil || len(vips) > 0 {
+		return vips, err
 	}
 	cfg, err := load(f.config, cmd.ErrOrStderr())
 	if err != nil {
@@ -130,7 +184,7 @@ func (f realServerFlags) addresses(cmd *cobra.Command) ([]netip.Addr, error) {
 	}
 	vips := directRoutes(cfg, local)
 	if len(vips) == 0 {
-		return nil, fmt.Errorf("no virtual server in %s forwards to this machine (%s) by direct routing; choose with --vip", f.config, joinAddrs(local))
+		return nil, fmt.Errorf("no virtual server in %s forwards to this machine (%s) by direct routing: choose with --vip, or take back an earlier start with 'hadirector realserver stop'", f.config, joinAddrs(local))
 	}
 	return vips, nil
 }

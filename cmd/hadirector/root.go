@@ -31,11 +31,15 @@ type usageError struct{ error }
 
 // execute runs one command line and returns its exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
+	out := &checkedWriter{w: stdout}
 	root := newRoot()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteC()
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("write the output: %w", out.err)
+	}
 	var usage usageError
 	switch {
 	case err == nil:
@@ -48,6 +52,21 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "hadirector: %v\n", err)
 	return exitFailed
+}
+
+// checkedWriter remembers that something could not be written: a key that a full disk
+// has cut short must not count as made.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if err != nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // newRoot is the tree of commands.
@@ -68,6 +87,12 @@ kernel's IPVS table in step with both, and shares connection state.`,
 		newRun(), newCheck(), newReload(), newStatus(), newEvents(),
 		newRealServer(), newKeygen(), newVersion(),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" { // cobra's would take an unknown shell for a question
+			cmd.Args, cmd.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,9 @@ HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
 
 // runDaemon reads the configuration, wires the daemon and runs it until ctx ends.
 func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
+	// A log reader that goes away must not take the daemon with it, and leave the
+	// addresses behind.
+	signal.Ignore(syscall.SIGPIPE)
 	hangups := make(chan os.Signal, 1) // first of all: an early SIGHUP must not end the process
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -67,13 +71,26 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	self, err := identify(cfg, o.director)
+	local, err := localAddresses()
 	if err != nil {
+		return err
+	}
+	self, err := identify(cfg, o.director, local)
+	if err != nil {
+		return err
+	}
+	if err := requirePrivileges(); err != nil {
 		return err
 	}
 	level := new(slog.LevelVar)
 	level.Set(cfg.Log.Level)
 	logger := newLogger(stderr, cfg.Log.Format, level)
+	if me, ok := cfg.Director(self); ok && !slices.Contains(local, me.Address) {
+		logger.Warn("this director's address is on no interface", "director", self, "address", me.Address)
+	}
+	for _, w := range hostWarnings(cfg) {
+		logger.Warn("questionable configuration", "err", w)
+	}
 	if err := raisePriority(); err != nil {
 		logger.Warn("running at normal priority: on a busy machine the peer may take over without need", "err", err)
 	}
@@ -112,24 +129,28 @@ func (o runOptions) lock() (unlock func(), err error) {
 }
 
 // identify finds out which director of the file this machine is.
-func identify(cfg *conf.Config, flag string) (string, error) {
+func identify(cfg *conf.Config, flag string, local []netip.Addr) (string, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
-	}
-	prefixes, err := netif.LocalAddresses()
-	if err != nil {
-		return "", fmt.Errorf("list this machine's addresses: %w", err)
-	}
-	local := make([]netip.Addr, len(prefixes))
-	for i, p := range prefixes {
-		local[i] = p.Addr()
 	}
 	name, err := cfg.FindDirector(flag, os.Getenv(conf.DirectorVariable), host, local)
 	if err == nil && name == "" {
 		name = host // a plain load balancer's file names no directors
 	}
 	return name, err
+}
+
+func localAddresses() ([]netip.Addr, error) {
+	prefixes, err := netif.LocalAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	local := make([]netip.Addr, len(prefixes))
+	for i, p := range prefixes {
+		local[i] = p.Addr()
+	}
+	return local, nil
 }
 
 func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
@@ -154,3 +175,6 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 
 // ledger is the file of what is the daemon's own in the kernel.
 func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
+
+// addresses is the file of the virtual addresses that may be on an interface.
+func (o runOptions) addresses() string { return filepath.Join(o.runtime, "addresses.json") }

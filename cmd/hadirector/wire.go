@@ -36,13 +36,13 @@ const (
 // daemon is the wired program.
 type daemon struct {
 	o        runOptions
-	cfg      *conf.Config // at the start
 	level    *slog.LevelVar
 	logger   *slog.Logger
 	kernel   *lazyKernel
 	director *director.Director
 	journal  *journal.Journal
 	links    *netif.Watcher
+	routers  *addressLedger
 	addrs    *netif.Addresses
 	announce *netif.Announcer
 	parts    map[string]func(context.Context) error // what runs beside the director
@@ -55,7 +55,7 @@ type daemon struct {
 // changed when it fails.
 func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
 	d := &daemon{
-		o: o, cfg: cfg, level: level, logger: logger,
+		o: o, level: level, logger: logger,
 		kernel:  &lazyKernel{open: func() (director.Kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }},
 		journal: journal.Open(journal.Options{Dir: o.state, Logger: logger}),
 		links:   netif.NewWatcher(logger), addrs: netif.NewAddresses(logger), announce: netif.NewAnnouncer(),
@@ -71,6 +71,7 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	if err != nil {
 		return nil, fmt.Errorf("set up vrrp: %w", err)
 	}
+	d.routers = &addressLedger{Set: routers, path: o.addresses(), logger: logger}
 	events := make(chan healthcheck.Event, healthQueue)
 	monitor, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: probe.New, Events: events})
 	if err != nil {
@@ -79,7 +80,7 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
-		VRRP: routers, Health: monitor, Reports: reports, HealthEvents: events,
+		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events,
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf,
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
@@ -118,7 +119,7 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	context.AfterFunc(ctx, func() { d.notify(sdnotify.Stopping()) })
 
 	d.logger.Info("starting", "version", versionText(), "file", d.o.config)
-	d.releaseLeftovers()
+	d.routers.releaseLeftovers(d.addrs)
 	err := d.director.Run(ctx)
 	stop()
 	running.Wait()
@@ -127,17 +128,6 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 		d.logger.Info("stopped")
 	}
 	return err
-}
-
-// releaseLeftovers takes away the virtual addresses that a killed predecessor left. The
-// virtual routers would do it too, but they take part only when the kernel's table is
-// programmed, and until then both directors would answer for the addresses.
-func (d *daemon) releaseLeftovers() {
-	for _, vr := range d.cfg.VirtualRouters {
-		if err := d.addrs.Release(vr.Interface, vr.VirtualAddresses); err != nil {
-			d.logger.Warn("addresses of an earlier run not released", "virtual_router", vr.Name, "err", err)
-		}
-	}
 }
 
 // hangups reloads for each SIGHUP.
@@ -188,10 +178,9 @@ func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
 		return admin.Reloaded{}, err
 	}
 	d.level.Set(cfg.Log.Level)
-	out := admin.Reloaded{File: cfg.File, Changed: changed, Warnings: []string{}}
-	for _, w := range cfg.Warnings {
-		d.logger.Warn("questionable configuration", "err", w.Error())
-		out.Warnings = append(out.Warnings, w.Error())
+	out := admin.Reloaded{File: cfg.File, Changed: changed, Warnings: warnings(cfg)}
+	for _, w := range out.Warnings {
+		d.logger.Warn("questionable configuration", "err", w)
 	}
 	settle, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()

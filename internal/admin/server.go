@@ -109,12 +109,21 @@ func listenPrivate(path string) (net.Listener, error) {
 // Run serves until ctx is canceled, and removes the socket.
 func (s *Server) Run(ctx context.Context) error {
 	defer os.Remove(s.o.Path)
-	stopped := context.AfterFunc(ctx, func() { s.http.Close() })
-	defer stopped()
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
-	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-ended:
 		return fmt.Errorf("serve the admin socket: %w", err)
+	case <-ctx.Done():
 	}
+	// Those who follow the events see their stream end, not break.
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if s.http.Shutdown(patience) != nil {
+		s.http.Close()
+	}
+	<-ended
 	return nil
 }
 
