@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -109,6 +110,10 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 	return d.run(ctx, hangups)
 }
 
+// lockPatience is how long the lock is waited for: a killed predecessor holds it until
+// the kernel has taken its memory back.
+const lockPatience = time.Second
+
 // lock keeps a second daemon with the same runtime directory from running: it would
 // take the first one's services for leftovers. The kernel gives the lock up with the
 // process.
@@ -118,7 +123,12 @@ func (o runOptions) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the runtime directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for until := time.Now().Add(lockPatience); errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(until); {
+		time.Sleep(lockPatience / 20)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("another hadirector is running with %s", o.runtime)
