@@ -3,9 +3,11 @@
 // and it says nothing about them by ARP, so that the packets go to the director
 // first.
 //
-// [Start] puts in place what is missing and remembers in a file, before the first
+// [Start] puts in place what is missing, takes back what an earlier Start did for
+// addresses that are virtual no more, and remembers in a file, before the first
 // change, what the machine looked like; [Stop] brings exactly that back, also after
-// a Start that was interrupted; [Status] tells item by item what is in place.
+// a Start that was interrupted; [Status] tells item by item what is in place. What
+// Status finds wrong, Start mends, except for the items that say ByHand.
 // What to change is planned by pure functions (plan.go) as steps that print
 // themselves as the commands that an operator would type.
 //

@@ -121,6 +121,26 @@ func planStart(vips []netip.Addr, f facts) []Step {
 	return steps
 }
 
+// split parts what is remembered into what the virtual addresses still need and
+// what nobody needs any more. Without an IPv4 one among them that is the parameters
+// too.
+func split(s state, vips []netip.Addr) (kept, stale state) {
+	wanted := func(a netip.Addr) bool { return slices.Contains(vips, a) }
+	unwanted := func(a netip.Addr) bool { return !wanted(a) }
+	kept.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), unwanted)
+	kept.Routes = slices.DeleteFunc(slices.Clone(s.Routes), unwanted)
+	stale.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), wanted)
+	stale.Routes = slices.DeleteFunc(slices.Clone(s.Routes), wanted)
+	if slices.ContainsFunc(vips, netip.Addr.Is4) {
+		kept.Sysctls = s.Sysctls
+	} else {
+		stale.Sysctls = s.Sysctls
+	}
+	return kept, stale
+}
+
+func (s state) empty() bool { return len(s.Sysctls)+len(s.Addresses)+len(s.Routes) == 0 }
+
 // remember adds to what is remembered how things are that the steps are about to
 // change. What is remembered already stays: it is from before an earlier Start.
 func remember(s state, f facts, steps []Step) state {
@@ -178,46 +198,81 @@ type Item struct {
 	// What is the thing in an operator's words.
 	What string
 	OK   bool
-	// Found says what is there instead when OK is false.
+	// Found says what is there instead when OK is false, and may add something when it
+	// is true.
 	Found string
+	// ByHand says that Start does not change it: it was not Start that put there what
+	// is wrong.
+	ByHand bool
 }
 
 // String is the item as a line for the operator.
 func (i Item) String() string {
-	if i.OK {
+	switch {
+	case i.OK && i.Found == "":
 		return "ok       " + i.What
+	case i.OK:
+		return "ok       " + i.What + " (" + i.Found + ")"
 	}
 	return "MISSING  " + i.What + " (" + i.Found + ")"
 }
 
-// status looks at everything that planStart would put in place, and for what would
-// still make the machine take part wrongly: a virtual address on another
+// status looks at everything that Start would put in place or take back, and for
+// what would still make the machine take part wrongly: a virtual address on another
 // interface, or with a shorter prefix, is answered for by ARP.
 func status(vips []netip.Addr, f facts, s state) []Item {
 	var items []Item
 	if slices.ContainsFunc(vips, netip.Addr.Is4) {
 		for _, p := range params {
-			now := f.sysctls[p.name]
-			items = append(items, Item{What: sysctl.Dotted(p.name) + " = " + p.want, OK: p.ok(now), Found: "it is " + now})
+			items = append(items, p.item(f.sysctls[p.name]))
 		}
 	}
 	for _, v := range vips {
-		items = append(items, Item{What: fmt.Sprintf("address %v on %s", host(v), device), OK: f.hasAddress(v), Found: "it is not there"})
+		items = append(items, present(fmt.Sprintf("address %v on %s", host(v), device), f.hasAddress(v)))
 		if v.Is4() {
-			items = append(items, Item{What: fmt.Sprintf("route to %v over %s", host(v), device), OK: f.hasRoute(v), Found: "it is not there"})
+			items = append(items, present(fmt.Sprintf("route to %v over %s", host(v), device), f.hasRoute(v)))
 		}
 		for _, ifname := range slices.Sorted(maps.Keys(f.addresses)) {
 			for _, p := range f.addresses[ifname] {
 				if p.Addr() == v && !(ifname == device && p == host(v)) {
-					items = append(items, Item{What: fmt.Sprintf("address %v nowhere else", v), Found: fmt.Sprintf("%v is on %s", p, ifname)})
+					items = append(items, Item{What: fmt.Sprintf("address %v nowhere else", v), Found: fmt.Sprintf("%v is on %s", p, ifname), ByHand: true})
 				}
 			}
 		}
 	}
-	for _, a := range s.Addresses {
-		if !slices.Contains(vips, a) && f.hasAddress(a) {
-			items = append(items, Item{What: fmt.Sprintf("address %v gone from %s", host(a), device), Found: "an earlier start added it, and it is no virtual address now"})
-		}
+	_, stale := split(s, vips)
+	for _, st := range planStop(stale, f) {
+		items = append(items, leftover(st))
 	}
 	return items
+}
+
+// item tells of the parameter with the value that it has now.
+func (p param) item(now string) Item {
+	i := Item{What: sysctl.Dotted(p.name) + " = " + p.want, OK: p.ok(now), Found: "it is " + now}
+	switch {
+	case now == p.want:
+		i.Found = ""
+	case i.OK:
+		i.What, i.Found = sysctl.Dotted(p.name)+" = "+now, "stricter than the "+p.want+" that is needed"
+	}
+	return i
+}
+
+func present(what string, ok bool) Item {
+	if ok {
+		return Item{What: what, OK: true}
+	}
+	return Item{What: what, Found: "it is not there"}
+}
+
+// leftover tells of something that the step would take back.
+func leftover(s Step) Item {
+	switch s.Kind {
+	case DeleteRoute:
+		return Item{What: fmt.Sprintf("no route to %v over %s", host(s.Addr), device), Found: "an earlier start added it, and it is no virtual address now"}
+	case DeleteAddress:
+		return Item{What: fmt.Sprintf("no address %v on %s", host(s.Addr), device), Found: "an earlier start added it, and it is no virtual address now"}
+	}
+	return Item{What: sysctl.Dotted(s.Param) + " = " + s.Value, Found: "an earlier start changed it, and no virtual IPv4 address is left"}
 }

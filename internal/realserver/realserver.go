@@ -3,6 +3,7 @@ package realserver
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -38,25 +39,12 @@ type machine interface {
 	do(Step) error
 }
 
-// Plan returns the steps that Start would take now.
-func Plan(vips []netip.Addr, o Options) ([]Step, error) {
-	o = o.withDefaults()
-	vips, err := normal(vips)
-	if err != nil {
-		return nil, err
-	}
-	f, err := o.machine.facts()
-	if err != nil {
-		return nil, err
-	}
-	return planStart(vips, f), nil
-}
-
-// Start makes the machine a real server for the virtual addresses, besides those of
-// an earlier Start, and returns the steps that it took. What is in place already is
-// left alone, so it may be called again, with other addresses too, and after it was
-// interrupted. It stops at the first step that fails: without the parameters, an
-// address would draw the director's traffic.
+// Start makes the machine a real server for these virtual addresses and no others,
+// and returns the steps that it took. What an earlier Start did for addresses that
+// are not among them is taken back; what is in place already is left alone. So it
+// may be called again, with other addresses too, and after it was interrupted. It
+// stops at the first step that fails: without the parameters, an address would draw
+// the director's traffic.
 func Start(vips []netip.Addr, o Options) (done []Step, err error) {
 	o = o.withDefaults()
 	if vips, err = normal(vips); err != nil {
@@ -71,8 +59,9 @@ func Start(vips []netip.Addr, o Options) (done []Step, err error) {
 		if err != nil {
 			return err
 		}
+		kept, stale := split(s, vips)
 		steps := planStart(vips, f)
-		if len(steps) == 0 {
+		if len(steps) == 0 && stale.empty() {
 			return nil
 		}
 		// Before the first change, so that a crash leaves nothing that Stop does not
@@ -80,8 +69,11 @@ func Start(vips []netip.Addr, o Options) (done []Step, err error) {
 		if err := writeState(o.StateFile, remember(s, f, steps)); err != nil {
 			return err
 		}
-		done, err = carryOut(o.machine, steps)
-		return err
+		if done, err = carryOut(o.machine, append(slices.Clone(steps), planStop(stale, f)...)); err != nil || stale.empty() {
+			return err
+		}
+		// What was taken back is not ours any more, if somebody puts it there again.
+		return writeState(o.StateFile, remember(kept, f, steps))
 	})
 	return done, err
 }
@@ -136,11 +128,10 @@ func Status(vips []netip.Addr, o Options) ([]Item, error) {
 func normal(vips []netip.Addr) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, v := range vips {
-		v = v.Unmap().WithZone("")
-		if !v.IsValid() || v.IsUnspecified() || v.IsMulticast() || v.IsLoopback() {
-			return nil, fmt.Errorf("%v cannot be a virtual address", v)
+		if err := CheckAddress(v); err != nil {
+			return nil, err
 		}
-		if !slices.Contains(out, v) {
+		if v = v.Unmap(); !slices.Contains(out, v) {
 			out = append(out, v)
 		}
 	}
@@ -148,6 +139,45 @@ func normal(vips []netip.Addr) ([]netip.Addr, error) {
 		return nil, errors.New("no virtual addresses")
 	}
 	return out, nil
+}
+
+// CheckAddress tells whether clients anywhere could send to the address, which a
+// virtual address is for. The error says why not.
+func CheckAddress(a netip.Addr) error {
+	var kind string
+	switch v := a.Unmap(); {
+	case !v.IsValid():
+		return errors.New("an address is missing")
+	case v.Zone() != "" || v.IsLinkLocalUnicast():
+		kind = "it is a link-local address"
+	case v.IsLoopback():
+		kind = "it is a loopback address"
+	case v.IsUnspecified():
+		kind = "it is the unspecified address"
+	case v.IsMulticast():
+		kind = "it is a multicast address"
+	case v == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		kind = "it is the broadcast address"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%v cannot be a virtual address: %s", a, kind)
+}
+
+// CheckOwn tells whether one of the addresses is on an interface other than lo,
+// where a real server must not have a virtual address: it is this machine's own, or
+// ARP would be answered for it.
+func CheckOwn(vips []netip.Addr, byInterface map[string][]netip.Prefix) error {
+	for _, v := range vips {
+		for _, ifname := range slices.Sorted(maps.Keys(byInterface)) {
+			for _, p := range byInterface[ifname] {
+				if ifname != device && p.Addr() == v.Unmap() {
+					return fmt.Errorf("%v cannot be a virtual address: it is this machine's own address on %s", v, ifname)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func carryOut(m machine, steps []Step) (done []Step, err error) {

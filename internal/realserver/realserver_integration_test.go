@@ -61,6 +61,20 @@ func TestStartAndStopInANamespace(t *testing.T) {
 		t.Errorf("arp_announce = %q, %v, want 2", v, err)
 	}
 
+	// Without 10.0.0.100 and the IPv6 address, which start had added.
+	if _, err := Start(addrs("10.0.0.101"), o); err != nil {
+		t.Fatal(err)
+	}
+	shown = self.IP(t, "addr show dev lo") + self.IP(t, "route show dev lo")
+	for _, gone := range []string{"10.0.0.100", "2001:db8::100"} {
+		if strings.Contains(shown, gone) {
+			t.Errorf("ip still shows %q after a start without it:\n%s", gone, shown)
+		}
+	}
+	if !strings.Contains(shown, "inet 10.0.0.101/32 ") {
+		t.Errorf("ip does not show the address that is still wanted:\n%s", shown)
+	}
+
 	for range 2 {
 		if _, err := Stop(o); err != nil {
 			t.Fatal(err)

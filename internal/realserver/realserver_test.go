@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -91,7 +92,8 @@ func TestStatus(t *testing.T) {
 	f.sysctls["net/ipv4/conf/all/arp_ignore"] = "1"
 	f.addresses["lo"] = append(f.addresses["lo"], netip.MustParsePrefix("10.0.0.100/32"), netip.MustParsePrefix("10.0.0.99/32"))
 	f.addresses["eth0"] = append(f.addresses["eth0"], netip.MustParsePrefix("10.0.0.100/24"))
-	s := state{Addresses: addrs("10.0.0.99", "10.0.0.100")}
+	f.routes = addrs("10.0.0.99")
+	s := state{Addresses: addrs("10.0.0.99", "10.0.0.100"), Routes: addrs("10.0.0.98", "10.0.0.99")}
 	want := []string{
 		"ok       net.ipv4.conf.all.arp_ignore = 1",
 		"MISSING  net.ipv4.conf.lo.arp_ignore = 1 (it is 0)",
@@ -100,10 +102,93 @@ func TestStatus(t *testing.T) {
 		"ok       address 10.0.0.100/32 on lo",
 		"MISSING  route to 10.0.0.100/32 over lo (it is not there)",
 		"MISSING  address 10.0.0.100 nowhere else (10.0.0.100/24 is on eth0)",
-		"MISSING  address 10.0.0.99/32 gone from lo (an earlier start added it, and it is no virtual address now)",
+		"MISSING  no route to 10.0.0.99/32 over lo (an earlier start added it, and it is no virtual address now)",
+		"MISSING  no address 10.0.0.99/32 on lo (an earlier start added it, and it is no virtual address now)",
 	}
-	if diff := cmp.Diff(want, text(status(addrs("10.0.0.100"), f, s))); diff != "" {
+	items := status(addrs("10.0.0.100"), f, s)
+	if diff := cmp.Diff(want, text(items)); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	for i, item := range items {
+		if got, want := item.ByHand, i == 6; got != want {
+			t.Errorf("%v: by hand %v, want %v", item, got, want)
+		}
+	}
+}
+
+func TestStatusOfAParameterSaysWhatIsThere(t *testing.T) {
+	tests := []struct{ now, want string }{
+		{"0", "MISSING  net.ipv4.conf.all.arp_ignore = 1 (it is 0)"},
+		{"1", "ok       net.ipv4.conf.all.arp_ignore = 1"},
+		{"2", "ok       net.ipv4.conf.all.arp_ignore = 2 (stricter than the 1 that is needed)"},
+		{"3", "MISSING  net.ipv4.conf.all.arp_ignore = 1 (it is 3)"},
+	}
+	for _, tt := range tests {
+		f := bare()
+		f.sysctls["net/ipv4/conf/all/arp_ignore"] = tt.now
+		if got := status(addrs("10.0.0.100"), f, state{})[0].String(); got != tt.want {
+			t.Errorf("with %s: %q, want %q", tt.now, got, tt.want)
+		}
+	}
+}
+
+// What an earlier start did for an address that is virtual no more, status names and
+// the next start takes back; what the operator did stays.
+func TestStartTakesBackWhatIsWantedNoMore(t *testing.T) {
+	m := &fakeMachine{now: bare(), failAt: -1}
+	m.now.addresses["lo"] = append(m.now.addresses["lo"], netip.MustParsePrefix("10.0.0.102/32")) // the operator's
+	untouched, _ := m.facts()
+	o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
+	start := func(want []string, vips ...string) {
+		t.Helper()
+		done, err := Start(addrs(vips...), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, text(done)); diff != "" {
+			t.Errorf("start for %v took these steps (-want +got):\n%s", vips, diff)
+		}
+	}
+	if _, err := Start(addrs("10.0.0.100", "10.0.0.101", "10.0.0.102"), o); err != nil {
+		t.Fatal(err)
+	}
+	start([]string{
+		"ip route del 10.0.0.102/32 dev lo", "ip route del 10.0.0.101/32 dev lo", "ip addr del 10.0.0.101/32 dev lo",
+	}, "10.0.0.100")
+	start(nil, "10.0.0.100")
+	// Put there by the operator now, it is his.
+	m.now.addresses["lo"] = append(m.now.addresses["lo"], netip.MustParsePrefix("10.0.0.101/32"))
+	start(nil, "10.0.0.100")
+	m.now.addresses["lo"] = slices.DeleteFunc(m.now.addresses["lo"], func(p netip.Prefix) bool { return p.Addr() == addr("10.0.0.101") })
+
+	// Without an IPv4 address ARP need not be silent.
+	items, err := Status(addrs("2001:db8::100"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"MISSING  address 2001:db8::100/128 on lo (it is not there)",
+		"MISSING  no route to 10.0.0.100/32 over lo (an earlier start added it, and it is no virtual address now)",
+		"MISSING  no address 10.0.0.100/32 on lo (an earlier start added it, and it is no virtual address now)",
+		"MISSING  net.ipv4.conf.lo.arp_announce = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
+		"MISSING  net.ipv4.conf.all.arp_announce = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
+		"MISSING  net.ipv4.conf.lo.arp_ignore = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
+		"MISSING  net.ipv4.conf.all.arp_ignore = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
+	}
+	if diff := cmp.Diff(want, text(items)); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	start([]string{
+		"ip addr add 2001:db8::100/128 dev lo",
+		"ip route del 10.0.0.100/32 dev lo", "ip addr del 10.0.0.100/32 dev lo",
+		"sysctl -w net.ipv4.conf.lo.arp_announce=0", "sysctl -w net.ipv4.conf.all.arp_announce=0",
+		"sysctl -w net.ipv4.conf.lo.arp_ignore=0", "sysctl -w net.ipv4.conf.all.arp_ignore=0",
+	}, "2001:db8::100")
+	if _, err := Stop(o); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(untouched, m.now, compareFacts); diff != "" {
+		t.Errorf("after stop the machine is different (-before +after):\n%s", diff)
 	}
 }
 
@@ -182,7 +267,36 @@ var compareFacts = cmp.Options{
 	cmp.Transformer("nil", func(as []netip.Addr) []netip.Addr { return append([]netip.Addr{}, as...) }),
 }
 
-// Wherever Start is killed, and however often it is tried again with more
+// checkStatusAgreesWithStart tries, on a copy of the machine, that Status finds
+// something wrong exactly when Start would do something, and nothing after started.
+func checkStatusAgreesWithStart(t *testing.T, vips []netip.Addr, o Options, started bool) {
+	t.Helper()
+	items, err := Status(vips, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fine := !slices.ContainsFunc(items, func(i Item) bool { return !i.OK && !i.ByHand })
+	if started && !fine {
+		t.Errorf("after start for %v the status is:\n%v", vips, text(items))
+	}
+	now, _ := o.machine.facts()
+	b, err := os.ReadFile(o.StateFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	again := Options{StateFile: filepath.Join(t.TempDir(), "copy.json"), machine: &fakeMachine{now: now, failAt: -1}}
+	if b != nil {
+		if err := os.WriteFile(again.StateFile, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := Start(vips, again)
+	if err != nil || fine != (len(done) == 0) {
+		t.Errorf("for %v start does %v, %v, and the status is:\n%v", vips, done, err, text(items))
+	}
+}
+
+// Wherever Start is killed, and however often it is tried again with other
 // addresses, Stop brings back what was there before the first time.
 func TestStopBringsBackWhatWasThereBefore(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -203,10 +317,14 @@ func TestStopBringsBackWhatWasThereBefore(t *testing.T) {
 		untouched, _ := m.facts()
 		o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
 		for range 1 + rng.IntN(3) {
+			from := rng.IntN(len(all))
+			vips := all[from : from+1+rng.IntN(len(all)-from)]
 			m.count, m.failAt = 0, rng.IntN(12)-1
-			if _, err := Start(all[:1+rng.IntN(len(all))], o); err != nil && !errors.Is(err, errKilled) {
+			_, err := Start(vips, o)
+			if err != nil && !errors.Is(err, errKilled) {
 				t.Fatal(err)
 			}
+			checkStatusAgreesWithStart(t, vips, o, err == nil)
 		}
 		// Stop may be killed too, and is tried again.
 		m.count, m.failAt = 0, rng.IntN(6)
@@ -234,9 +352,6 @@ func TestStartTwiceDoesNothingTheSecondTime(t *testing.T) {
 	}
 	if done, err := Start(addrs("10.0.0.100", "10.0.0.100"), o); err != nil || len(done) != 0 {
 		t.Errorf("second start did %v, %v, want nothing", done, err)
-	}
-	if steps, err := Plan(addrs("10.0.0.101"), o); err != nil || len(steps) != 2 {
-		t.Errorf("plan for another address is %v, %v, want two steps", steps, err)
 	}
 }
 
@@ -282,9 +397,42 @@ func TestNothingIsChangedWhenTheStateCannotBeKept(t *testing.T) {
 func TestVirtualAddressesAreChecked(t *testing.T) {
 	m := &fakeMachine{now: bare(), failAt: -1}
 	o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
-	for _, vips := range [][]netip.Addr{nil, {{}}, addrs("0.0.0.0"), addrs("224.0.0.18"), addrs("127.0.0.1"), addrs("10.0.0.100", "ff02::1")} {
-		if _, err := Start(vips, o); err == nil {
-			t.Errorf("start with %v: no error", vips)
+	tests := []struct {
+		vips []netip.Addr
+		want string
+	}{
+		{nil, "no virtual addresses"},
+		{[]netip.Addr{{}}, "an address is missing"},
+		{addrs("0.0.0.0"), "0.0.0.0 cannot be a virtual address: it is the unspecified address"},
+		{addrs("::"), ":: cannot be a virtual address: it is the unspecified address"},
+		{addrs("224.0.0.18"), "224.0.0.18 cannot be a virtual address: it is a multicast address"},
+		{addrs("10.0.0.100", "ff02::1"), "ff02::1 cannot be a virtual address: it is a multicast address"},
+		{addrs("127.0.0.1"), "127.0.0.1 cannot be a virtual address: it is a loopback address"},
+		{addrs("::1"), "::1 cannot be a virtual address: it is a loopback address"},
+		{addrs("::ffff:127.0.0.1"), "::ffff:127.0.0.1 cannot be a virtual address: it is a loopback address"},
+		{addrs("169.254.0.1"), "169.254.0.1 cannot be a virtual address: it is a link-local address"},
+		{addrs("fe80::1"), "fe80::1 cannot be a virtual address: it is a link-local address"},
+		{addrs("fe80::1%eth0"), "fe80::1%eth0 cannot be a virtual address: it is a link-local address"},
+		{addrs("255.255.255.255"), "255.255.255.255 cannot be a virtual address: it is the broadcast address"},
+	}
+	for _, tt := range tests {
+		if _, err := Start(tt.vips, o); err == nil || err.Error() != tt.want {
+			t.Errorf("start with %v: %v, want %q", tt.vips, err, tt.want)
 		}
+	}
+	if m.count != 0 {
+		t.Errorf("%d steps were taken, want none", m.count)
+	}
+}
+
+func TestOwnAddressesAreNotVirtual(t *testing.T) {
+	f := bare()
+	f.addresses["lo"] = append(f.addresses["lo"], netip.MustParsePrefix("10.0.0.100/32"))
+	if err := CheckOwn(addrs("10.0.0.100", "10.0.0.101"), f.addresses); err != nil {
+		t.Errorf("an address that is on lo already: %v, want nil", err)
+	}
+	const want = "::ffff:10.0.0.21 cannot be a virtual address: it is this machine's own address on eth0"
+	if err := CheckOwn(addrs("10.0.0.100", "::ffff:10.0.0.21"), f.addresses); err == nil || err.Error() != want {
+		t.Errorf("the address of eth0: %v, want %q", err, want)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hadirector/hadirector/internal/atomicfile"
 )
 
 // locked runs f while no other process works with the same state file.
@@ -50,17 +52,8 @@ func writeState(file string, s state) error {
 	if err != nil {
 		return fmt.Errorf("encode what start is about to change: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
+	if err := atomicfile.Write(file, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write what start is about to change: %w", err)
-	}
-	_, err = tmp.Write(append(b, '\n'))
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		return fmt.Errorf("write what start is about to change: %w", errors.Join(err, os.Remove(tmp.Name())))
 	}
 	return nil
 }
