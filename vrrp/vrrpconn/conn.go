@@ -86,17 +86,19 @@ func (c *conn) accept(d datagram) (router.Received, error) {
 }
 
 // queue is called by the one goroutine that receives, so there is room after one
-// advertisement has been taken out.
-func (c *conn) queue(r router.Received) {
+// advertisement has been taken out. It returns that one.
+func (c *conn) queue(r router.Received) (lost router.Received, ok bool) {
 	select {
 	case c.adverts <- r:
-		return
+		return lost, false
 	default:
 	}
 	select {
-	case <-c.adverts:
+	case lost = <-c.adverts:
+		ok = true
 		c.discarded[ReasonOverflow]++
 	default: // read meanwhile
 	}
 	c.adverts <- r
+	return lost, ok
 }

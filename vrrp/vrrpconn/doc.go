@@ -5,7 +5,7 @@
 // last. Each virtual router gets a router.Conn of its own.
 //
 // Whatever arrives, the receiving side goes on. A datagram that is not accepted is
-// counted by reason and forgotten, an error of the socket is counted and waited
-// out, and a virtual router that does not read loses its oldest advertisements and
-// delays nobody.
+// counted by reason, said in the log at a bounded rate and forgotten, an error of
+// the socket is counted and waited out, and a virtual router that does not read
+// loses its oldest advertisements and delays nobody.
 package vrrpconn

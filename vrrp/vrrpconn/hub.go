@@ -29,8 +29,10 @@ type segmentKey struct {
 	family vrrp.Family
 }
 
-// NewHub returns a Hub without sockets. The logger gets discarded datagrams at
-// debug level, and nothing else.
+// NewHub returns a Hub without sockets. The logger gets a warning about datagrams
+// that are discarded, for each virtual router, reason and sender at most once a
+// minute. Advertisements of unknown virtual routers are another cluster's and come at
+// debug level.
 func NewHub(logger *slog.Logger) *Hub {
 	return &Hub{logger: logger, open: openSocket, segments: map[segmentKey]*segment{}}
 }

@@ -20,7 +20,12 @@ const (
 	// the first to the last.
 	firstPause = time.Millisecond
 	lastPause  = time.Second
+
+	discardedMsg = "datagram discarded"
 )
+
+// errSlow is why an advertisement was lost that was in order.
+var errSlow = errors.New("the virtual router does not keep up")
 
 // datagram is what a socket received. Addresses have no zone.
 type datagram struct {
@@ -57,14 +62,15 @@ type segment struct {
 	// conns are the virtual routers.
 	conns map[vrrp.VRID]*conn
 	// members is how many of them listen to the group.
-	members int
+	members    int
+	complaints *complaints
 }
 
 func newSegment(sock socket, index int, f vrrp.Family, logger *slog.Logger) *segment {
 	return &segment{
 		sock: sock, index: index, logger: logger, group: vrrp.Group(f),
 		closed: make(chan struct{}), done: make(chan struct{}),
-		conns: map[vrrp.VRID]*conn{},
+		conns: map[vrrp.VRID]*conn{}, complaints: newComplaints(logger),
 	}
 }
 
@@ -134,7 +140,7 @@ func (s *segment) receive() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		s.discard(err)
+		s.failed(err)
 		select {
 		case <-s.closed:
 			return
@@ -148,11 +154,11 @@ func (s *segment) receive() {
 func (s *segment) dispatch(d datagram) {
 	// The socket is bound to the interface, so this is a second line of defence.
 	if d.index != s.index {
-		s.discard(fmt.Errorf("%w: interface %d", vrrp.ErrDestination, d.index))
+		s.discard(d, fmt.Errorf("%w: interface %d", vrrp.ErrDestination, d.index))
 		return
 	}
 	if len(d.payload) < 2 {
-		s.discard(fmt.Errorf("%w: %d bytes", vrrp.ErrShort, len(d.payload)))
+		s.discard(d, fmt.Errorf("%w: %d bytes", vrrp.ErrShort, len(d.payload)))
 		return
 	}
 	vrid := vrrp.VRID(d.payload[1])
@@ -160,29 +166,49 @@ func (s *segment) dispatch(d datagram) {
 	defer s.mu.Unlock()
 	c, ok := s.conns[vrid]
 	if !ok {
-		s.discardLocked(fmt.Errorf("%w: %d from %v", vrrp.ErrVRID, vrid, d.src))
+		// Normal: another cluster on the same segment.
+		s.count("vrid")
+		s.logger.Debug("advertisement of another virtual router", "vrid", uint8(vrid), "peer", d.src)
 		return
 	}
 	r, err := c.accept(d)
 	if err != nil {
-		c.discarded[vrrp.DiscardReason(err)]++
-		s.logger.Debug("datagram discarded", "vrid", vrid, "peer", d.src, "reason", vrrp.DiscardReason(err), "err", err)
+		reason := vrrp.DiscardReason(err)
+		c.discarded[reason]++
+		s.complaints.add(discardedMsg, complaint{c.vrid, reason, d.src}, err)
 		return
 	}
-	c.queue(r)
+	if lost, ok := c.queue(r); ok {
+		s.complaints.add(discardedMsg, complaint{c.vrid, ReasonOverflow, lost.From}, errSlow)
+	}
 }
 
-// discard counts what cannot be said to be for one virtual router on all of them.
-func (s *segment) discard(err error) {
+// discard counts and says what cannot be said to be for one virtual router on all of
+// them.
+func (s *segment) discard(d datagram, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.discardLocked(err)
+	reason := vrrp.DiscardReason(err)
+	s.count(reason)
+	s.complaints.add(discardedMsg, complaint{reason: reason, peer: d.src}, err)
 }
 
-func (s *segment) discardLocked(err error) {
+// failed counts and says that the socket gave an error.
+func (s *segment) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	reason := vrrp.DiscardReason(err)
+	s.count(reason)
+	if downInterface(err) {
+		s.logger.Debug("cannot receive", "err", err)
+		return
+	}
+	s.complaints.add("cannot receive", complaint{reason: reason}, err)
+}
+
+// count is called with the mutex held.
+func (s *segment) count(reason string) {
 	for _, c := range s.conns {
 		c.discarded[reason]++
 	}
-	s.logger.Debug("datagram discarded", "reason", reason, "err", err)
 }

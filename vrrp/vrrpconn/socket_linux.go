@@ -110,6 +110,12 @@ func goneInterface(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
+// downInterface tells whether an error means that the interface is down or gone. The
+// link watcher says that.
+func downInterface(err error) bool {
+	return errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)
+}
+
 type socket4 struct {
 	pc  *ipv4.PacketConn
 	ifi *net.Interface
