@@ -107,17 +107,32 @@ func (w *Watcher) change(f func(*table)) {
 // again and reads everything anew; subscribers see only what is different
 // afterwards.
 func (w *Watcher) Run(ctx context.Context) error {
+	return keepFollowing(ctx, w.logger, w.follow)
+}
+
+// keepFollowing calls follow again and again until ctx is cancelled. Each different
+// error is said once, until follow has called synced: then it works again.
+func keepFollowing(ctx context.Context, logger *slog.Logger, follow func(ctx context.Context, synced func()) error) error {
 	retry := firstRetry
+	said := map[string]bool{}
 	for {
 		began := time.Now()
-		err := w.follow(ctx)
+		err := follow(ctx, func() {
+			if len(said) > 0 {
+				logger.Info("link subscription works again")
+				clear(said)
+			}
+		})
 		if ctx.Err() != nil {
 			return nil
 		}
 		if time.Since(began) > lastRetry {
 			retry = firstRetry
 		}
-		w.logger.Warn("link subscription lost, subscribing again", "err", err, "retry_in", retry)
+		if text := fmt.Sprint(err); !said[text] {
+			said[text] = true
+			logger.Warn("link subscription lost, subscribing again", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -129,8 +144,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // follow subscribes, reads the present state and applies messages until the
 // subscription ends. It subscribes before it reads: what changes in between is
-// then told twice, and not lost.
-func (w *Watcher) follow(ctx context.Context) error {
+// then told twice, and not lost. It calls synced when it has read the state.
+func (w *Watcher) follow(ctx context.Context, synced func()) error {
 	done := make(chan struct{})
 	links := make(chan netlink.LinkUpdate)
 	addrs := make(chan netlink.AddrUpdate)
@@ -179,6 +194,7 @@ func (w *Watcher) follow(ctx context.Context) error {
 		*t = *fresh
 		w.synced = true
 	})
+	synced()
 
 	for {
 		select {
