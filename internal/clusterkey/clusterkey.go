@@ -68,9 +68,10 @@ func Parse(text []byte) (Key, error) {
 		if !ok {
 			return Key{}, fmt.Errorf("line %d: does not begin with %q", n, prefix)
 		}
-		// Strict, so that each key has exactly one text.
+		// Strict, and without the line breaks that the decoder skips even then, so that
+		// each key has exactly one text.
 		secret, err := base64.StdEncoding.Strict().DecodeString(encoded)
-		if err != nil {
+		if err != nil || strings.ContainsAny(encoded, "\r\n") {
 			// The decoder's own error is not repeated: it tells of the secret.
 			return Key{}, fmt.Errorf("line %d: the part after %q is not base64", n, prefix)
 		}
