@@ -3,6 +3,7 @@
 package netif
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -117,6 +118,66 @@ func TestAnotherPrefixLengthIsReplacedAndReleased(t *testing.T) {
 	self.IP(t, "addr add 10.0.0.100/32 dev eth0")
 	must(t, a.Release("eth0", prefixes("10.0.0.100/24")))
 	check("leftover of another length released", "10.0.0.1/24")
+}
+
+// The virtual router hears that its link is gone, and the other director takes over:
+// the address must not stay on the link, whatever its name now. Renamed while down,
+// because older kernels rename no other.
+func TestARenamedLinkKeepsNoAddress(t *testing.T) {
+	self, far := netnstest.Self(), netnstest.New(t, "far")
+	vips := prefixes("10.0.0.100/24", "2001:db8::100/64")
+	onOld := func() []netip.Prefix {
+		return slices.DeleteFunc(addrsOf(t, "lan0"), func(p netip.Prefix) bool { return !slices.Contains(vips, p) })
+	}
+	rename := func() {
+		self.IP(t, "link set eth0 down")
+		self.IP(t, "link set eth0 name lan0")
+		self.IP(t, "link set lan0 up")
+		// The kernel has taken the IPv6 address with the link's being down.
+		self.IP(t, "addr replace 2001:db8::100/64 dev lan0 nodad")
+		if len(onOld()) != 2 {
+			t.Fatalf("the renamed link has %v, want both virtual addresses", addrsOf(t, "lan0"))
+		}
+	}
+	t.Run("nothing has the name", func(t *testing.T) {
+		netnstest.Cable(t, self, "eth0", far, "eth0")
+		t.Cleanup(func() { self.IP(t, "link del lan0") })
+		a := NewAddresses(quiet)
+		must(t, a.Acquire("eth0", vips))
+		rename()
+		must(t, a.Release("eth0", vips))
+		if got := onOld(); len(got) != 0 {
+			t.Errorf("after release the renamed link has %v", got)
+		}
+		// Put there by somebody else, it is not ours.
+		self.IP(t, "addr add 10.0.0.100/24 dev lan0")
+		must(t, a.Release("eth0", vips))
+		if got := onOld(); len(got) != 1 {
+			t.Errorf("a second release left %v, want what was put there since", got)
+		}
+	})
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("another link has the name, acquired again %v", again), func(t *testing.T) {
+			netnstest.Cable(t, self, "eth0", far, "eth0")
+			t.Cleanup(func() { self.IP(t, "link del lan0") })
+			a := NewAddresses(quiet)
+			must(t, a.Acquire("eth0", vips))
+			rename()
+			self.IP(t, "link add eth0 type veth peer name eth0far")
+			t.Cleanup(func() { self.IP(t, "link del eth0") })
+			if again {
+				must(t, a.Acquire("eth0", vips))
+			} else {
+				must(t, a.Release("eth0", vips))
+			}
+			if got := onOld(); len(got) != 0 {
+				t.Errorf("the renamed link has %v", got)
+			}
+			if got := slices.Contains(addrsOf(t, "eth0"), vips[0]); got != again {
+				t.Errorf("the new link has the address: %v, want %v", got, again)
+			}
+		})
+	}
 }
 
 func TestMissingLink(t *testing.T) {

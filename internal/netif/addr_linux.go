@@ -33,14 +33,15 @@ var _ router.Addresser = (*Addresses)(nil)
 //
 // If the address is there with another prefix length, acquiring it replaces that
 // entry, and releasing it removes that one too: what counts is that an address that
-// was released does not answer.
+// was released does not answer. A link that was renamed since keeps no address
+// either: it is found by its index.
 type Addresses struct {
 	logger *slog.Logger
 
 	// mu guards what follows, which several virtual routers write.
 	mu sync.Mutex
-	// held is the prefix with which an address was last acquired.
-	held map[heldKey]netip.Prefix
+	// held is how an address was last acquired.
+	held map[heldKey]holding
 	// warned are the interfaces whose promote_secondaries cannot be set.
 	warned map[string]bool
 	// promoting are the interfaces whose promote_secondaries was set here.
@@ -52,9 +53,16 @@ type heldKey struct {
 	addr   netip.Addr
 }
 
+// holding is an address's prefix, and the index of the link that it was put on; 0 if
+// it has not been put on one.
+type holding struct {
+	prefix netip.Prefix
+	index  int
+}
+
 // NewAddresses returns a writer of addresses.
 func NewAddresses(logger *slog.Logger) *Addresses {
-	return &Addresses{logger: logger, held: map[heldKey]netip.Prefix{}, warned: map[string]bool{}, promoting: map[string]bool{}}
+	return &Addresses{logger: logger, held: map[heldKey]holding{}, warned: map[string]bool{}, promoting: map[string]bool{}}
 }
 
 // Acquire puts addresses on the interface; those that are there already are no
@@ -63,10 +71,22 @@ func NewAddresses(logger *slog.Logger) *Addresses {
 func (w *Addresses) Acquire(ifname string, addrs []netip.Prefix) error {
 	w.mu.Lock()
 	for _, p := range addrs {
-		w.held[heldKey{ifname, p.Addr()}] = p
+		k := heldKey{ifname, p.Addr()}
+		w.held[k] = holding{p, w.held[k].index}
 	}
 	w.mu.Unlock()
-	if err := w.apply(ifname, addrs, planAcquire); err != nil {
+	index, err := w.apply(named(ifname), addrs, planAcquire)
+	if index != 0 {
+		err = errors.Join(err, w.leaveOthers(ifname, addrs, index))
+		w.mu.Lock()
+		for _, p := range addrs {
+			if k := (heldKey{ifname, p.Addr()}); w.held[k].prefix == p {
+				w.held[k] = holding{p, index}
+			}
+		}
+		w.mu.Unlock()
+	}
+	if err != nil {
 		return fmt.Errorf("acquire addresses on %s: %w", ifname, err)
 	}
 	return nil
@@ -76,48 +96,87 @@ func (w *Addresses) Acquire(ifname string, addrs []netip.Prefix) error {
 // error, and neither is an interface that is gone. Each address is tried, whatever
 // happened to those before it, and the failures are joined.
 func (w *Addresses) Release(ifname string, addrs []netip.Prefix) error {
-	err := w.apply(ifname, addrs, func(have []address, gone []netip.Prefix) []step {
-		return planRelease(have, gone, func(a netip.Addr) (netip.Prefix, bool) { return w.heldAs(ifname, a) })
-	})
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		err = nil
-	}
+	index, err := w.leave(named(ifname), ifname, addrs)
+	err = errors.Join(err, w.leaveOthers(ifname, addrs, index))
 	if err != nil {
 		return fmt.Errorf("release addresses on %s: %w", ifname, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range addrs {
-		if k := (heldKey{ifname, p.Addr()}); w.held[k] == p {
+		if k := (heldKey{ifname, p.Addr()}); w.held[k].prefix == p {
 			delete(w.held, k)
 		}
 	}
 	return nil
 }
 
+// leave takes addresses off a link that was acquired under the name ifname, and
+// returns the link's index. A link that is gone is no error.
+func (w *Addresses) leave(find finder, ifname string, addrs []netip.Prefix) (index int, err error) {
+	index, err = w.apply(find, addrs, func(have []address, gone []netip.Prefix) []step {
+		return planRelease(have, gone, func(a netip.Addr) (netip.Prefix, bool) { return w.heldAs(ifname, a) })
+	})
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		err = nil
+	}
+	return index, err
+}
+
+// leaveOthers takes addresses off the links on which they were put when these had the
+// name ifname, but for the link that has it now.
+func (w *Addresses) leaveOthers(ifname string, addrs []netip.Prefix, index int) error {
+	others := map[int][]netip.Prefix{}
+	w.mu.Lock()
+	for _, p := range addrs {
+		if h := w.held[heldKey{ifname, p.Addr()}]; h.index != 0 && h.index != index {
+			others[h.index] = append(others[h.index], p)
+		}
+	}
+	w.mu.Unlock()
+	var errs []error
+	for other, some := range others {
+		_, err := w.leave(indexed(other), ifname, some)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 func (w *Addresses) heldAs(ifname string, a netip.Addr) (netip.Prefix, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p, ok := w.held[heldKey{ifname, a}]
-	return p, ok
+	h, ok := w.held[heldKey{ifname, a}]
+	return h.prefix, ok
 }
 
-// apply reads the interface's addresses, plans, and carries the plan out. Every
-// call has a socket of its own: a reply that came too late for one call cannot
-// confuse the next.
-func (w *Addresses) apply(ifname string, addrs []netip.Prefix, plan func([]address, []netip.Prefix) []step) error {
+// finder finds a link.
+type finder func(*netlink.Handle) (netlink.Link, error)
+
+func named(ifname string) finder {
+	return func(h *netlink.Handle) (netlink.Link, error) { return h.LinkByName(ifname) }
+}
+
+func indexed(index int) finder {
+	return func(h *netlink.Handle) (netlink.Link, error) { return h.LinkByIndex(index) }
+}
+
+// apply reads a link's addresses, plans, and carries the plan out. It returns the
+// link's index, 0 if it was not found. Every call has a socket of its own: a reply
+// that came too late for one call cannot confuse the next.
+func (w *Addresses) apply(find finder, addrs []netip.Prefix, plan func([]address, []netip.Prefix) []step) (index int, err error) {
 	h, err := openHandle()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer h.Close()
-	l, err := h.LinkByName(ifname)
+	l, err := find(h)
 	if err != nil {
-		return fmt.Errorf("find link: %w", err)
+		return 0, fmt.Errorf("find link: %w", err)
 	}
+	ifname, index := l.Attrs().Name, l.Attrs().Index
 	listed, err := listAddrs(h, l, netlink.FAMILY_ALL)
 	if err != nil {
-		return fmt.Errorf("list addresses: %w", err)
+		return index, fmt.Errorf("list addresses: %w", err)
 	}
 	entries := map[netip.Prefix]netlink.Addr{}
 	var have []address
@@ -137,7 +196,7 @@ func (w *Addresses) apply(ifname string, addrs []netip.Prefix, plan func([]addre
 			errs = append(errs, fmt.Errorf("%s dev %s: %w", s, ifname, err))
 		}
 	}
-	return errors.Join(errs...)
+	return index, errors.Join(errs...)
 }
 
 // carryOut makes one change. That it has been made meanwhile is no error.

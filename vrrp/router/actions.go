@@ -43,13 +43,13 @@ func (r *router) acquire(now time.Time, addrs []netip.Prefix) {
 }
 
 // release takes addresses away. What fails is tried again every retryInterval: an
-// address on a Backup takes traffic from the Master.
+// address on a Backup takes traffic from the Master. That holds without an interface
+// of that name too, which may have another name now.
 func (r *router) release(now time.Time, addrs []netip.Prefix) {
 	r.unacquired = without(r.unacquired, addrs)
 	r.unreleased = without(r.unreleased, addrs)
 	err := r.holders.release(r, r.id.Interface, addrs)
-	// Addresses go with their interface.
-	if err != nil && r.link.Index != 0 {
+	if err != nil {
 		r.unreleased = append(r.unreleased, addrs...)
 	}
 	r.wrote(now, "release", err)

@@ -65,6 +65,22 @@ func TestReleaseFails(t *testing.T) {
 	})
 }
 
+// TestReleaseFailsWithoutALink: the address may be on a link that was renamed.
+func TestReleaseFailsWithoutALink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := master(t, lan)
+		lan.take()
+		a.change(func() {
+			a.releaseErr, a.failOnce = errKernel, true
+			a.link.Index, a.link.Up, a.link.Why = 0, false, "link eth0 does not exist"
+		})
+		pass(time.Second)
+		check(t, "reports", a.transitions(), []string{"4s web master→fault failed: link eth0 does not exist"})
+		check(t, "kernel", lan.take(), []string{"5s a -10.0.0.100/24"})
+	})
+}
+
 // TestReleaseFailsAtTheEnd: there is no later, so it is tried again at once.
 func TestReleaseFailsAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

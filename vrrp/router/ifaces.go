@@ -35,7 +35,8 @@ type Conn interface {
 }
 
 // Addresser writes a virtual router's addresses. Both calls are idempotent: what
-// is already there, or already gone, is no error.
+// is already there, or already gone, alone or with its interface, is no error.
+// Release also takes addresses off an interface that has been renamed since Acquire.
 type Addresser interface {
 	Acquire(ifname string, addrs []netip.Prefix) error
 	Release(ifname string, addrs []netip.Prefix) error
