@@ -128,7 +128,7 @@ func advise(items []realserver.Item) string {
 			wrong++
 		}
 	}
-	head := fmt.Sprintf("%d of %d not in place: ", wrong, len(items))
+	head := fmt.Sprintf("%d of %d not as they should be: ", wrong, len(items))
 	const start, hand = "run 'hadirector realserver start'", "remove by hand what is on another interface or has another prefix length"
 	switch {
 	case wrong == 0:

@@ -67,9 +67,9 @@ func TestRealServerAdvice(t *testing.T) {
 		want  string
 	}{
 		{"all in place", []realserver.Item{ok, ok}, ""},
-		{"start helps", []realserver.Item{ok, missing, missing}, "2 of 3 not in place: run 'hadirector realserver start'"},
-		{"start does not help", []realserver.Item{ok, byHand}, "1 of 2 not in place: " + hand},
-		{"both", []realserver.Item{missing, byHand}, "2 of 2 not in place: run 'hadirector realserver start', and " + hand},
+		{"start helps", []realserver.Item{ok, missing, missing}, "2 of 3 not as they should be: run 'hadirector realserver start'"},
+		{"start does not help", []realserver.Item{ok, byHand}, "1 of 2 not as they should be: " + hand},
+		{"both", []realserver.Item{missing, byHand}, "2 of 2 not as they should be: run 'hadirector realserver start', and " + hand},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

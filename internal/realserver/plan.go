@@ -193,16 +193,19 @@ func planStop(s state, f facts) []Step {
 	return steps
 }
 
-// Item is one thing that a real server needs, and whether it is so.
+// Item is one thing that a real server needs, and whether it is so, or one that it
+// must not have.
 type Item struct {
 	// What is the thing in an operator's words.
 	What string
 	OK   bool
-	// Found says what is there instead when OK is false, and may add something when it
-	// is true.
+	// Found says what is there instead, or why it must go, when OK is false, and may
+	// add something when it is true.
 	Found string
-	// ByHand says that Start does not change it: it was not Start that put there what
-	// is wrong.
+	// Surplus says that the thing is there and must go.
+	Surplus bool
+	// ByHand says that Start does not take away what is surplus, because it was not
+	// Start that put it there.
 	ByHand bool
 }
 
@@ -213,6 +216,8 @@ func (i Item) String() string {
 		return "ok       " + i.What
 	case i.OK:
 		return "ok       " + i.What + " (" + i.Found + ")"
+	case i.Surplus:
+		return "SURPLUS  " + i.What + " (" + i.Found + ")"
 	}
 	return "MISSING  " + i.What + " (" + i.Found + ")"
 }
@@ -235,14 +240,14 @@ func status(vips []netip.Addr, f facts, s state) []Item {
 		for _, ifname := range slices.Sorted(maps.Keys(f.addresses)) {
 			for _, p := range f.addresses[ifname] {
 				if p.Addr() == v && !(ifname == device && p == host(v)) {
-					items = append(items, Item{What: fmt.Sprintf("address %v nowhere else", v), Found: fmt.Sprintf("%v is on %s", p, ifname), ByHand: true})
+					items = append(items, Item{What: fmt.Sprintf("address %v on %s", p, ifname), Found: fmt.Sprintf("the virtual address may be on %s as %v alone", device, host(v)), Surplus: true, ByHand: true})
 				}
 			}
 		}
 	}
 	_, stale := split(s, vips)
 	for _, st := range planStop(stale, f) {
-		items = append(items, leftover(st))
+		items = append(items, leftover(st, f))
 	}
 	return items
 }
@@ -266,13 +271,17 @@ func present(what string, ok bool) Item {
 	return Item{What: what, Found: "it is not there"}
 }
 
-// leftover tells of something that the step would take back.
-func leftover(s Step) Item {
+// leftover tells of something that the step takes back.
+func leftover(s Step, f facts) Item {
+	i := Item{Found: "an earlier start added it, and it is no virtual address now", Surplus: true}
 	switch s.Kind {
 	case DeleteRoute:
-		return Item{What: fmt.Sprintf("no route to %v over %s", host(s.Addr), device), Found: "an earlier start added it, and it is no virtual address now"}
+		i.What = fmt.Sprintf("route to %v over %s", host(s.Addr), device)
 	case DeleteAddress:
-		return Item{What: fmt.Sprintf("no address %v on %s", host(s.Addr), device), Found: "an earlier start added it, and it is no virtual address now"}
+		i.What = fmt.Sprintf("address %v on %s", host(s.Addr), device)
+	default:
+		i.What = sysctl.Dotted(s.Param) + " = " + f.sysctls[s.Param]
+		i.Found = "it was " + s.Value + " before an earlier start, and no virtual IPv4 address is left"
 	}
-	return Item{What: sysctl.Dotted(s.Param) + " = " + s.Value, Found: "an earlier start changed it, and no virtual IPv4 address is left"}
+	return i
 }

@@ -101,9 +101,9 @@ func TestStatus(t *testing.T) {
 		"MISSING  net.ipv4.conf.lo.arp_announce = 2 (it is 0)",
 		"ok       address 10.0.0.100/32 on lo",
 		"MISSING  route to 10.0.0.100/32 over lo (it is not there)",
-		"MISSING  address 10.0.0.100 nowhere else (10.0.0.100/24 is on eth0)",
-		"MISSING  no route to 10.0.0.99/32 over lo (an earlier start added it, and it is no virtual address now)",
-		"MISSING  no address 10.0.0.99/32 on lo (an earlier start added it, and it is no virtual address now)",
+		"SURPLUS  address 10.0.0.100/24 on eth0 (the virtual address may be on lo as 10.0.0.100/32 alone)",
+		"SURPLUS  route to 10.0.0.99/32 over lo (an earlier start added it, and it is no virtual address now)",
+		"SURPLUS  address 10.0.0.99/32 on lo (an earlier start added it, and it is no virtual address now)",
 	}
 	items := status(addrs("10.0.0.100"), f, s)
 	if diff := cmp.Diff(want, text(items)); diff != "" {
@@ -168,12 +168,12 @@ func TestStartTakesBackWhatIsWantedNoMore(t *testing.T) {
 	}
 	want := []string{
 		"MISSING  address 2001:db8::100/128 on lo (it is not there)",
-		"MISSING  no route to 10.0.0.100/32 over lo (an earlier start added it, and it is no virtual address now)",
-		"MISSING  no address 10.0.0.100/32 on lo (an earlier start added it, and it is no virtual address now)",
-		"MISSING  net.ipv4.conf.lo.arp_announce = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
-		"MISSING  net.ipv4.conf.all.arp_announce = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
-		"MISSING  net.ipv4.conf.lo.arp_ignore = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
-		"MISSING  net.ipv4.conf.all.arp_ignore = 0 (an earlier start changed it, and no virtual IPv4 address is left)",
+		"SURPLUS  route to 10.0.0.100/32 over lo (an earlier start added it, and it is no virtual address now)",
+		"SURPLUS  address 10.0.0.100/32 on lo (an earlier start added it, and it is no virtual address now)",
+		"SURPLUS  net.ipv4.conf.lo.arp_announce = 2 (it was 0 before an earlier start, and no virtual IPv4 address is left)",
+		"SURPLUS  net.ipv4.conf.all.arp_announce = 2 (it was 0 before an earlier start, and no virtual IPv4 address is left)",
+		"SURPLUS  net.ipv4.conf.lo.arp_ignore = 1 (it was 0 before an earlier start, and no virtual IPv4 address is left)",
+		"SURPLUS  net.ipv4.conf.all.arp_ignore = 1 (it was 0 before an earlier start, and no virtual IPv4 address is left)",
 	}
 	if diff := cmp.Diff(want, text(items)); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
