@@ -146,6 +146,17 @@ func TestReadmeConfigurationIsValid(t *testing.T) {
 	}
 }
 
+// TestReadmeInstallsWhereTheUnitLooks holds the README's install command against the unit.
+func TestReadmeInstallsWhereTheUnitLooks(t *testing.T) {
+	exec := regexp.MustCompile(`(?m)^ExecStart=(\S+)/hadirector `).FindStringSubmatch(read(t, "../dist/hadirector.service"))
+	if exec == nil {
+		t.Fatal("no ExecStart in the unit")
+	}
+	if want := "install -m 755 bin/hadirector " + exec[1] + "/"; !strings.Contains(read(t, "../README.md"), want) {
+		t.Errorf("the README does not say %q", want)
+	}
+}
+
 // TestShippedConfigurationIsValid checks the example that the package installs.
 func TestShippedConfigurationIsValid(t *testing.T) {
 	if _, err := conf.Load("../dist/hadirector.toml"); err != nil {
