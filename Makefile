@@ -4,7 +4,7 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit fuzz integration vm demo lab clean
+.PHONY: help build test lint unit integration vm fuzz demo lab clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,18 +30,18 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 unit: ## the tests that need nothing, and each fuzz target's seeds
 	go test $(RACE) -shuffle=on ./...
 
+integration: ## the tests in network namespaces: root's here, else in the virtual machine
+	go run ./lab/runtests -tag integration $(if $(ROOT),$(RACE),-vm)
+
+vm: ## the tests with real IPVS, in a virtual machine
+	go run ./lab/runtests -tag ipvs -vm
+
 fuzz: ## ten seconds of each fuzz target
 	@git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u | while read -r dir; do \
 		for target in $$(go test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
 			echo "$$dir $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 10s ./$$dir || exit 1; \
 		done; \
 	done
-
-integration: ## the tests in network namespaces: root's here, else in the virtual machine
-	go run ./lab/runtests -tag integration $(if $(ROOT),$(RACE),-vm)
-
-vm: ## the tests with real IPVS, in a virtual machine
-	go run ./lab/runtests -tag ipvs -vm
 
 demo: ## a failover as clients see it, in two minutes, with a verdict
 	@lab/deps
@@ -54,4 +54,4 @@ lab: ## a shell on two directors and two real servers
 	@go build -o bin/lab ./lab && bin/lab shell
 
 clean: ## what the targets above left in this folder
-	rm -rf bin lab/out coverage.txt
+	rm -rf bin lab/out

@@ -29,7 +29,6 @@ const (
 	defaultStatusMax     = 299
 
 	defaultSyncPort  = 9651
-	defaultSocket    = "/run/hadirector/admin.sock"
 	defaultLogLevel  = slog.LevelInfo
 	defaultLogFormat = "text"
 )
@@ -45,3 +44,7 @@ const (
 	// maxSocket is the kernel's sun_path without the zero at its end.
 	maxSocket = 107
 )
+
+// DefaultSocket is where the daemon listens, and where commands look for it, unless told
+// otherwise.
+const DefaultSocket = "/run/hadirector/admin.sock"

@@ -33,11 +33,11 @@ func (p *parser) sync(n *node, directors int) *Sync {
 
 // admin reads [admin].
 func (p *parser) admin(n *node, ds []Director) Admin {
-	a := Admin{Socket: defaultSocket}
+	a := Admin{Socket: DefaultSocket}
 	if !p.table(n, adminGrammar) {
 		return a
 	}
-	a.Socket = p.absolute(n.kid("socket"), defaultSocket)
+	a.Socket = p.absolute(n.kid("socket"), DefaultSocket)
 	if len(a.Socket) > maxSocket {
 		p.errorf(n.at("socket"), "a unix socket's path has at most %d bytes, this one has %d", maxSocket, len(a.Socket))
 	}

@@ -50,7 +50,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 // sources that log it.
 func TestDocumentedLogMessagesExist(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"../internal/director", "../vrrp/router"} {
+	for _, dir := range []string{"../internal/director", "../vrrp/router", "../vrrp/vrrpconn"} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestReadmeInstallsWhereTheUnitLooks(t *testing.T) {
 	}
 }
 
-// TestShippedConfigurationIsValid checks the example that the package installs.
+// TestShippedConfigurationIsValid checks the example in dist.
 func TestShippedConfigurationIsValid(t *testing.T) {
 	if _, err := conf.Load("../dist/hadirector.toml"); err != nil {
 		t.Error(err)

@@ -24,10 +24,11 @@ type virtualAddresses map[string][]netip.Prefix
 // follows a killed one can take them away, also those that the file no longer names.
 type addressLedger struct {
 	*router.Set
-	path   string
-	logger *slog.Logger
-	last   virtualAddresses // of the last Apply
-	err    string           // of the last write, so that each is said once
+	path    string
+	logger  *slog.Logger
+	last    virtualAddresses // of the last Apply
+	written string           // the list as it stands in the file
+	err     string           // of the last write, so that each is said once
 }
 
 // Apply notes the addresses before the virtual routers get them. Those of the Apply
@@ -64,12 +65,17 @@ func (l *addressLedger) save(m virtualAddresses) {
 		m[ifname] = slices.Compact(m[ifname])
 	}
 	b, err := json.Marshal(m)
+	if err == nil && string(b) == l.written {
+		return // most Applies change a priority or the readiness
+	}
 	if err == nil {
 		err = atomicfile.Write(l.path, append(b, '\n'), 0o600)
 	}
 	text := ""
 	if err != nil {
 		text = err.Error()
+	} else {
+		l.written = string(b)
 	}
 	if text != "" && text != l.err {
 		l.logger.Warn("list of virtual addresses not written, a crash now could leave some behind", "err", text)

@@ -22,7 +22,7 @@ func newCheck() *cobra.Command {
 		Short: "validate the configuration",
 		Long: `check reads the configuration and names every mistake, one per line, as
 FILE:LINE:COL: path: message. Nothing is changed. The exit status is 0 if the
-daemon would run with the file, 1 if not.`,
+file is valid, 1 if not.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if reference {

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/hadirector/hadirector/conf"
 )
 
 // The exit codes.
@@ -18,7 +20,6 @@ const (
 // The places that the daemon and its commands share.
 const (
 	defaultConfig  = "/etc/hadirector/hadirector.toml"
-	defaultSocket  = "/run/hadirector/admin.sock"
 	defaultRuntime = "/run/hadirector"
 	defaultState   = "/var/lib/hadirector"
 )
@@ -128,7 +129,7 @@ func configFlag(cmd *cobra.Command, path *string) {
 
 // socketFlag adds --socket to a command that talks to the daemon.
 func socketFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "socket", defaultSocket, "the daemon's admin `SOCKET`")
+	cmd.Flags().StringVar(path, "socket", conf.DefaultSocket, "the daemon's admin `SOCKET`")
 }
 
 // newVersion is "hadirector version".

@@ -77,13 +77,11 @@ var rules = map[string]rule{
 	"vrrp/vrrpconn":       {level: shell, uses: []string{"vrrp", "vrrp/router"}}, // implements router.Conn
 	"healthcheck/probe":   {level: shell, uses: []string{"healthcheck"}},
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
-	"syncd/syncconn":      {level: shell, uses: []string{"syncd"}},
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
 	"internal/netif":      {level: shell, uses: []string{"vrrp/router", "internal/sysctl"}}, // implements router.Links and others
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
 	"internal/atomicfile": {level: shell},
 	"internal/clusterkey": {level: shell},
-	"internal/nft":        {level: shell},
 	"internal/sdnotify":   {level: shell},
 	"internal/sysctl":     {level: shell},
 
@@ -115,12 +113,10 @@ var doors = []struct {
 	{"github.com/BurntSushi/toml", []string{"conf"}},
 	{"github.com/VictoriaMetrics/metrics", []string{"internal/telemetry"}},
 	{"github.com/coreos/go-systemd/v22", []string{"internal/sdnotify"}},
-	{"github.com/google/nftables", []string{"internal/nft"}},
 	{"github.com/hashicorp/memberlist", []string{"syncd/peers"}},
 	{"github.com/mdlayher/arp", []string{"internal/netif"}},
 	{"github.com/mdlayher/ndp", []string{"internal/netif"}},
-	{"github.com/mdlayher/packet", []string{"internal/netif", "syncd/syncconn"}},
-	{"github.com/miekg/dns", []string{"healthcheck/probe"}},
+	{"github.com/mdlayher/packet", []string{"internal/netif"}},
 	{"github.com/moby/ipvs", []string{"ipvs/ipvsnl"}},
 	{"github.com/sirupsen/logrus", []string{"ipvs/ipvsnl"}}, // the logger of moby/ipvs
 	{"github.com/spf13/cobra", []string{"cmd/hadirector"}},

@@ -6,7 +6,7 @@
 //
 //	config + facts ──Compile──▶ Desired ──mailbox, newest wins──▶ reconciler ──▶ kernel
 //
-// The loop does no I/O and takes no locks. Readers get [Director.Status], which is
+// The loop waits for nothing but its events. Readers get [Director.Status], which is
 // put together from published snapshots and never asks an owner.
 //
 // The package knows kernels, virtual routers and peers only through the small

@@ -12,7 +12,7 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// Kernel is the kernel's IPVS. The reconciler's goroutine is its only caller. An
+// Kernel is the kernel's IPVS. The reconciler is its only caller, one call at a time. An
 // error says what was attempted on which object.
 type Kernel interface {
 	// Table reads every service with its destinations, and the connection counts.

@@ -1,5 +1,5 @@
 // Package journal is the event journal: what happened to this director and why, one
-// record per event, in order, over restarts. The commands events and explain read it.
+// record per event, in order, over restarts. The command events reads it.
 //
 // The newest records are in memory, where Append puts them and readers find them; a
 // writer, Run, takes them from there to disk. So nobody waits for a disk, and one that

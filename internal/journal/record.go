@@ -31,7 +31,6 @@ const (
 	PeerLost           Kind = "peer-lost"
 	PeerConfigDiffers  Kind = "peer-config-differs"
 	PeerConfigAgrees   Kind = "peer-config-agrees"
-	Operator           Kind = "operator" // a command: drain, weight, switchover
 	// Gap stands for records that were lost before they reached the disk. Its
 	// number is that of the last of them.
 	Gap Kind = "journal-gap"

@@ -120,8 +120,8 @@ func TestLine(t *testing.T) {
 			"Mar  4 05:06:07.089  lb-b            peer lost: no answer"},
 		{Record{Kind: QuorumLost, Object: "web", From: "2", To: "1"},
 			"Mar  4 05:06:07.089  web             quorum lost, 2 -> 1"},
-		{Record{Kind: Operator, Object: "web/web-1", Text: "drained by root"},
-			"Mar  4 05:06:07.089  web/web-1       drained by root"},
+		{Record{Kind: IPVSRepair, Object: "web/web-1", Text: "put back"},
+			"Mar  4 05:06:07.089  web/web-1       put back"},
 		{Record{Kind: IPVSFailure, Object: "a-virtual-server-with-a-long-name", Reason: "netlink:\n\x1b[31mred\u202e"},
 			"Mar  4 05:06:07.089  a-virtual-server-with-a-long-name  ipvs failure: netlink:  [31mred\uFFFD"},
 	} {

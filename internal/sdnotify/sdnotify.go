@@ -8,7 +8,6 @@ package sdnotify
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -32,30 +31,6 @@ func Reloading() error {
 
 // Stopping says that the daemon is about to end.
 func Stopping() error { return send(daemon.SdNotifyStopping) }
-
-// Status sets the line that "systemctl status" shows. Line breaks become spaces: a
-// second line would be a second message.
-func Status(text string) error {
-	return send("STATUS=" + strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
-		}
-		return r
-	}, text))
-}
-
-// Alive feeds systemd's watchdog.
-func Alive() error { return send(daemon.SdNotifyWatchdog) }
-
-// WatchdogInterval is how often to call Alive: half of the unit's WatchdogSec=, zero if
-// this process is not watched.
-func WatchdogInterval() (time.Duration, error) {
-	limit, err := daemon.SdWatchdogEnabled(false)
-	if err != nil {
-		return 0, fmt.Errorf("systemd's watchdog: %w", err)
-	}
-	return limit / 2, nil
-}
 
 func send(message string) error {
 	if _, err := daemon.SdNotify(false, message); err != nil {

@@ -41,9 +41,6 @@ func TestMessages(t *testing.T) {
 	}{
 		{"ready", Ready, "READY=1"},
 		{"stopping", Stopping, "STOPPING=1"},
-		{"watchdog", Alive, "WATCHDOG=1"},
-		{"status", func() error { return Status("master of web, 2 of 2 peers") }, "STATUS=master of web, 2 of 2 peers"},
-		{"a status that tries to say more", func() error { return Status("fine\nSTOPPING=1\tnow") }, "STATUS=fine STOPPING=1 now"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for kind, socket := range map[string]string{
@@ -94,29 +91,5 @@ func TestNobodyListens(t *testing.T) {
 	err := Ready()
 	if err == nil || !strings.HasPrefix(err.Error(), "notify systemd: ") {
 		t.Errorf("a socket that is not there: error %v, want notify systemd: …", err)
-	}
-}
-
-func TestWatchdogInterval(t *testing.T) {
-	self := strconv.Itoa(os.Getpid())
-	for _, tt := range []struct {
-		name, usec, pid string
-		want            time.Duration
-		wantErr         bool
-	}{
-		{"not watched", "", "", 0, false},
-		{"30 s", "30000000", self, 15 * time.Second, false},
-		{"30 s, any process", "30000000", "", 15 * time.Second, false},
-		{"another process", "30000000", "1", 0, false},
-		{"nonsense", "soon", self, 0, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Setenv("WATCHDOG_USEC", tt.usec)
-			t.Setenv("WATCHDOG_PID", tt.pid)
-			got, err := WatchdogInterval()
-			if got != tt.want || (err != nil) != tt.wantErr {
-				t.Errorf("%v, %v; want %v, error %t", got, err, tt.want, tt.wantErr)
-			}
-		})
 	}
 }
