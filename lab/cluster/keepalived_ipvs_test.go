@@ -85,8 +85,10 @@ func TestKeepalivedFailover(t *testing.T) {
 	}
 	s := load.Summarise(r.Between(cut.Add(-time.Second), time.Now()))
 	t.Logf("gap %v, %d of %d requests lost, kept %d connections of 20, lost %v", s.Gap, s.Lost, s.Sent, kept, lost)
-	if s.Gap < 300*time.Millisecond {
-		t.Errorf("gap %v is shorter than the Master_Down_Interval: the meter is wrong", s.Gap)
+	// Master_Down_Interval is 361 ms and runs from the last advertisement, which can be a
+	// whole interval of 100 ms before the cut.
+	if least := 260 * time.Millisecond; s.Gap < least {
+		t.Errorf("gap %v, and no failover is shorter than %v: the meter is wrong", s.Gap, least)
 	}
 	if kept != 20 {
 		t.Errorf("kept %d of 20 connections, lost %v", kept, lost)
