@@ -45,7 +45,9 @@ type VirtualRouter struct {
 	Preempt          Preempt
 	PreemptDelay     time.Duration
 	Unicast          bool
-	Priority         map[string]vrrp.Priority // by director; complete
+	// Auth is version 2's simple password; zero: none.
+	Auth     vrrp.Auth
+	Priority map[string]vrrp.Priority // by director; complete
 }
 
 // Preempt is when a director takes mastership from a Master of lower priority.

@@ -120,6 +120,7 @@ func (c *Config) instance(vr VirtualRouter, self Director, ready bool) vrrp.Inst
 			Preempt:        vr.Preempt == PreemptAlways || vr.Preempt == PreemptWhenReady && ready,
 			PreemptDelay:   vr.PreemptDelay,
 			Addresses:      slices.Clone(vr.VirtualAddresses),
+			Auth:           vr.Auth,
 		},
 		Unicast: vr.Unicast,
 	}

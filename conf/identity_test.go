@@ -84,6 +84,8 @@ interface = "eth1"
 vrid = 51
 virtual_addresses = ["10.0.0.102/24"]
 preempt = false
+version = 2
+password = "secret12"
 `)
 	in, ok := c.Instance("web", "b", false)
 	want := vrrp.Instance{
@@ -103,6 +105,13 @@ preempt = false
 	}
 	if in, _ := c.Instance("always", "c", false); in.Source != netip.MustParseAddr("10.0.0.13") || !in.Unicast || in.Priority != 50 {
 		t.Errorf("unicast: %+v", in)
+	}
+	never, _ := c.Instance("never", "a", false)
+	if never.Version != vrrp.Version2 || never.AdvertInterval != time.Second || never.Auth != vrrp.Password("secret12") {
+		t.Errorf("version 2: %+v", never)
+	}
+	if err := never.Validate(); err != nil {
+		t.Errorf("version 2: the protocol refuses it: %v", err)
 	}
 	for _, tt := range []struct {
 		name          string

@@ -11,7 +11,7 @@ import (
 
 var virtualRouterGrammar = grammar{
 	keys: []string{"interface", "vrid", "virtual_addresses", "version", "advert_interval", "preempt", "preempt_delay",
-		"unicast", "priority"},
+		"unicast", "password", "priority"},
 	later: []string{"track"},
 }
 
@@ -32,6 +32,7 @@ func (p *parser) virtualRouters(n *node, ds []Director) []VirtualRouter {
 			Priority:         p.priorities(t.kid("priority"), ds),
 		}
 		vr.AdvertInterval = p.advertInterval(t.kid("advert_interval"), vr.Version)
+		vr.Auth = p.password(t.kid("password"), vr.Version)
 		if vr.Preempt == PreemptNever && vr.PreemptDelay > 0 {
 			p.warnf(t.at("preempt_delay"), "has no effect with preempt = false")
 		}
@@ -60,11 +61,10 @@ func (p *parser) interfaceName(n *node) string {
 func (p *parser) version(n *node) vrrp.Version {
 	switch v := p.integer(n, defaultVersion, 0, 255); v {
 	case 2:
-		p.errorf(n, "VRRP version 2 is not supported yet: want 3")
 		return vrrp.Version2
 	case 3:
 	default:
-		p.errorf(n, "%d is not a version of VRRP: want 3", v)
+		p.errorf(n, "%d is not a version of VRRP: want 2 or 3", v)
 	}
 	return vrrp.Version3
 }
@@ -74,7 +74,7 @@ func (p *parser) version(n *node) vrrp.Version {
 // 5.3.7 whole seconds in 8.
 func (p *parser) advertInterval(n *node, v vrrp.Version) time.Duration {
 	if v == vrrp.Version2 {
-		return p.duration(n, time.Second, time.Second, 255*time.Second, time.Second)
+		return p.duration(n, defaultAdvertInterval2, time.Second, 255*time.Second, time.Second)
 	}
 	return p.duration(n, defaultAdvertInterval, 10*time.Millisecond, 40950*time.Millisecond, 10*time.Millisecond)
 }
