@@ -217,6 +217,8 @@ func TestWarnings(t *testing.T) {
 			`5:7: vrrp.web: warning: there is no second director to take over`},
 		{"password", "vrid = 51", "vrid = 51\nversion = 2\npassword = \"secret12\"",
 			`11:12: vrrp.web.password: warning: is sent in clear: it keeps apart routers that were given the same vrid by mistake, and nobody else`},
+		{"first IPv6 address", "", "[vrrp.six]\ninterface = \"eth0\"\nvrid = 51\nvirtual_addresses = [\"2001:db8::100/64\", \"fe80::100/64\"]\n",
+			`27:22: vrrp.six.virtual_addresses[1]: warning: the first IPv6 virtual address should be link-local, such as "fe80::100/64" (RFC 9568 section 5.2.9): 2001:db8::100 is not`},
 		{"delay without preemption", "vrid = 51", "vrid = 51\npreempt = false\npreempt_delay = \"5s\"",
 			`11:17: vrrp.web.preempt_delay: warning: has no effect with preempt = false`},
 		{"timeout above interval", `path = "/health"`, `timeout = "6s"`,

@@ -15,6 +15,7 @@ type Keepalived struct {
 	Interval time.Duration // between adverts
 	Version  int           // of VRRP; 0 is 3
 	Password string        // of version 2, auth_type PASS; empty: none
+	IPv6     bool          // the virtual addresses are VIP6Link and VIP6 instead of VIP
 	// Services adds the virtual servers and the sync daemons, which need IPVS.
 	Services bool
 }
@@ -36,6 +37,14 @@ func (c *Cluster) StartKeepalived(machine string, k Keepalived) (*Process, error
 	return c.Start(machine, "keepalived", args...)
 }
 
+// addresses are the virtual addresses in keepalived's words.
+func (k Keepalived) addresses() string {
+	if k.IPv6 {
+		return fmt.Sprintf("%s/64 dev eth0\n\t\t%s/64 dev eth0", VIP6Link, VIP6)
+	}
+	return fmt.Sprintf("%s/24 dev eth0", VIP)
+}
+
 // config is the lab's cluster in keepalived's words.
 func (k Keepalived) config(machine string) string {
 	var b strings.Builder
@@ -51,9 +60,9 @@ func (k Keepalived) config(machine string) string {
 	priority %d
 	advert_int %g
 	virtual_ipaddress {
-		%s/24 dev eth0
+		%s
 	}
-`, k.Priority, k.Interval.Seconds(), VIP)
+`, k.Priority, k.Interval.Seconds(), k.addresses())
 	if k.Password != "" {
 		fmt.Fprintf(&b, "\tauthentication {\n\t\tauth_type PASS\n\t\tauth_pass %s\n\t}\n", k.Password)
 	}
