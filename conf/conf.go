@@ -45,8 +45,13 @@ type VirtualRouter struct {
 	Preempt          Preempt
 	PreemptDelay     time.Duration
 	Unicast          bool
-	Priority         map[string]vrrp.Priority // by director; complete
+	// Auth is version 2's simple password; zero: none.
+	Auth     vrrp.Auth
+	Priority map[string]vrrp.Priority // by director; complete
 }
+
+// family is that of the virtual addresses, of which there is at least one.
+func (vr VirtualRouter) family() vrrp.Family { return vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()) }
 
 // Preempt is when a director takes mastership from a Master of lower priority.
 type Preempt uint8

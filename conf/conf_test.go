@@ -106,6 +106,13 @@ vrid = 1
 virtual_addresses = ["10.0.0.102/31"]
 preempt = true
 preempt_delay = "1.5s"
+[vrrp.old]
+interface = "eth0.100"
+vrid = 2
+version = 2
+advert_interval = "255s"
+virtual_addresses = ["10.0.0.104/24"]
+password = "s3cr\u00e9 x"
 [virtual_server.web]
 address = "10.0.0.100:0"
 protocol = "udp"
@@ -189,6 +196,10 @@ func TestEverything(t *testing.T) {
 	if got := router.VirtualAddresses[0].String(); got != "10.0.0.101/32" {
 		t.Errorf("address without a length: %s", got)
 	}
+	old := c.VirtualRouters[2]
+	if want := vrrp.Password("s3cr\xc3\xa9 x"); old.Version != vrrp.Version2 || old.AdvertInterval != 255*time.Second || old.Auth != want {
+		t.Errorf("version 2: %+v", old)
+	}
 }
 
 func TestWarnings(t *testing.T) {
@@ -204,6 +215,10 @@ func TestWarnings(t *testing.T) {
 			`3:12: director.lb-a.priority: warning: 255 is for the owner of the virtual addresses: it takes them at once, ready or not; want 1 to 254`},
 		{"one director", "[director.lb-b]\naddress = \"10.0.0.12\"\n", "",
 			`5:7: vrrp.web: warning: there is no second director to take over`},
+		{"password", "vrid = 51", "vrid = 51\nversion = 2\npassword = \"secret12\"",
+			`11:12: vrrp.web.password: warning: is sent in clear: it keeps apart routers that were given the same vrid by mistake, and nobody else`},
+		{"first IPv6 address", "", "[vrrp.six]\ninterface = \"eth0\"\nvrid = 51\nvirtual_addresses = [\"2001:db8::100/64\", \"fe80::100/64\"]\n",
+			`27:22: vrrp.six.virtual_addresses[1]: warning: the first IPv6 virtual address should be link-local, such as "fe80::100/64" (RFC 9568 section 5.2.9): 2001:db8::100 is not`},
 		{"delay without preemption", "vrid = 51", "vrid = 51\npreempt = false\npreempt_delay = \"5s\"",
 			`11:17: vrrp.web.preempt_delay: warning: has no effect with preempt = false`},
 		{"timeout above interval", `path = "/health"`, `timeout = "6s"`,

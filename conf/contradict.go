@@ -27,12 +27,13 @@ func (p *parser) contradictions(c *Config) {
 }
 
 func (p *parser) virtualRouterContradictions(c *Config) {
-	type place struct {
+	type vip struct {
+		addr netip.Addr
+		// iface is that of a link-local address, which may be on others too.
 		iface string
-		vrid  vrrp.VRID
 	}
-	routers := map[place]string{}
-	vips := map[netip.Addr]string{}
+	routers := map[vrrp.ID]string{}
+	vips := map[vip]string{}
 	addresses := map[netip.Addr]string{}
 	for _, d := range c.Directors {
 		addresses[d.Address] = d.Name
@@ -42,25 +43,31 @@ func (p *parser) virtualRouterContradictions(c *Config) {
 		if i == 0 && p.root.kid("director") == nil {
 			p.keyErrorf(t, "needs [director.NAME] tables: who takes part, with which priority")
 		}
-		id := place{vr.Interface, vr.VRID}
-		if other, ok := routers[id]; ok && vr.Interface != "" && vr.VRID != 0 {
-			p.errorf(t.at("vrid"), "%d is already the vrid of %s on %s (line %d)", vr.VRID, other, vr.Interface,
-				p.line(p.root.at("vrrp", other, "vrid")))
-		} else {
-			routers[id] = vr.Name
+		if vr.Interface != "" && vr.VRID != 0 && len(vr.VirtualAddresses) > 0 {
+			id := vrrp.ID{Interface: vr.Interface, Family: vr.family(), VRID: vr.VRID}
+			if other, ok := routers[id]; ok {
+				p.errorf(t.at("vrid"), "%d is already the vrid of %s on %s (line %d)", vr.VRID, other, vr.Interface,
+					p.line(p.root.at("vrrp", other, "vrid")))
+			} else {
+				routers[id] = vr.Name
+			}
 		}
 		for _, px := range vr.VirtualAddresses {
 			a := px.Addr()
-			if other, ok := vips[a]; ok {
+			key := vip{addr: a}
+			if a.Is6() && a.IsLinkLocalUnicast() {
+				key.iface = vr.Interface
+			}
+			if other, ok := vips[key]; ok {
 				p.errorf(p.elementOf(t.at("virtual_addresses"), a), "%s is already a virtual address of %s", a, other)
 			}
-			vips[a] = vr.Name
+			vips[key] = vr.Name
 			if d, ok := addresses[a]; ok {
 				p.errorf(p.elementOf(t.at("virtual_addresses"), a), "%s is the address of the director %s: a virtual address moves, that one must not", a, d)
 			}
 		}
 		if vr.Unicast {
-			p.unicastContradictions(t, c)
+			p.unicastContradictions(t, vr, c)
 		}
 	}
 	if len(c.VirtualRouters) > 0 && len(c.Directors) == 1 && len(p.root.at("director").kids) == 1 {
@@ -68,14 +75,14 @@ func (p *parser) virtualRouterContradictions(c *Config) {
 	}
 }
 
-func (p *parser) unicastContradictions(t *node, c *Config) {
+func (p *parser) unicastContradictions(t *node, vr VirtualRouter, c *Config) {
 	if ds := p.root.kid("director"); ds == nil || len(ds.kids) < 2 {
 		p.errorf(t.at("unicast"), "there is no second director to send to")
 		return
 	}
 	for _, d := range c.Directors {
-		if d.Address.Is6() {
-			p.errorf(t.at("unicast"), "the address of %s is IPv6, the virtual addresses are IPv4", d.Name)
+		if len(vr.VirtualAddresses) > 0 && d.Address.IsValid() && vrrp.FamilyOf(d.Address) != vr.family() {
+			p.errorf(t.at("unicast"), "the address of %s is %s, the virtual addresses are %s", d.Name, family(d.Address), family(vr.VirtualAddresses[0].Addr()))
 			return
 		}
 	}

@@ -13,6 +13,8 @@ const (
 	defaultPriority       = vrrp.PriorityDefault
 	defaultVersion        = int64(vrrp.Version3)
 	defaultAdvertInterval = 100 * time.Millisecond
+	// defaultAdvertInterval2 is that of version 2, which counts whole seconds.
+	defaultAdvertInterval2 = time.Second
 
 	defaultScheduler = "wlc"
 	defaultForward   = "dr"

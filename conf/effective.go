@@ -14,7 +14,8 @@ import (
 
 // String returns the effective configuration: the text, in TOML, that says the same
 // as the file with nothing left to defaults. Everything is in the order of the file.
-// Parse makes an equal Config of it.
+// Parse makes an equal Config of it, except that it refuses the passwords: the text is
+// printed and told to the other directors, so a check value stands in their place.
 func (c *Config) String() string {
 	w := &writer{}
 	for _, d := range c.Directors {
@@ -95,6 +96,9 @@ func (w *writer) virtualRouter(vr VirtualRouter, ds []Director) {
 	}
 	w.text("preempt_delay", formatDuration(vr.PreemptDelay))
 	w.value("unicast", strconv.FormatBool(vr.Unicast))
+	if vr.Auth.Type == vrrp.AuthPassword {
+		w.text("password", hidden(vr.Auth))
+	}
 	w.value("priority", "{ "+join(ds, func(d Director) string { return priorityEntry(d.Name, vr.Priority[d.Name]) })+" }")
 }
 

@@ -112,7 +112,7 @@ func (c *Config) Instances(director string, ready bool) []vrrp.Instance {
 func (c *Config) instance(vr VirtualRouter, self Director, ready bool) vrrp.Instance {
 	in := vrrp.Instance{
 		Name: vr.Name,
-		ID:   vrrp.ID{Interface: vr.Interface, Family: vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()), VRID: vr.VRID},
+		ID:   vrrp.ID{Interface: vr.Interface, Family: vr.family(), VRID: vr.VRID},
 		Params: vrrp.Params{
 			Version:        vr.Version,
 			Priority:       vr.Priority[self.Name],
@@ -120,6 +120,7 @@ func (c *Config) instance(vr VirtualRouter, self Director, ready bool) vrrp.Inst
 			Preempt:        vr.Preempt == PreemptAlways || vr.Preempt == PreemptWhenReady && ready,
 			PreemptDelay:   vr.PreemptDelay,
 			Addresses:      slices.Clone(vr.VirtualAddresses),
+			Auth:           vr.Auth,
 		},
 		Unicast: vr.Unicast,
 	}

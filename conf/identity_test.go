@@ -56,6 +56,60 @@ func TestFindDirector(t *testing.T) {
 	}
 }
 
+// One VRID serves both families on one interface, and one link-local address several
+// interfaces. Peers are those of the directors' family.
+func TestInstanceIPv6(t *testing.T) {
+	c := parse(t, `
+[director.a]
+address = "2001:db8::11"
+priority = 150
+[director.b]
+address = "2001:db8::12"
+[vrrp.four]
+interface = "eth0"
+vrid = 51
+virtual_addresses = ["10.0.0.100/24"]
+[vrrp.six]
+interface = "eth0"
+vrid = 51
+virtual_addresses = ["fe80::100/64", "2001:db8::100/64"]
+unicast = true
+[vrrp.other]
+interface = "eth1"
+vrid = 51
+virtual_addresses = ["fe80::100/64", "2001:db8:1::/127", "2001:db8:1::2"]
+[virtual_server.six]
+address = "[2001:db8::100]:80"
+protocol = "tcp"
+`)
+	in, ok := c.Instance("six", "a", true)
+	want := vrrp.Instance{
+		Name: "six",
+		ID:   vrrp.ID{Interface: "eth0", Family: vrrp.IPv6, VRID: 51},
+		Params: vrrp.Params{
+			Version: vrrp.Version3, Priority: 150, AdvertInterval: 100 * time.Millisecond, Preempt: true,
+			Addresses: []netip.Prefix{netip.MustParsePrefix("fe80::100/64"), netip.MustParsePrefix("2001:db8::100/64")},
+			Source:    netip.MustParseAddr("2001:db8::11"),
+		},
+		Unicast: true,
+		Peers:   []netip.Addr{netip.MustParseAddr("2001:db8::12")},
+	}
+	if diff := cmp.Diff(want, in, sameValues); !ok || diff != "" {
+		t.Errorf("ok %v, -want +got:\n%s", ok, diff)
+	}
+	for _, in := range c.Instances("b", true) {
+		if err := in.Validate(); err != nil {
+			t.Errorf("%s: the protocol refuses it: %v", in.Name, err)
+		}
+	}
+	if four, _ := c.Instance("four", "a", true); four.ID.Family != vrrp.IPv4 {
+		t.Errorf("%+v", four)
+	}
+	if other, _ := c.Instance("other", "a", true); other.Addresses[2] != netip.MustParsePrefix("2001:db8:1::2/128") {
+		t.Errorf("%+v", other)
+	}
+}
+
 func TestInstance(t *testing.T) {
 	c := parse(t, `
 [director.a]
@@ -84,6 +138,8 @@ interface = "eth1"
 vrid = 51
 virtual_addresses = ["10.0.0.102/24"]
 preempt = false
+version = 2
+password = "secret12"
 `)
 	in, ok := c.Instance("web", "b", false)
 	want := vrrp.Instance{
@@ -103,6 +159,13 @@ preempt = false
 	}
 	if in, _ := c.Instance("always", "c", false); in.Source != netip.MustParseAddr("10.0.0.13") || !in.Unicast || in.Priority != 50 {
 		t.Errorf("unicast: %+v", in)
+	}
+	never, _ := c.Instance("never", "a", false)
+	if never.Version != vrrp.Version2 || never.AdvertInterval != time.Second || never.Auth != vrrp.Password("secret12") {
+		t.Errorf("version 2: %+v", never)
+	}
+	if err := never.Validate(); err != nil {
+		t.Errorf("version 2: the protocol refuses it: %v", err)
 	}
 	for _, tt := range []struct {
 		name          string

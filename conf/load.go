@@ -168,18 +168,27 @@ func (p *parser) syntaxError(err error) {
 	if text != "" {
 		text = strings.ToLower(text[:1]) + text[1:]
 	}
+	if passwordKey.MatchString(p.textOf(line)) {
+		p.report(at, "", false, "the password cannot be read: a string needs quotes")
+		return
+	}
 	p.report(at, "", false, strings.TrimSuffix(text, ".")+p.unquoted(line))
 }
 
 var bareValue = regexp.MustCompile(`^\s*[A-Za-z0-9_.-]+\s*=\s*([A-Za-z0-9./:_-]+)\s*(?:#.*)?$`)
 
-// unquoted explains the most common mistake in a line, a string without quotes.
-func (p *parser) unquoted(line int) string {
+// textOf returns a line of the file, counted from 1, without its end.
+func (p *parser) textOf(line int) string {
 	start, end := p.lines.starts[line-1], len(p.lines.data)
 	if line < len(p.lines.starts) {
 		end = p.lines.starts[line] - 1
 	}
-	m := bareValue.FindStringSubmatch(strings.TrimRight(p.lines.data[start:end], "\r"))
+	return strings.TrimRight(p.lines.data[start:end], "\r")
+}
+
+// unquoted explains the most common mistake in a line, a string without quotes.
+func (p *parser) unquoted(line int) string {
+	m := bareValue.FindStringSubmatch(p.textOf(line))
 	if m == nil || strings.Trim(m[1], "0123456789_") == "" {
 		return ""
 	}

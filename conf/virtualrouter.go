@@ -11,7 +11,7 @@ import (
 
 var virtualRouterGrammar = grammar{
 	keys: []string{"interface", "vrid", "virtual_addresses", "version", "advert_interval", "preempt", "preempt_delay",
-		"unicast", "priority"},
+		"unicast", "password", "priority"},
 	later: []string{"track"},
 }
 
@@ -31,13 +31,29 @@ func (p *parser) virtualRouters(n *node, ds []Director) []VirtualRouter {
 			Unicast:          p.boolean(t.kid("unicast"), false),
 			Priority:         p.priorities(t.kid("priority"), ds),
 		}
+		p.checkFamily(t, vr)
 		vr.AdvertInterval = p.advertInterval(t.kid("advert_interval"), vr.Version)
+		vr.Auth = p.password(t.kid("password"), vr.Version)
 		if vr.Preempt == PreemptNever && vr.PreemptDelay > 0 {
 			p.warnf(t.at("preempt_delay"), "has no effect with preempt = false")
 		}
 		vrs = append(vrs, vr)
 	}
 	return vrs
+}
+
+// checkFamily looks at what the virtual addresses' family asks of the rest.
+func (p *parser) checkFamily(t *node, vr VirtualRouter) {
+	if len(vr.VirtualAddresses) == 0 || vr.family() != vrrp.IPv6 {
+		return
+	}
+	if vr.Version == vrrp.Version2 {
+		p.errorf(t.at("version"), "version 2 knows IPv4 only, and the virtual addresses are IPv6: want 3")
+	}
+	addresses := t.kid("virtual_addresses")
+	if first := vr.VirtualAddresses[0].Addr(); len(vr.VirtualAddresses) == len(addresses.elems) && !first.IsLinkLocalUnicast() {
+		p.warnf(addresses.elems[0], "the first IPv6 virtual address should be link-local, such as \"fe80::100/64\" (RFC 9568 section 5.2.9): %s is not", first)
+	}
 }
 
 // maxInterfaceName is the kernel's IFNAMSIZ without the zero at its end.
@@ -60,11 +76,10 @@ func (p *parser) interfaceName(n *node) string {
 func (p *parser) version(n *node) vrrp.Version {
 	switch v := p.integer(n, defaultVersion, 0, 255); v {
 	case 2:
-		p.errorf(n, "VRRP version 2 is not supported yet: want 3")
 		return vrrp.Version2
 	case 3:
 	default:
-		p.errorf(n, "%d is not a version of VRRP: want 3", v)
+		p.errorf(n, "%d is not a version of VRRP: want 2 or 3", v)
 	}
 	return vrrp.Version3
 }
@@ -74,7 +89,7 @@ func (p *parser) version(n *node) vrrp.Version {
 // 5.3.7 whole seconds in 8.
 func (p *parser) advertInterval(n *node, v vrrp.Version) time.Duration {
 	if v == vrrp.Version2 {
-		return p.duration(n, time.Second, time.Second, 255*time.Second, time.Second)
+		return p.duration(n, defaultAdvertInterval2, time.Second, 255*time.Second, time.Second)
 	}
 	return p.duration(n, defaultAdvertInterval, 10*time.Millisecond, 40950*time.Millisecond, 10*time.Millisecond)
 }
@@ -132,6 +147,11 @@ func (p *parser) virtualAddresses(n *node) []netip.Prefix {
 			p.errorf(e, "%s is named twice", a.Addr())
 			continue
 		}
+		if len(as) > 0 && a.Addr().Is4() != as[0].Addr().Is4() {
+			p.errorf(e, "%s is %s, and %s is %s: a virtual router has one family; make two instances, which may have the same vrid",
+				a.Addr(), family(a.Addr()), as[0].Addr(), family(as[0].Addr()))
+			continue
+		}
 		as = append(as, a)
 	}
 	return as
@@ -142,6 +162,12 @@ func (p *parser) virtualAddress(n *node) netip.Prefix {
 	if !ok {
 		return netip.Prefix{}
 	}
+	if text, _, _ := strings.Cut(s, "/"); strings.Contains(text, "%") {
+		if a, err := netip.ParseAddr(text); err == nil {
+			p.errorf(n, "%q has a zone: the interface is the instance's, so write %q", s, strings.Replace(s, "%"+a.Zone(), "", 1))
+			return netip.Prefix{}
+		}
+	}
 	px, err := netip.ParsePrefix(s)
 	if a, errAddr := netip.ParseAddr(s); errAddr == nil && a.Zone() == "" {
 		// A single address, as for keepalived and ip address.
@@ -151,16 +177,21 @@ func (p *parser) virtualAddress(n *node) netip.Prefix {
 		p.errorf(n, "%q is not an address with its prefix length, such as \"10.0.0.100/24\"%s", shorten(s), looksLikeHost(s))
 		return netip.Prefix{}
 	}
-	a := p.usable(n, px.Addr())
+	a := px.Addr()
+	if a.Is4() || !a.IsLinkLocalUnicast() { // a virtual router has an interface, so link-local is well here
+		a = p.usable(n, a)
+	}
+	// Networks of two addresses use both (RFC 3021, RFC 6164).
+	wide := a.IsValid() && px.Bits() < a.BitLen()-1
 	switch {
 	case !a.IsValid():
-	case a.Is6():
-		p.errorf(n, "%s: IPv6 virtual addresses are not supported yet", s)
 	case a.IsLoopback():
 		p.errorf(n, "%s is a loopback address: no client can reach it", s)
-	case px.Bits() < 31 && a == px.Masked().Addr():
+	case wide && a.Is6() && a == px.Masked().Addr():
+		p.errorf(n, "%s is the anycast address of the network's routers (RFC 4291 section 2.6.1)", s)
+	case wide && a == px.Masked().Addr():
 		p.errorf(n, "%s is the network's own address", s)
-	case px.Bits() < 31 && a == broadcast(px):
+	case wide && a.Is4() && a == broadcast(px):
 		p.errorf(n, "%s is the network's broadcast address", s)
 	default:
 		return px

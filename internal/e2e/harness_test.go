@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,6 +204,15 @@ func (b *bed) status(machine string) director.Status {
 	return s
 }
 
+// answers waits until a machine's daemon can be asked, which is soon after it has started.
+func (b *bed) answers(machine string) {
+	b.t.Helper()
+	b.until(machine+" answers", func() bool {
+		_, err := b.Command(machine, b.daemon, "status")
+		return err == nil
+	})
+}
+
 // until waits until ok, which asks the kernel or a daemon, is true. For what no log line
 // tells.
 func (b *bed) until(what string, ok func() bool) {
@@ -219,11 +229,39 @@ func (b *bed) until(what string, ok func() bool) {
 // holds reports whether a machine has the virtual address.
 func (b *bed) holds(machine string) bool {
 	b.t.Helper()
-	holds, err := b.Holds(machine)
+	return b.holdsAddr(machine, cluster.VIP)
+}
+
+// alone reports whether a machine has all of the addresses and another none of them.
+func (b *bed) alone(on, off string, addresses []netip.Addr) bool {
+	b.t.Helper()
+	for _, a := range addresses {
+		if !b.holdsAddr(on, a) || b.holdsAddr(off, a) {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *bed) holdsAddr(machine string, a netip.Addr) bool {
+	b.t.Helper()
+	holds, err := b.HoldsAddr(machine, a)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return holds
+}
+
+// settle waits until the kernel has made sure that nobody else has the directors' own IPv6
+// addresses. keepalived sends nothing before it and does not take it for a fault.
+func (b *bed) settle() {
+	b.t.Helper()
+	for _, machine := range []string{cluster.LBA, cluster.LBB} {
+		b.until("the IPv6 addresses of "+machine+" are settled", func() bool {
+			out := b.run(machine, "ip", "-6", "-o", "addr", "show", "dev", "eth0")
+			return strings.Contains(out, "fe80::") && !strings.Contains(out, "tentative")
+		})
+	}
 }
 
 // run runs a command on a machine.

@@ -75,50 +75,6 @@ func TestLinkCutIsAFaultWithItsReason(t *testing.T) {
 	backup.wait(changedState, "to=backup")
 }
 
-// keepalived with its default behaviour and the same interval, in the part of either side.
-func TestKeepalivedBacksDownAndTakesOver(t *testing.T) {
-	b := newBed(t)
-	b.configure(cluster.VRRP)
-	peer := b.keepalived(cluster.LBB, cluster.Keepalived{Priority: 100, Interval: advertInterval})
-	peer.wait("Entering MASTER STATE")
-
-	ours := b.director(cluster.LBA)
-	ours.wait(changedState, "to=master", "reason=preempt")
-	peer.wait("Entering BACKUP STATE")
-	b.until("the virtual address is on lb-a alone", func() bool {
-		return b.holds(cluster.LBA) && !b.holds(cluster.LBB)
-	})
-	r := b.status(cluster.LBA).VirtualRouters[0]
-	if r.State != "master" || len(r.Counters.Discarded) != 0 {
-		t.Errorf("status: state %q, discarded %v; want master and nothing discarded", r.State, r.Counters.Discarded)
-	}
-
-	ours.stop()
-	peer.wait("Entering MASTER STATE")
-	b.until("lb-b has the virtual address", func() bool { return b.holds(cluster.LBB) })
-}
-
-func TestWeBackDownToKeepalivedAndTakeOver(t *testing.T) {
-	b := newBed(t)
-	b.configure(cluster.VRRP)
-	ours := b.director(cluster.LBA)
-	ours.wait(changedState, "to=master")
-
-	peer := b.keepalived(cluster.LBB, cluster.Keepalived{Priority: 200, Interval: advertInterval})
-	peer.wait("Entering MASTER STATE")
-	ours.wait(changedState, "from=master", "to=backup", "reason=higher-priority")
-	b.until("the virtual address is on lb-b alone", func() bool {
-		return b.holds(cluster.LBB) && !b.holds(cluster.LBA)
-	})
-	if r := b.status(cluster.LBA).VirtualRouters[0]; r.State != "backup" || r.MasterPriority != 200 {
-		t.Errorf("status: state %q, the Master's priority %d; want backup and 200", r.State, r.MasterPriority)
-	}
-
-	peer.Kill()
-	ours.wait(changedState, "to=master", "reason=master-down")
-	b.until("lb-a has the virtual address", func() bool { return b.holds(cluster.LBA) })
-}
-
 func TestReloadChangesAndRefuses(t *testing.T) {
 	b := newBed(t)
 	b.configure(cluster.VRRP)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,9 +146,12 @@ func (c *Cluster) Run(machine, name string, args ...string) (string, error) {
 }
 
 // Holds reports whether a machine has the VIP on its LAN side.
-func (c *Cluster) Holds(machine string) (bool, error) {
-	out, err := c.Run(machine, "ip", "-4", "-o", "addr", "show", "dev", "eth0")
-	return strings.Contains(out, " "+VIP.String()+"/"), err
+func (c *Cluster) Holds(machine string) (bool, error) { return c.HoldsAddr(machine, VIP) }
+
+// HoldsAddr reports the same of any address.
+func (c *Cluster) HoldsAddr(machine string, a netip.Addr) (bool, error) {
+	out, err := c.Run(machine, "ip", "-o", "addr", "show", "dev", "eth0")
+	return strings.Contains(out, " "+a.String()+"/"), err
 }
 
 // Do runs f on a thread in a machine's namespace. A socket that f opens stays in the

@@ -36,6 +36,13 @@ const (
 // that sends back each line, for connections that stay open.
 var VIP = netip.MustParseAddr("10.0.0.100")
 
+// VIP6 is the virtual address of an IPv6 virtual router, and VIP6Link its link-local one.
+// The machines have no IPv6 addresses but the link-local ones that the kernel gives them.
+var (
+	VIP6     = netip.MustParseAddr("2001:db8::100")
+	VIP6Link = netip.MustParseAddr("fe80::100")
+)
+
 // EchoPort is the port of the echo service, on the real servers and on the VIP.
 const EchoPort = 7
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +12,10 @@ import (
 // Keepalived is a keepalived director: the baseline of every measurement, and a VRRP peer.
 type Keepalived struct {
 	Priority int
-	Interval time.Duration // between adverts, which are VRRP version 3
+	Interval time.Duration // between adverts
+	Version  int           // of VRRP; 0 is 3
+	Password string        // of version 2, auth_type PASS; empty: none
+	IPv6     bool          // the virtual addresses are VIP6Link and VIP6 instead of VIP
 	// Services adds the virtual servers and the sync daemons, which need IPVS.
 	Services bool
 }
@@ -33,10 +37,18 @@ func (c *Cluster) StartKeepalived(machine string, k Keepalived) (*Process, error
 	return c.Start(machine, "keepalived", args...)
 }
 
+// addresses are the virtual addresses in keepalived's words.
+func (k Keepalived) addresses() string {
+	if k.IPv6 {
+		return fmt.Sprintf("%s/64 dev eth0\n\t\t%s/64 dev eth0", VIP6Link, VIP6)
+	}
+	return fmt.Sprintf("%s/24 dev eth0", VIP)
+}
+
 // config is the lab's cluster in keepalived's words.
 func (k Keepalived) config(machine string) string {
 	var b strings.Builder
-	b.WriteString("global_defs {\n\trouter_id " + machine + "\n\tvrrp_version 3\n")
+	fmt.Fprintf(&b, "global_defs {\n\trouter_id %s\n\tvrrp_version %d\n", machine, cmp.Or(k.Version, 3))
 	if k.Services {
 		b.WriteString("\tlvs_sync_daemon eth1 web id 51\n")
 	}
@@ -48,10 +60,13 @@ func (k Keepalived) config(machine string) string {
 	priority %d
 	advert_int %g
 	virtual_ipaddress {
-		%s/24 dev eth0
+		%s
 	}
-}
-`, k.Priority, k.Interval.Seconds(), VIP)
+`, k.Priority, k.Interval.Seconds(), k.addresses())
+	if k.Password != "" {
+		fmt.Fprintf(&b, "\tauthentication {\n\t\tauth_type PASS\n\t\tauth_pass %s\n\t}\n", k.Password)
+	}
+	b.WriteString("}\n")
 	if !k.Services {
 		return b.String()
 	}
