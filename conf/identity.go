@@ -77,26 +77,14 @@ func (c *Config) Director(name string) (Director, bool) {
 	return c.Directors[i], true
 }
 
-// Instance returns one director's view of a virtual router: its own priority, the
-// other directors as peers, and Preempt_Mode as it is at the moment. ready tells
-// whether the director could take over now without losing connections; it counts
-// only with preempt = "when-ready". It is false if there is no such virtual router
-// or director.
+// Instances returns one director's view of every virtual router, in the order of the
+// file: its own priority, the other directors as peers, and Preempt_Mode as it is at
+// the moment. ready tells whether the director would be as good a Master as its peer;
+// it counts only with preempt = "when-ready". There are none for an unknown director.
 //
 // Source is the director's own address if advertisements are unicast, since that is
 // where its peers expect them from; otherwise it is left to the runner, which knows
 // the interface's address.
-func (c *Config) Instance(name, director string, ready bool) (vrrp.Instance, bool) {
-	i := slices.IndexFunc(c.VirtualRouters, func(vr VirtualRouter) bool { return vr.Name == name })
-	self, ok := c.Director(director)
-	if i < 0 || !ok {
-		return vrrp.Instance{}, false
-	}
-	return c.instance(c.VirtualRouters[i], self, ready), true
-}
-
-// Instances returns a director's view of every virtual router, in the order of the
-// file.
 func (c *Config) Instances(director string, ready bool) []vrrp.Instance {
 	self, ok := c.Director(director)
 	if !ok {

@@ -82,7 +82,7 @@ virtual_addresses = ["fe80::100/64", "2001:db8:1::/127", "2001:db8:1::2"]
 address = "[2001:db8::100]:80"
 protocol = "tcp"
 `)
-	in, ok := c.Instance("six", "a", true)
+	in, ok := instanceOf(c, "six", "a", true)
 	want := vrrp.Instance{
 		Name: "six",
 		ID:   vrrp.ID{Interface: "eth0", Family: vrrp.IPv6, VRID: 51},
@@ -102,10 +102,10 @@ protocol = "tcp"
 			t.Errorf("%s: the protocol refuses it: %v", in.Name, err)
 		}
 	}
-	if four, _ := c.Instance("four", "a", true); four.ID.Family != vrrp.IPv4 {
+	if four, _ := instanceOf(c, "four", "a", true); four.ID.Family != vrrp.IPv4 {
 		t.Errorf("%+v", four)
 	}
-	if other, _ := c.Instance("other", "a", true); other.Addresses[2] != netip.MustParsePrefix("2001:db8:1::2/128") {
+	if other, _ := instanceOf(c, "other", "a", true); other.Addresses[2] != netip.MustParsePrefix("2001:db8:1::2/128") {
 		t.Errorf("%+v", other)
 	}
 }
@@ -141,7 +141,7 @@ preempt = false
 version = 2
 password = "secret12"
 `)
-	in, ok := c.Instance("web", "b", false)
+	in, ok := instanceOf(c, "web", "b", false)
 	want := vrrp.Instance{
 		Name: "web",
 		ID:   vrrp.ID{Interface: "eth0", Family: vrrp.IPv4, VRID: 51},
@@ -157,10 +157,10 @@ password = "secret12"
 	if err := in.Validate(); err != nil {
 		t.Errorf("the protocol refuses it: %v", err)
 	}
-	if in, _ := c.Instance("always", "c", false); in.Source != netip.MustParseAddr("10.0.0.13") || !in.Unicast || in.Priority != 50 {
+	if in, _ := instanceOf(c, "always", "c", false); in.Source != netip.MustParseAddr("10.0.0.13") || !in.Unicast || in.Priority != 50 {
 		t.Errorf("unicast: %+v", in)
 	}
-	never, _ := c.Instance("never", "a", false)
+	never, _ := instanceOf(c, "never", "a", false)
 	if never.Version != vrrp.Version2 || never.AdvertInterval != time.Second || never.Auth != vrrp.Password("secret12") {
 		t.Errorf("version 2: %+v", never)
 	}
@@ -171,16 +171,16 @@ password = "secret12"
 		name          string
 		unready, then bool
 	}{{"web", false, true}, {"always", true, true}, {"never", false, false}} {
-		unready, _ := c.Instance(tt.name, "a", false)
-		ready, _ := c.Instance(tt.name, "a", true)
+		unready, _ := instanceOf(c, tt.name, "a", false)
+		ready, _ := instanceOf(c, tt.name, "a", true)
 		if unready.Preempt != tt.unready || ready.Preempt != tt.then {
 			t.Errorf("%s preempts: %v before it is ready, %v then; want %v, %v", tt.name, unready.Preempt, ready.Preempt, tt.unready, tt.then)
 		}
 	}
-	if _, ok := c.Instance("none", "a", true); ok {
+	if _, ok := instanceOf(c, "none", "a", true); ok {
 		t.Error("an instance that is not there")
 	}
-	if _, ok := c.Instance("web", "none", true); ok {
+	if _, ok := instanceOf(c, "web", "none", true); ok {
 		t.Error("a director that is not there")
 	}
 	names := ""
@@ -190,4 +190,14 @@ password = "secret12"
 	if names != "web always never " || c.Instances("none", true) != nil {
 		t.Errorf("instances %q", names)
 	}
+}
+
+// instanceOf is a director's view of one virtual router, if both exist.
+func instanceOf(c *conf.Config, name, director string, ready bool) (vrrp.Instance, bool) {
+	for _, in := range c.Instances(director, ready) {
+		if in.Name == name {
+			return in, true
+		}
+	}
+	return vrrp.Instance{}, false
 }

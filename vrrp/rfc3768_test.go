@@ -105,3 +105,40 @@ func TestRFC3768_AdvertCarriesAuth(t *testing.T) {
 		t.Errorf("sent %+v", sent)
 	}
 }
+
+// A new password is in force at once: what carries the old one no longer counts, and a
+// Master sends the new one without losing its part.
+func TestPasswordChangesInPlace(t *testing.T) {
+	with := func(text string) vrrp.Params {
+		return params(version2(time.Second), func(p *vrrp.Params) { p.Auth = vrrp.Password(text) })
+	}
+	backup := at(t, vrrp.Backup, with("old"))
+	do(backup, 0, vrrp.ParamsChanged{Params: with("new")})
+	before, _ := backup.Deadline()
+	do(backup, time.Second, heard2("192.0.2.9", 200, time.Second, vrrp.Password("old")))
+	if after, _ := backup.Deadline(); after != before {
+		t.Errorf("an advertisement with the old password moved the deadline from %v to %v", before, after)
+	}
+	do(backup, time.Second, heard2("192.0.2.9", 200, time.Second, vrrp.Password("new")))
+	if after, _ := backup.Deadline(); !after.After(before) {
+		t.Errorf("an advertisement with the new password left the deadline at %v", after)
+	}
+
+	master := at(t, vrrp.Master, with("old"))
+	do(master, 0, vrrp.ParamsChanged{Params: with("new")})
+	if got := master.Snapshot().State; got != vrrp.Master {
+		t.Errorf("the Master became %v", got)
+	}
+	sent := 0
+	for _, a := range master.Handle(t0.Add(5*time.Second), vrrp.Timeout{}) {
+		if a, ok := a.(vrrp.SendAdvert); ok {
+			sent++
+			if a.Advert.Auth != vrrp.Password("new") {
+				t.Errorf("sent %+v, want the new password", a.Advert)
+			}
+		}
+	}
+	if sent == 0 {
+		t.Error("the Master sent nothing")
+	}
+}
