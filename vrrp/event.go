@@ -6,8 +6,10 @@ import "net/netip"
 type Event interface{ event() }
 
 type (
-	// Startup starts the protocol (RFC 9568 section 6.4.1).
-	Startup struct{}
+	// Startup starts the protocol (RFC 9568 section 6.4.1). Adopt says that this
+	// virtual router was Master until a moment ago and still has its addresses: it
+	// goes on being Master.
+	Startup struct{ Adopt bool }
 	// Shutdown stops it; a Master says so with priority 0.
 	Shutdown struct{}
 	// Timeout says that the deadline has come. An early one does nothing.
@@ -21,6 +23,9 @@ type (
 	// ParamsChanged replaces the parameters in place, whatever the state. Virtual
 	// addresses that are new are acquired before those that are gone are released.
 	ParamsChanged struct{ Params Params }
+	// HandOver asks a Master to give way to a Backup: it says priority 0 and keeps
+	// its addresses until somebody else advertises. If nobody does, it goes on.
+	HandOver struct{}
 	// Failed says that the virtual router cannot take part, in words for the
 	// operator: "link eth0 is down".
 	Failed struct{ Detail string }
@@ -33,5 +38,6 @@ func (Shutdown) event()       {}
 func (Timeout) event()        {}
 func (AdvertReceived) event() {}
 func (ParamsChanged) event()  {}
+func (HandOver) event()       {}
 func (Failed) event()         {}
 func (Recovered) event()      {}

@@ -89,6 +89,30 @@ type Params struct {
 	Source netip.Addr
 	// Auth is what version 2 sends and demands; zero is no authentication.
 	Auth Auth
+	// Excluded are further addresses that the Master holds and announces but does not
+	// advertise: too many for a packet, or of the other family.
+	Excluded []netip.Prefix
+	// StartDelay is how long after Startup nothing is heard and no timer runs: a
+	// switch port that has just come up may not forward yet.
+	StartDelay time.Duration
+	// Hold keeps a Backup from taking over when the Master falls silent. It is for a
+	// director that knows by other means that the Master is alive. It does not hold
+	// back after the Master has said priority 0.
+	Hold bool
+	// Announcements are how often a Master tells the neighbours; zero values are the
+	// defaults.
+	Announcements Announcements
+}
+
+// Announcements are how often a Master tells the neighbours where its addresses are.
+type Announcements struct {
+	// Rounds is how many rounds follow a reason to announce; 0: 5.
+	Rounds int
+	// Spacing is the time between two of them; 0: 1.1 s. Linux neighbours ignore some
+	// forms within one second of the last.
+	Spacing time.Duration
+	// Refresh is the time between later rounds; 0: one minute.
+	Refresh time.Duration
 }
 
 // Equal tells whether two Params are the same value.
@@ -96,7 +120,9 @@ func (p Params) Equal(q Params) bool {
 	return p.Version == q.Version && p.Priority == q.Priority &&
 		p.AdvertInterval == q.AdvertInterval && p.Preempt == q.Preempt &&
 		p.PreemptDelay == q.PreemptDelay && p.Source == q.Source &&
-		p.Auth == q.Auth && slices.Equal(p.Addresses, q.Addresses)
+		p.Auth == q.Auth && p.StartDelay == q.StartDelay && p.Hold == q.Hold &&
+		p.Announcements == q.Announcements &&
+		slices.Equal(p.Addresses, q.Addresses) && slices.Equal(p.Excluded, q.Excluded)
 }
 
 // Validate returns every rule of the protocol that p breaks, joined.
@@ -138,27 +164,4 @@ func (p Params) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Instance is one configured virtual router: its name, where it runs, how its
-// advertisements travel, and its parameters. It is a plain value, so that it can
-// be handed to the process that runs the protocol.
-type Instance struct {
-	// Name is the name of the configuration's table, [vrrp.NAME].
-	Name string
-	ID   ID
-	Params
-	// Unicast sends advertisements to each of Peers instead of to the group
-	// 224.0.0.18.
-	Unicast bool
-	// Peers are the addresses of the other directors.
-	Peers []netip.Addr
-	// Checksum is the form that is sent over version 3 and IPv4.
-	Checksum ChecksumForm
-}
-
-// Equal tells whether two Instances are the same value.
-func (i Instance) Equal(j Instance) bool {
-	return i.Name == j.Name && i.ID == j.ID && i.Unicast == j.Unicast && i.Checksum == j.Checksum &&
-		slices.Equal(i.Peers, j.Peers) && i.Params.Equal(j.Params)
 }

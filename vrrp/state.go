@@ -45,6 +45,10 @@ const (
 	ReasonShutdown       Reason = "shutdown"
 	ReasonFailed         Reason = "failed" // Detail says what failed
 	ReasonRecovered      Reason = "recovered"
+	ReasonSwitchover     Reason = "switchover" // another router took over on request
+	ReasonLate           Reason = "late"       // a Master's timer ran so late that others call it down
+	ReasonGroup          Reason = "group"      // the sync group moved
+	ReasonAdopted        Reason = "adopted"    // went on being Master after a restart of the process
 )
 
 // Transition is one change of state, as the rest of the daemon hears of it.
@@ -76,6 +80,13 @@ type Counters struct {
 	AnnounceErrors  uint64            `json:"announce_errors"`
 	AddressErrors   uint64            `json:"address_errors"`
 	Transitions     uint64            `json:"transitions"`
+	// Restored counts virtual addresses that somebody else had removed and that were
+	// put back.
+	Restored uint64 `json:"restored"`
+	// LateTimers counts timers that ran out more than 10 ms late, and MaxLate is the
+	// worst of all.
+	LateTimers uint64        `json:"late_timers"`
+	MaxLate    time.Duration `json:"max_late"`
 }
 
 // Snapshot is a virtual router as readers see it. Its intervals come from the same
@@ -97,6 +108,14 @@ type Snapshot struct {
 	// Mismatch is what the last accepted advertisement has otherwise than we have
 	// ([Params.Mismatch]), empty if nothing. The runner fills it in.
 	Mismatch string
+	// HandingOver says that a Master waits for another router to take over.
+	HandingOver bool
+	// Held says that the Master is silent, and that Params.Hold keeps this Backup from
+	// taking over.
+	Held bool
+	// Unguarded is why advertisements are accepted from any address, in words for the
+	// operator; empty: only known directors count. The runner fills it in.
+	Unguarded string
 	// AddressError is the last failure to write the virtual addresses, empty once
 	// they are written. The runner fills it in.
 	AddressError string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -45,10 +46,9 @@ type Watcher struct {
 
 // subscriber is one Watch.
 type subscriber struct {
-	name string
-	ch   chan router.Link // one element; the newest replaces an unread one
-	last router.Link
-	sent bool
+	names []string
+	ch    chan map[string]router.Link // one element; the newest replaces an unread one
+	last  map[string]router.Link      // nil before the first
 }
 
 // NewWatcher returns a Watcher that does nothing until Run.
@@ -56,17 +56,17 @@ func NewWatcher(logger *slog.Logger) *Watcher {
 	return &Watcher{logger: logger, table: newTable(), subs: map[*subscriber]struct{}{}}
 }
 
-// Watch delivers the named interface's state as soon as it is known and whenever it
-// changes; an unread state is replaced by a newer one. The interface need not
-// exist. The channel is never closed; stop ends the delivery and may be called more
+// Watch delivers the state of all the named interfaces as soon as it is known and
+// whenever it changes; an unread state is replaced by a newer one. The interfaces need
+// not exist. The channel is never closed; stop ends the delivery and may be called more
 // than once.
-func (w *Watcher) Watch(ifname string) (changes <-chan router.Link, stop func()) {
-	s := &subscriber{name: ifname, ch: make(chan router.Link, 1)}
+func (w *Watcher) Watch(ifnames ...string) (changes <-chan map[string]router.Link, stop func()) {
+	s := &subscriber{names: ifnames, ch: make(chan map[string]router.Link, 1)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.subs[s] = struct{}{}
 	if w.synced {
-		s.publish(w.table.state(ifname))
+		s.publish(w.table)
 	}
 	return s.ch, func() {
 		w.mu.Lock()
@@ -77,16 +77,20 @@ func (w *Watcher) Watch(ifname string) (changes <-chan router.Link, stop func())
 
 // publish is called with the Watcher's mutex held, so nobody else fills the
 // channel between taking the old state out and putting the new one in.
-func (s *subscriber) publish(l router.Link) {
-	if s.sent && sameState(s.last, l) {
+func (s *subscriber) publish(t *table) {
+	now := make(map[string]router.Link, len(s.names))
+	for _, name := range s.names {
+		now[name] = t.state(name)
+	}
+	if s.last != nil && maps.EqualFunc(s.last, now, sameState) {
 		return
 	}
-	s.last, s.sent = l, true
+	s.last = now
 	select {
 	case <-s.ch:
 	default:
 	}
-	s.ch <- l
+	s.ch <- now
 }
 
 // change applies f to the table and tells the subscribers what has become of it.
@@ -98,7 +102,7 @@ func (w *Watcher) change(f func(*table)) {
 		return
 	}
 	for s := range w.subs {
-		s.publish(w.table.state(s.name))
+		s.publish(w.table)
 	}
 }
 

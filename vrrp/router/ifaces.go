@@ -13,17 +13,21 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// Received is one accepted advertisement and its sender.
+// Received is one accepted advertisement, its sender, and the virtual router that it
+// is for.
 type Received struct {
+	ID     vrrp.ID
 	From   netip.Addr
 	Advert vrrp.Advert
 }
 
-// Conn sends and receives one virtual router's advertisements.
+// Inbox is where the Conns of a group deliver what they receive. A Conn that finds it
+// full takes the oldest out and counts it as lost.
+type Inbox chan Received
+
+// Conn sends one virtual router's advertisements, and delivers those of others to the
+// Inbox that it was opened with until it is closed.
 type Conn interface {
-	// Adverts delivers what was received for this virtual router. It is never
-	// closed before Close; a slow reader loses the oldest.
-	Adverts() <-chan Received
 	// Send sends to the group, or to every peer. It never blocks for long.
 	Send(vrrp.Advert) error
 	// Discarded counts the datagrams that were not accepted, by
@@ -48,6 +52,30 @@ type Announcer interface {
 	Announce(ifname string, addrs []netip.Prefix) error
 }
 
+// Devices makes the links of virtual routers that have one of their own. Both calls
+// are idempotent.
+type Devices interface {
+	// Make makes the macvlan in.VMAC.Link on in.ID.Interface, or mends it, and sets
+	// what sysctls it needs.
+	Make(in vrrp.Instance) error
+	// Delete deletes it and brings the sysctls back.
+	Delete(in vrrp.Instance) error
+}
+
+// Routing writes a Master's routes and rules. Both calls are idempotent; ifname is
+// the interface of routes that name none.
+type Routing interface {
+	AcquireRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error
+	ReleaseRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error
+}
+
+// Filter keeps packets to a Master's virtual addresses from being taken for the
+// machine itself (Accept_Mode false). Both calls are idempotent.
+type Filter interface {
+	Refuse(ifname string, addrs []netip.Prefix) error
+	Accept(ifname string, addrs []netip.Prefix) error
+}
+
 // Link is what a virtual router needs to know about its interface.
 type Link struct {
 	Name string
@@ -64,7 +92,8 @@ type Link struct {
 
 // Links tells of the interfaces.
 type Links interface {
-	// Watch delivers the named interface's state now and whenever it changes,
-	// newest wins, until stop is called.
-	Watch(ifname string) (changes <-chan Link, stop func())
+	// Watch delivers the state of all the named interfaces now and whenever it
+	// changes, newest wins, until stop is called. Nobody writes to a map that has been
+	// delivered.
+	Watch(ifnames ...string) (changes <-chan map[string]Link, stop func())
 }

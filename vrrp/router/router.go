@@ -50,6 +50,7 @@ type router struct {
 	log    *slog.Logger
 	notes  notes
 
+	inbox  Inbox
 	link   Link
 	linked bool // link has been told at least once
 	socket socket
@@ -76,6 +77,7 @@ func start(o Options, h *holders, cfg settings) *router {
 		settings: cfg,
 		vr:       vrrp.NewVirtualRouter(id.VRID, cfg.in.Params),
 		params:   cfg.in.Params,
+		inbox:    make(Inbox, 16),
 		log: o.Logger.With("virtual_router", cfg.in.Name, "interface", id.Interface,
 			"vrid", uint8(id.VRID), "family", id.Family.String()),
 	}
@@ -118,15 +120,11 @@ func (r *router) run(ctx context.Context) {
 			r.reconcile(time.Now())
 			r.publish()
 			close(u.taken)
-		case link, ok := <-changes:
-			if !ok {
-				changes = nil
-				continue
-			}
-			r.link, r.linked = link, true
+		case links := <-changes:
+			r.link, r.linked = links[r.id.Interface], true
 			r.reconcile(time.Now())
-		case rx, ok := <-r.socket.adverts():
-			r.received(rx, ok)
+		case rx := <-r.inbox:
+			r.received(rx)
 		case <-timer.C:
 			r.expired()
 		case reports <- report:
@@ -154,8 +152,8 @@ func (r *router) arm(timer *time.Timer) {
 func (r *router) expired() {
 	for range maxWaiting {
 		select {
-		case rx, ok := <-r.socket.adverts():
-			r.received(rx, ok)
+		case rx := <-r.inbox:
+			r.received(rx)
 			continue
 		default:
 		}
@@ -168,20 +166,14 @@ func (r *router) expired() {
 	r.handle(now, vrrp.Timeout{})
 }
 
-func (r *router) received(rx Received, ok bool) {
-	if !ok {
-		// Not at once: whatever broke the socket may break the next one too.
-		r.closeSocket()
-		r.retryBy(time.Now())
-		return
-	}
+func (r *router) received(rx Received) {
 	if err := r.params.Check(rx.From, rx.Advert); err != nil {
 		r.discard(err)
 		return
 	}
 	r.counters.AdvertsReceived++
 	r.compare(rx)
-	r.handle(time.Now(), vrrp.AdvertReceived(rx))
+	r.handle(time.Now(), vrrp.AdvertReceived{From: rx.From, Advert: rx.Advert})
 }
 
 // reconcile makes the virtual router agree with its settings and its interface.

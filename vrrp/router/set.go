@@ -14,8 +14,8 @@ import (
 // Options are what a [Set] works with. All but Logger are required.
 type Options struct {
 	// Open opens the sockets of one virtual router. Advertisements leave with
-	// source as their source address.
-	Open func(in vrrp.Instance, source netip.Addr) (Conn, error)
+	// source as their source address, and those received go to the inbox.
+	Open func(in vrrp.Instance, source netip.Addr, inbox Inbox) (Conn, error)
 	// Addresser, Announcer and Links are called from several goroutines at a time.
 	Addresser Addresser
 	Announcer Announcer

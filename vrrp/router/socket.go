@@ -3,7 +3,6 @@ package router
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/hadirector/hadirector/vrrp"
 )
@@ -16,34 +15,21 @@ type socket struct {
 	in     vrrp.Instance
 }
 
-// adverts is nil, which delivers nothing, without a Conn.
-func (s *socket) adverts() <-chan Received {
-	if s.conn == nil {
-		return nil
-	}
-	return s.conn.Adverts()
-}
-
 // ensure opens the socket if it is not open for what is asked for now, and tells
 // whether the interface is another than before. The old one is closed first: two
 // of the same virtual router cannot be open side by side.
 func (s *socket) ensure(r *router, source netip.Addr) (replaced bool, err error) {
 	replaced = s.index != 0 && s.index != r.link.Index
-	if s.conn != nil && !replaced && s.source == source && sameTransport(s.in, r.in) {
+	if s.conn != nil && !replaced && s.source == source && s.in.SameTransport(r.in) {
 		return false, nil
 	}
 	r.closeSocket()
-	conn, err := r.opts.Open(r.in, source)
+	conn, err := r.opts.Open(r.in, source, r.inbox)
 	if err != nil {
 		return replaced, fmt.Errorf("cannot open a socket on %s: %w", r.id.Interface, err)
 	}
 	*s = socket{conn: conn, index: r.link.Index, source: source, in: r.in}
 	return replaced, nil
-}
-
-// sameTransport tells whether two Instances of one ID send and receive alike.
-func sameTransport(a, b vrrp.Instance) bool {
-	return a.Unicast == b.Unicast && a.Checksum == b.Checksum && slices.Equal(a.Peers, b.Peers)
 }
 
 // closeSocket closes the Conn, whose discards stay counted.

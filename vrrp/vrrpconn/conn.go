@@ -12,10 +12,6 @@ import (
 	"github.com/hadirector/hadirector/vrrp/router"
 )
 
-// queueLength is how many advertisements wait for a virtual router. One that is
-// behind by more gains nothing from the oldest.
-const queueLength = 16
-
 // ReasonOverflow is the token under which advertisements are counted that were lost
 // because the virtual router did not read. All other tokens are those of
 // vrrp.DiscardReason.
@@ -26,12 +22,13 @@ type conn struct {
 	hub      *Hub
 	key      segmentKey
 	seg      *segment
+	id       vrrp.ID
 	vrid     vrrp.VRID
 	source   netip.Addr
 	dsts     []netip.Addr // the group, or the peers
 	unicast  bool
 	checksum vrrp.ChecksumForm
-	adverts  chan router.Received
+	inbox    router.Inbox
 	closing  sync.Once
 	closeErr error
 
@@ -39,8 +36,6 @@ type conn struct {
 }
 
 var _ router.Conn = (*conn)(nil)
-
-func (c *conn) Adverts() <-chan router.Received { return c.adverts }
 
 // Send sends to every destination, whatever happened to those before it.
 func (c *conn) Send(a vrrp.Advert) error {
@@ -61,8 +56,8 @@ func (c *conn) Discarded() map[string]uint64 {
 	return maps.Clone(c.discarded)
 }
 
-// Close ends receiving and closes the channel of Adverts. It may be called more
-// than once.
+// Close ends receiving: afterwards nothing is delivered. It may be called more than
+// once.
 func (c *conn) Close() error {
 	c.closing.Do(func() { c.closeErr = c.hub.leave(c) })
 	return c.closeErr
@@ -82,23 +77,23 @@ func (c *conn) accept(d datagram) (router.Received, error) {
 	if c.unicast && !slices.Contains(c.dsts, d.src) {
 		return router.Received{}, fmt.Errorf("%w: %v", vrrp.ErrPeer, d.src)
 	}
-	return router.Received{From: d.src, Advert: a}, nil
+	return router.Received{ID: c.id, From: d.src, Advert: a}, nil
 }
 
-// queue is called by the one goroutine that receives, so there is room after one
-// advertisement has been taken out. It returns that one.
+// queue delivers an advertisement. The inbox may be that of several Conns, so somebody
+// else may fill the place that was made. It returns the last one that was taken out.
 func (c *conn) queue(r router.Received) (lost router.Received, ok bool) {
-	select {
-	case c.adverts <- r:
-		return lost, false
-	default:
+	for {
+		select {
+		case c.inbox <- r:
+			return lost, ok
+		default:
+		}
+		select {
+		case lost = <-c.inbox:
+			ok = true
+			c.discarded[ReasonOverflow]++
+		default: // read meanwhile
+		}
 	}
-	select {
-	case lost = <-c.adverts:
-		ok = true
-		c.discarded[ReasonOverflow]++
-	default: // read meanwhile
-	}
-	c.adverts <- r
-	return lost, ok
 }

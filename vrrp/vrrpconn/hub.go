@@ -44,7 +44,7 @@ func NewHub(logger *slog.Logger) *Hub {
 //
 // The Conn is bound to the interface that has the name now. It must be opened anew
 // when the interface is deleted and made again.
-func (h *Hub) Open(in vrrp.Instance, source netip.Addr) (router.Conn, error) {
+func (h *Hub) Open(in vrrp.Instance, source netip.Addr, inbox router.Inbox) (router.Conn, error) {
 	if in.Unicast && len(in.Peers) == 0 {
 		return nil, fmt.Errorf("open %v: unicast without peers", in.ID)
 	}
@@ -70,8 +70,8 @@ func (h *Hub) Open(in vrrp.Instance, source netip.Addr) (router.Conn, error) {
 	}
 	c := &conn{
 		hub: h, key: key, seg: seg,
-		vrid: in.ID.VRID, source: source.WithZone(""), unicast: in.Unicast, checksum: in.Checksum,
-		adverts:   make(chan router.Received, queueLength),
+		id: in.ID, vrid: in.ID.VRID, source: source.WithZone(""), unicast: in.Unicast, checksum: in.Checksum,
+		inbox:     inbox,
 		discarded: map[string]uint64{},
 		dsts:      []netip.Addr{vrrp.Group(in.ID.Family)},
 	}

@@ -92,12 +92,11 @@ func (s *segment) add(c *conn) error {
 	return nil
 }
 
-// remove also closes the Conn's channel: afterwards nothing is delivered to it.
+// remove ends the delivery to a Conn.
 func (s *segment) remove(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c.vrid)
-	close(c.adverts)
 	if c.unicast {
 		return nil
 	}
