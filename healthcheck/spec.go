@@ -5,13 +5,18 @@ import (
 	"time"
 )
 
-// Type is the kind of a check: "tcp" or "http".
+// Type is the kind of a check. TCP and HTTP ask a real server; the others ask the
+// director itself or its network, and serve as the tracks of virtual routers.
 type Type string
 
 // The kinds of checks.
 const (
-	TCP  Type = "tcp"
-	HTTP Type = "http"
+	TCP     Type = "tcp"
+	HTTP    Type = "http"
+	Script  Type = "script"
+	Ping    Type = "ping"
+	Process Type = "process"
+	File    Type = "file"
 )
 
 // Spec is one configured check, [check.NAME]: what to ask and when to believe the
@@ -26,7 +31,11 @@ type Spec struct {
 	// Rise and Fall are how many successes bring a real server up, and how many
 	// failures take it down. The first verdict after a start needs only one.
 	Rise, Fall int
-	HTTP       HTTPSpec // for Type HTTP
+	HTTP       HTTPSpec    // for Type HTTP
+	Script     ScriptSpec  // for Type Script
+	Ping       PingSpec    // for Type Ping
+	Process    ProcessSpec // for Type Process
+	File       FileSpec    // for Type File
 }
 
 // HTTPSpec is what an HTTP check asks for and accepts.
@@ -38,8 +47,42 @@ type HTTPSpec struct {
 	StatusMin, StatusMax int
 }
 
+// ScriptSpec is a program that is run; exit status 0 is success.
+type ScriptSpec struct {
+	// Command is the program's absolute path and its arguments, separated by NUL bytes.
+	// No shell reads it.
+	Command string
+	// User is whom the program runs as, a name or a numeric id; empty: nobody.
+	User string
+}
+
+// PingSpec is a host that must answer an ICMP or ICMPv6 echo request.
+type PingSpec struct {
+	Address netip.Addr
+	// Interface is the one the request leaves by; empty: whichever the route says. A
+	// link-local address needs one, here or as its zone.
+	Interface string
+}
+
+// ProcessSpec is a program of which enough processes must run.
+type ProcessSpec struct {
+	// Name is the command's name as in /proc/PID/comm, of which the kernel keeps 15
+	// bytes. With Full it is the whole command line, words separated by a space.
+	Name string
+	Full bool
+	// Quorum is how many must run; below 1 means 1.
+	Quorum int
+}
+
+// FileSpec is a file that holds one decimal number, which becomes the value of the
+// target's status.
+type FileSpec struct {
+	Path string
+}
+
 // Target is what is asked: an address and the check to make there. Virtual servers
-// that name the same target share one probe.
+// that name the same target share one probe. A target without an address is a check
+// of the director itself: a track.
 type Target struct {
 	Addr  netip.AddrPort
 	Check string // name of the Spec
