@@ -19,6 +19,7 @@ func (r *router) publish() {
 	p := &published{snap: r.vr.Snapshot(), conn: r.socket.conn, discarded: r.discarded}
 	p.snap.Counters = r.counters
 	p.snap.Mismatch = r.mismatch
+	p.snap.Unguarded = r.unguarded
 	p.snap.AddressError = r.addrError
 	r.pub.Store(p)
 }

@@ -63,6 +63,7 @@ type router struct {
 	counters  vrrp.Counters
 	discarded map[string]uint64 // shared with readers: copied on write
 	mismatch  string
+	unguarded string
 	addrError string
 	pending   []vrrp.Report // not yet taken by the reader
 }

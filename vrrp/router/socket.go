@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/hadirector/hadirector/vrrp"
 )
@@ -20,16 +21,26 @@ type socket struct {
 // of the same virtual router cannot be open side by side.
 func (s *socket) ensure(r *router, source netip.Addr) (replaced bool, err error) {
 	replaced = s.index != 0 && s.index != r.link.Index
-	if s.conn != nil && !replaced && s.source == source && s.in.SameTransport(r.in) {
+	var in vrrp.Instance
+	in, r.unguarded = r.in.Guard(r.ownPrefixes(source))
+	if s.conn != nil && !replaced && s.source == source && s.in.SameTransport(in) {
 		return false, nil
 	}
 	r.closeSocket()
-	conn, err := r.opts.Open(r.in, source, r.inbox)
+	conn, err := r.opts.Open(in, source, r.inbox)
 	if err != nil {
 		return replaced, fmt.Errorf("cannot open a socket on %s: %w", r.id.Interface, err)
 	}
-	*s = socket{conn: conn, index: r.link.Index, source: source, in: r.in}
+	*s = socket{conn: conn, index: r.link.Index, source: source, in: in}
 	return replaced, nil
+}
+
+// ownPrefixes are the interface's addresses without the virtual ones, which come and
+// go with the state. An owner's source may be one of them.
+func (r *router) ownPrefixes(source netip.Addr) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(r.link.Addrs), func(p netip.Prefix) bool {
+		return p.Addr() != source && slices.Contains(r.virtual, p.Addr())
+	})
 }
 
 // closeSocket closes the Conn, whose discards stay counted.
