@@ -12,6 +12,15 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
+// Measurer is a Checker whose success comes with a number, such as that in a file.
+// The Monitor then calls Measure in place of Check; with an error the number does not
+// count. A success may bring another number than the last one: that is an event too,
+// at once, whatever the thresholds.
+type Measurer interface {
+	Checker
+	Measure(ctx context.Context) (int, error)
+}
+
 // CheckerFunc is a function that is a Checker.
 type CheckerFunc func(context.Context) error
 

@@ -1,5 +1,6 @@
 // Package healthcheck says what a check is, when a real server counts as up or
-// down, and runs the checks. The ways to ask are in package healthcheck/probe.
+// down, and runs the checks. The ways to ask are in package healthcheck/probe. A
+// director's tracks, which are checks of itself, are made in the same way.
 //
 // # The words
 //
@@ -7,7 +8,8 @@
 // believe the answer. A [Target] is an address together with a check. One asking is
 // a probe, carried out by a [Checker]: nil is a success, an error is the cause of a
 // failure, in words for the operator. A [Tracker] turns the successes and failures
-// of one target into its [Status], and each change of status is an [Event].
+// of one target into its [Status], and each change of status is an [Event]. A
+// [Measurer] has a number to tell besides, whose changes are events too.
 //
 // # When a target is up or down
 //

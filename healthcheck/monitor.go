@@ -22,9 +22,9 @@ type Options struct {
 	// caller's goroutine. A target whose Checker cannot be made keeps the status it
 	// has, with the error as its cause.
 	NewChecker func(Spec, Target) (Checker, error)
-	// Events gets every change of a target's status. Required. The Monitor never
-	// waits for its reader: for a reader that is late it keeps the newest event of
-	// each target, so a reader may get the same status of a target twice in a row,
+	// Events gets every change of a target's status or value. Required. The Monitor
+	// never waits for its reader: for a reader that is late it keeps the newest event
+	// of each target, so a reader may get the same status of a target twice in a row,
 	// but never misses the last one.
 	Events chan<- Event
 	// Concurrency is how many probes run at once, for all targets together; 0 means
@@ -129,6 +129,7 @@ func (m *Monitor) Load() (running, waiting int) {
 type verdict struct {
 	entry *entry
 	err   error
+	value int // of a Measurer's success
 	took  time.Duration
 }
 
@@ -167,7 +168,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		case v := <-r.verdicts:
 			r.probes--
 			m.mu.Lock()
-			m.schedule.finish(time.Now(), v.entry, v.err, v.took, &r.out)
+			m.schedule.finish(time.Now(), v, &r.out)
 			m.mu.Unlock()
 		case <-timer.C:
 		case events <- event:
@@ -219,7 +220,11 @@ func (r *run) ask(ctx context.Context, cancel context.CancelFunc, e *entry, c ch
 		case <-r.over:
 		}
 	}()
-	v.err = c.checker.Check(ctx)
+	if m, ok := c.checker.(Measurer); ok {
+		v.value, v.err = m.Measure(ctx)
+	} else {
+		v.err = c.checker.Check(ctx)
+	}
 	if late := ctx.Err(); errors.Is(late, context.DeadlineExceeded) && (v.err == nil || v.err == late) {
 		v.err = fmt.Errorf("timeout after %v", c.spec.Timeout)
 	}

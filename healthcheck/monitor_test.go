@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -315,4 +316,68 @@ func TestNewMonitorErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// gauge is a Measurer that answers with what is written down for it: a number, or "x"
+// for a failure.
+type gauge struct {
+	answers []string
+	next    int
+}
+
+func (g *gauge) Check(context.Context) error { panic("a Measurer is not checked") }
+
+func (g *gauge) Measure(context.Context) (int, error) {
+	answer := g.answers[min(g.next, len(g.answers)-1)]
+	g.next++
+	if answer == "x" {
+		return 99, errRefused // does not count
+	}
+	return strconv.Atoi(answer)
+}
+
+// A number is known as long as the target is up, and every other number is an event.
+func TestMonitorValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gauge{answers: strings.Fields("5 5 7 x 7 x -2 x x x 0 0 4")} // spec: rise 2, fall 3
+		events := make(chan healthcheck.Event, 20)
+		m, err := healthcheck.NewMonitor(healthcheck.Options{
+			Events:     events,
+			NewChecker: func(healthcheck.Spec, healthcheck.Target) (healthcheck.Checker, error) { return g, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		m.Apply(targets(1, spec()))
+		var got, held []string
+		for n := range g.answers {
+			for g.next <= n {
+				sleep(100 * time.Millisecond)
+			}
+			for len(events) > 0 {
+				ev := <-events
+				got = append(got, fmt.Sprintf("%d: %v %d %v", n+1, ev.Status, ev.Value, ev.Err))
+			}
+			held = append(held, strconv.Itoa(m.Snapshots()[target(0)].Value))
+		}
+		cancel()
+		<-done
+		want := []string{
+			"1: up 5 <nil>",
+			"3: up 7 <nil>",
+			"7: up -2 <nil>",
+			"10: down 0 connect refused",
+			"12: up 0 <nil>",
+			"13: up 4 <nil>",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(strings.Fields("5 5 7 7 7 7 -2 -2 -2 0 0 0 4"), held); diff != "" {
+			t.Errorf("values (-want +got):\n%s", diff)
+		}
+	})
 }

@@ -187,7 +187,7 @@ func (s *schedule) wake(now time.Time, out *outbox) {
 				continue
 			}
 		}
-		e.observe(now, errStuck, now.Sub(e.started), out)
+		e.observe(now, verdict{err: errStuck, took: now.Sub(e.started)}, out)
 		e.at = now.Add(e.check.spec.Interval)
 		s.agenda.push(e)
 	}
@@ -236,7 +236,8 @@ func (s *schedule) release(e *entry) {
 }
 
 // finish takes the verdict of a probe and plans the next one.
-func (s *schedule) finish(now time.Time, e *entry, err error, took time.Duration, out *outbox) {
+func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
+	e := v.entry
 	late := e.stage == stuck
 	if !late {
 		s.release(e)
@@ -253,16 +254,17 @@ func (s *schedule) finish(now time.Time, e *entry, err error, took time.Duration
 	case late: // counted as failed already
 		e.at = now.Add(jittered(e.check.spec.Interval))
 	default:
-		e.slow = took >= e.check.spec.Timeout/2
-		e.observe(now, err, took, out)
+		e.slow = v.took >= e.check.spec.Timeout/2
+		e.observe(now, v, out)
 		e.at = e.started.Add(jittered(e.check.spec.Interval))
 	}
 	s.agenda.push(e)
 }
 
-// observe takes a verdict and puts the change of status, if it is one, in the box.
-func (e *entry) observe(now time.Time, err error, took time.Duration, out *outbox) {
-	if e.snapshot.observe(now, e.tracker, err, took) {
-		out.put(Event{Target: e.target, Status: e.snapshot.Status, Err: err, At: now})
+// observe takes a verdict and puts the change of status or value, if it is one, in
+// the box.
+func (e *entry) observe(now time.Time, v verdict, out *outbox) {
+	if e.snapshot.observe(now, e.tracker, v) {
+		out.put(Event{Target: e.target, Status: e.snapshot.Status, Value: e.snapshot.Value, Err: v.err, At: now})
 	}
 }

@@ -87,7 +87,7 @@ func TestScheduleNextProbe(t *testing.T) {
 			start := epoch.Add(startSpread)
 			s.wake(start, out)
 			e := s.take(start)
-			s.finish(start.Add(tt.took), e, nil, tt.took, out)
+			s.finish(start.Add(tt.took), verdict{entry: e, took: tt.took}, out)
 			at, ok := s.deadline()
 			if next := at.Sub(start); !ok || next < tt.low || next > tt.high {
 				t.Errorf("next probe %v after this one, want %v to %v", next, tt.low, tt.high)
@@ -116,7 +116,7 @@ func TestScheduleLimit(t *testing.T) {
 			t.Fatalf("%v asked twice before all were asked once", e.target)
 		}
 		seen[e.target] = true
-		s.finish(now, e, nil, 0, out)
+		s.finish(now, verdict{entry: e}, out)
 		asked = append(asked[1:], s.takeAll(now)...)
 	}
 	if len(seen) != 10 {
@@ -140,7 +140,7 @@ func TestScheduleSlowTargetsLeaveRoom(t *testing.T) {
 			if isSlow(e) {
 				took = 2 * time.Second
 			}
-			s.finish(now, e, nil, took, out)
+			s.finish(now, verdict{entry: e, took: took}, out)
 		}
 	}
 
@@ -161,7 +161,7 @@ func TestScheduleSlowTargetsLeaveRoom(t *testing.T) {
 	// A quick one that ends makes no room for a third slow one.
 	for _, e := range asked {
 		if !isSlow(e) {
-			s.finish(now, e, nil, 0, out)
+			s.finish(now, verdict{entry: e}, out)
 		}
 	}
 	if more := s.takeAll(now); len(more) != 0 {
@@ -170,7 +170,7 @@ func TestScheduleSlowTargetsLeaveRoom(t *testing.T) {
 	// A slow one that ends does: the slow starve no more than the quick.
 	for _, e := range asked {
 		if isSlow(e) {
-			s.finish(now, e, nil, 2*time.Second, out)
+			s.finish(now, verdict{entry: e, took: 2 * time.Second}, out)
 		}
 	}
 	if more := s.takeAll(now); len(more) != 2 || !isSlow(more[0]) {
@@ -186,7 +186,7 @@ func TestScheduleQuickTargetsDoNotStarveTheSlow(t *testing.T) {
 	now := epoch.Add(startSpread)
 	s.wake(now, out)
 	slow := s.take(now)
-	s.finish(now, slow, nil, 2*time.Second, out)
+	s.finish(now, verdict{entry: slow, took: 2 * time.Second}, out)
 	now = now.Add(11 * time.Second)
 	s.wake(now, out) // the slow one is due
 	s.apply(now, numberedSet(50, everySecond()), out)
@@ -209,7 +209,7 @@ func TestScheduleStuckTargetsAreSlow(t *testing.T) {
 	if e.stage != stuck || s.running != 0 {
 		t.Fatalf("stage %d and %d places taken one second after the timeout, want stuck and none", e.stage, s.running)
 	}
-	s.finish(now, e, nil, 3*time.Second, out)
+	s.finish(now, verdict{entry: e, took: 3 * time.Second}, out)
 	now = now.Add(11 * time.Second)
 	s.wake(now, out)
 	if len(s.slow) != 1 {
@@ -228,7 +228,7 @@ func TestScheduleOnePlace(t *testing.T) {
 		s.wake(now, out)
 		for e := s.take(now); e != nil; e = s.take(now) {
 			asked[e.target]++
-			s.finish(now, e, nil, 2*time.Second, out)
+			s.finish(now, verdict{entry: e, took: 2 * time.Second}, out)
 		}
 	}
 	if asked[numbered(0)] != 10 || asked[numbered(1)] != 10 {
@@ -266,7 +266,7 @@ func TestScheduleUpdate(t *testing.T) {
 			canceled := false
 			e.cancel = func() { canceled = true }
 			if !tt.running {
-				s.finish(now, e, nil, 0, out)
+				s.finish(now, verdict{entry: e}, out)
 			}
 			tt.change(&spec)
 			s.apply(now, numberedSet(1, spec), out)
@@ -274,7 +274,7 @@ func TestScheduleUpdate(t *testing.T) {
 				t.Errorf("probe canceled: %t, want %t", canceled, tt.canceled)
 			}
 			if tt.running {
-				s.finish(now, e, errors.New("of the old question"), 0, out)
+				s.finish(now, verdict{entry: e, err: errors.New("of the old question")}, out)
 				wantStatus := Down
 				if tt.canceled {
 					wantStatus = Unknown // its verdict does not count
@@ -336,7 +336,7 @@ func TestScheduleRandomWalk(t *testing.T) {
 				if rng.IntN(3) == 0 {
 					err = errors.New("connect refused")
 				}
-				s.finish(now, e, err, took, out)
+				s.finish(now, verdict{entry: e, err: err, took: took}, out)
 				break
 			}
 		}

@@ -8,6 +8,9 @@ import (
 // Snapshot is what is known about one target.
 type Snapshot struct {
 	Status Status
+	// Value is the number of the last success of a [Measurer] as long as the target is
+	// up, else 0.
+	Value int
 	// Since is when the status changed last; for Unknown, when the target came.
 	Since time.Time
 	// Err is the cause of the last probe's failure, nil after a success. A target
@@ -25,22 +28,29 @@ type Snapshot struct {
 }
 
 // observe takes the verdict of a probe that ended now and returns whether the
-// status changed by it.
-func (s *Snapshot) observe(now time.Time, tr *Tracker, err error, took time.Duration) bool {
-	s.Err, s.At, s.Duration = err, now, took
+// status or the value changed by it.
+func (s *Snapshot) observe(now time.Time, tr *Tracker, v verdict) bool {
+	s.Err, s.At, s.Duration = v.err, now, v.took
 	switch {
-	case errors.Is(err, ErrNotAsked):
+	case errors.Is(v.err, ErrNotAsked):
 		s.NotAsked++
 		return false
-	case err == nil:
+	case v.err == nil:
 		s.OK++
 	default:
 		s.Failed++
 	}
-	status, changed := tr.Observe(err)
+	status, changed := tr.Observe(v.err)
 	s.Successes, s.Failures = tr.Run()
 	if changed {
 		s.Status, s.Since = status, now
 	}
-	return changed
+	was := s.Value
+	switch {
+	case s.Status != Up:
+		s.Value = 0
+	case v.err == nil:
+		s.Value = v.value
+	}
+	return changed || s.Value != was
 }

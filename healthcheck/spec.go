@@ -108,10 +108,12 @@ func (s Status) String() string {
 	return "unknown"
 }
 
-// Event is a change of a target's status. Err is the cause when it went down.
+// Event is a change of a target's status or value. Err is the cause when it went down.
 type Event struct {
 	Target Target
 	Status Status
-	Err    error
-	At     time.Time
+	// Value is the number of a [Measurer] as long as its target is up, else 0.
+	Value int
+	Err   error
+	At    time.Time
 }
