@@ -354,7 +354,7 @@ func TestMonitorValues(t *testing.T) {
 		m.Apply(targets(1, spec()))
 		var got, held []string
 		for n := range g.answers {
-			for g.next <= n {
+			for s := (healthcheck.Snapshot{}); s.OK+s.Failed <= uint64(n); s = m.Snapshots()[target(0)] {
 				sleep(100 * time.Millisecond)
 			}
 			for len(events) > 0 {
