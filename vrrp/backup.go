@@ -6,11 +6,20 @@ import "time"
 type backupTimers struct {
 	// downAt is when Master_Down_Timer runs out.
 	downAt time.Time
+	// expired says that it has, and that this Backup would be Master. In a sync group
+	// it may have to wait for the others.
+	expired bool
 	// released says that it was set to Skew_Time, because the Master stopped.
 	released bool
 	// preempting says that a Master of lower priority was heard, and ignored, since
 	// the timer was set.
 	preempting bool
+	// owner says that the timer is that of an owner's start delay.
+	owner bool
+	// excused says that the timer was set once more because it ran out late.
+	excused bool
+	// held says that Params.Hold has kept this Backup from taking over.
+	held bool
 	// lowerSince is when the first of its advertisements arrived; zero without one.
 	// PreemptDelay counts from there.
 	lowerSince time.Time
@@ -24,7 +33,7 @@ func (vr *VirtualRouter) enterBackup(now time.Time, masterAdverInterval time.Dur
 }
 
 func (vr *VirtualRouter) setDownTimer(now time.Time, released bool) {
-	vr.backup.released, vr.backup.preempting = released, false
+	vr.backup = backupTimers{released: released, lowerSince: vr.backup.lowerSince}
 	vr.backup.downAt = now.Add(vr.downTime())
 }
 
@@ -36,14 +45,35 @@ func (vr *VirtualRouter) downTime() time.Duration {
 	return MasterDownInterval(vr.p.Version, vr.p.Priority, vr.masterAdverInterval)
 }
 
-func (vr *VirtualRouter) backupTimeout(now time.Time) []Action {
-	if now.Before(vr.backup.downAt) {
-		return nil
+// expire tells whether Master_Down_Timer has run out and this Backup would be Master.
+func (vr *VirtualRouter) expire(now time.Time) bool {
+	t := &vr.backup
+	if t.expired || now.Before(t.downAt) {
+		return t.expired
 	}
 	switch {
-	case vr.backup.released:
+	case !t.excused && !t.owner && now.Sub(t.downAt) > vr.masterAdverInterval:
+		// We were not running when it ran out, and have missed what was sent meanwhile:
+		// a Master that is alive is heard within its interval.
+		t.excused = true
+		t.downAt = now.Add(vr.masterAdverInterval + SkewTime(vr.p.Version, vr.p.Priority, vr.masterAdverInterval))
+	case vr.p.Hold && !t.released && !t.preempting && !t.owner:
+		t.held = true
+		t.downAt = now.Add(vr.downTime())
+	default:
+		t.expired = true
+	}
+	return t.expired
+}
+
+// takeOver makes a Backup Master whose Master_Down_Timer has run out.
+func (vr *VirtualRouter) takeOver(now time.Time) []Action {
+	switch t := vr.backup; {
+	case t.owner:
+		return vr.becomeMaster(now, ReasonOwner)
+	case t.released:
 		return vr.becomeMaster(now, ReasonMasterReleased)
-	case vr.backup.preempting:
+	case t.preempting:
 		return vr.becomeMaster(now, ReasonPreempt)
 	}
 	return vr.becomeMaster(now, ReasonMasterDown)
@@ -52,7 +82,7 @@ func (vr *VirtualRouter) backupTimeout(now time.Time) []Action {
 // backupAdvert follows the "ADVERTISEMENT is received" part of RFC 9568 section
 // 6.4.2. An advertisement that is discarded leaves the timer as it was, so that it
 // runs out and preempts.
-func (vr *VirtualRouter) backupAdvert(now time.Time, ev AdvertReceived) []Action {
+func (vr *VirtualRouter) backupAdvert(now time.Time, ev AdvertReceived) {
 	switch p := ev.Advert.Priority; {
 	case p == PriorityRelease:
 		if !sameHost(vr.rival.addr, ev.From) {
@@ -60,7 +90,7 @@ func (vr *VirtualRouter) backupAdvert(now time.Time, ev AdvertReceived) []Action
 		}
 		vr.backup.lowerSince = time.Time{}
 		vr.setDownTimer(now, true)
-		return nil
+		return
 	case p >= vr.p.Priority:
 		vr.backup.lowerSince = time.Time{}
 	default:
@@ -70,14 +100,13 @@ func (vr *VirtualRouter) backupAdvert(now time.Time, ev AdvertReceived) []Action
 		if vr.preempts(now) {
 			vr.rival = router{ev.From, p}
 			vr.backup.preempting = true
-			return nil
+			return
 		}
 	}
 	vr.master = router{ev.From, ev.Advert.Priority}
 	vr.rival = vr.master
 	vr.masterAdverInterval = ev.Advert.Interval
 	vr.setDownTimer(now, false)
-	return nil
 }
 
 // preempts tells whether a Master of lower priority is no longer tolerated.

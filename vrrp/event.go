@@ -26,6 +26,9 @@ type (
 	// HandOver asks a Master to give way to a Backup: it says priority 0 and keeps
 	// its addresses until somebody else advertises. If nobody does, it goes on.
 	HandOver struct{}
+	// AnnounceAgain asks a Master to announce its addresses again, because neighbours
+	// may have another router's.
+	AnnounceAgain struct{}
 	// Failed says that the virtual router cannot take part, in words for the
 	// operator: "link eth0 is down".
 	Failed struct{ Detail string }
@@ -39,5 +42,6 @@ func (Timeout) event()        {}
 func (AdvertReceived) event() {}
 func (ParamsChanged) event()  {}
 func (HandOver) event()       {}
+func (AnnounceAgain) event()  {}
 func (Failed) event()         {}
 func (Recovered) event()      {}

@@ -1,14 +1,20 @@
 package vrrp
 
-import "time"
-
-// Neighbours that missed one announcement get another, and one that learned a wrong
-// address since then is put right within a minute.
-const (
-	announceRounds  = 5
-	announceSpacing = 1100 * time.Millisecond
-	announceRefresh = time.Minute
+import (
+	"cmp"
+	"time"
 )
+
+// defaults fills in what is not given. Neighbours that missed one announcement get
+// another, and one that learned a wrong address since then is put right within a
+// minute.
+func (a Announcements) defaults() Announcements {
+	return Announcements{
+		Rounds:  cmp.Or(a.Rounds, 5),
+		Spacing: cmp.Or(a.Spacing, 1100*time.Millisecond),
+		Refresh: cmp.Or(a.Refresh, time.Minute),
+	}
+}
 
 // masterTimers is what only a Master needs (RFC 9568 section 6.4.3).
 type masterTimers struct {
@@ -20,9 +26,15 @@ type masterTimers struct {
 	// one was made, and roundsLeft how many follow at the short spacing.
 	announceAt, announcedAt time.Time
 	roundsLeft              int
+	// handOverUntil is how long another router is given to take over; zero: none was
+	// asked to. Until then nothing is advertised or announced.
+	handOverUntil time.Time
 }
 
 func (t *masterTimers) deadline() time.Time {
+	if !t.handOverUntil.IsZero() {
+		return t.handOverUntil
+	}
 	if t.announceAt.Before(t.advertAt) {
 		return t.announceAt
 	}
@@ -35,7 +47,7 @@ func (t *masterTimers) deadline() time.Time {
 func (vr *VirtualRouter) becomeMaster(now time.Time, why Reason) []Action {
 	vr.active = masterTimers{}
 	vr.masterAdverInterval = vr.p.AdvertInterval
-	actions := []Action{vr.sendAdvert(now), AcquireAddrs{vr.p.Addresses}}
+	actions := []Action{vr.sendAdvert(now), AcquireAddrs{vr.p.Held()}}
 	vr.requestAnnouncements(now)
 	actions = vr.announceIfDue(now, actions)
 	return append(actions, vr.transition(now, Master, why, ""))
@@ -48,14 +60,14 @@ func (vr *VirtualRouter) sendAdvert(now time.Time) Action {
 }
 
 // requestAnnouncements starts a series, or starts a running one again. Rounds stay
-// announceSpacing apart whatever is asked for, so that a router that keeps
+// their spacing apart whatever is asked for, so that a router that keeps
 // contesting cannot make us flood the segment, and yet the last of its
 // advertisements is followed by a whole series.
 func (vr *VirtualRouter) requestAnnouncements(now time.Time) {
-	t := &vr.active
-	t.roundsLeft = announceRounds
+	t, a := &vr.active, vr.p.Announcements.defaults()
+	t.roundsLeft = a.Rounds
 	t.announceAt = now
-	if next := t.announcedAt.Add(announceSpacing); !t.announcedAt.IsZero() && next.After(now) {
+	if next := t.announcedAt.Add(a.Spacing); !t.announcedAt.IsZero() && next.After(now) {
 		t.announceAt = next
 	}
 }
@@ -67,14 +79,21 @@ func (vr *VirtualRouter) announceIfDue(now time.Time, actions []Action) []Action
 	}
 	t.announcedAt = now
 	t.roundsLeft = max(t.roundsLeft-1, 0)
-	t.announceAt = now.Add(announceRefresh)
+	a := vr.p.Announcements.defaults()
+	t.announceAt = now.Add(a.Refresh)
 	if t.roundsLeft > 0 {
-		t.announceAt = now.Add(announceSpacing)
+		t.announceAt = now.Add(a.Spacing)
 	}
-	return append(actions, Announce{vr.p.Addresses})
+	return append(actions, Announce{vr.p.Held()})
 }
 
 func (vr *VirtualRouter) masterTimeout(now time.Time) []Action {
+	if until := vr.active.handOverUntil; !until.IsZero() {
+		if now.Before(until) {
+			return nil
+		}
+		return vr.resume(now)
+	}
 	var actions []Action
 	if due := vr.active.advertAt; !now.Before(due) {
 		actions = append(actions, vr.sendAdvert(now))
@@ -89,6 +108,9 @@ func (vr *VirtualRouter) masterTimeout(now time.Time) []Action {
 // masterAdvert follows the "ADVERTISEMENT is received" part of RFC 9568 section
 // 6.4.3.
 func (vr *VirtualRouter) masterAdvert(now time.Time, ev AdvertReceived) []Action {
+	if vr.handingOver() {
+		return vr.handedOver(now, ev)
+	}
 	if ev.Advert.Priority == PriorityRelease {
 		// Another Master was there, so neighbours may have its address.
 		actions := []Action{vr.sendAdvert(now)}
@@ -103,7 +125,7 @@ func (vr *VirtualRouter) masterAdvert(now time.Time, ev AdvertReceived) []Action
 		// side of a partition that heals, learns only from our advertisement that
 		// there were two, and that the neighbours may have our address. It comes after
 		// the release, so that nobody else answers once the winner has announced.
-		return []Action{ReleaseAddrs{vr.p.Addresses}, vr.advert(vr.p.Priority), vr.transition(now, Backup, why, "")}
+		return []Action{ReleaseAddrs{vr.p.Held()}, vr.advert(vr.p.Priority), vr.transition(now, Backup, why, "")}
 	}
 	return vr.assert(now)
 }

@@ -115,6 +115,14 @@ type Announcements struct {
 	Refresh time.Duration
 }
 
+// Held returns every address that a Master holds, those that it advertises first.
+func (p Params) Held() []netip.Prefix {
+	if len(p.Excluded) == 0 {
+		return p.Addresses
+	}
+	return slices.Concat(p.Addresses, p.Excluded)
+}
+
 // Equal tells whether two Params are the same value.
 func (p Params) Equal(q Params) bool {
 	return p.Version == q.Version && p.Priority == q.Priority &&
@@ -155,11 +163,15 @@ func (p Params) Validate() error {
 	if n := len(p.Addresses); n == 0 || n > 255 {
 		errs = append(errs, fmt.Errorf("%d virtual addresses: an advertisement carries 1 to 255", n))
 	}
-	for i, a := range p.Addresses {
-		if FamilyOf(a.Addr()) != FamilyOf(p.Addresses[0].Addr()) {
-			errs = append(errs, fmt.Errorf("virtual address %v is of another family than %v", a, p.Addresses[0]))
+	if p.StartDelay < 0 {
+		errs = append(errs, fmt.Errorf("start delay %v is negative", p.StartDelay))
+	}
+	held := p.Held()
+	for i, a := range held {
+		if i < len(p.Addresses) && FamilyOf(a.Addr()) != FamilyOf(held[0].Addr()) {
+			errs = append(errs, fmt.Errorf("virtual address %v is of another family than %v", a, held[0]))
 		}
-		if slices.ContainsFunc(p.Addresses[:i], func(b netip.Prefix) bool { return b.Addr() == a.Addr() }) {
+		if slices.ContainsFunc(held[:i], func(b netip.Prefix) bool { return b.Addr() == a.Addr() }) {
 			errs = append(errs, fmt.Errorf("virtual address %v is named twice", a.Addr()))
 		}
 	}

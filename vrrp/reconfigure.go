@@ -20,11 +20,11 @@ func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 	case Master:
 		return vr.reconfigureMaster(now, p)
 	case Backup:
-		vr.reconfigureBackup(p)
+		vr.reconfigureBackup(now, p)
 	}
 	vr.p = p
 	// As at Startup: whoever had a new address before, we must not have it now.
-	if added := without(p.Addresses, old.Addresses); len(added) > 0 {
+	if added := without(p.Held(), old.Held()); len(added) > 0 {
 		return []Action{ReleaseAddrs{added}}
 	}
 	return nil
@@ -33,7 +33,7 @@ func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 // reconfigureBackup shifts the running Master_Down_Timer by what a change of
 // priority, interval or version makes of it. Setting it anew would let a series of
 // changes, such as a tracked object that flaps, put the takeover off for ever.
-func (vr *VirtualRouter) reconfigureBackup(p Params) {
+func (vr *VirtualRouter) reconfigureBackup(now time.Time, p Params) {
 	before := vr.downTime()
 	if p.Version != vr.p.Version {
 		vr.master = router{} // whose advertisements we no longer take
@@ -44,6 +44,10 @@ func (vr *VirtualRouter) reconfigureBackup(p Params) {
 	}
 	vr.p = p
 	vr.backup.downAt = vr.backup.downAt.Add(vr.downTime() - before)
+	if vr.backup.held && !p.Hold {
+		// The Master has been silent for long enough already.
+		vr.backup.held, vr.backup.downAt = false, now
+	}
 }
 
 // reconfigureMaster sends an advertisement at once if it would say something new:
@@ -57,17 +61,18 @@ func (vr *VirtualRouter) reconfigureMaster(now time.Time, p Params) []Action {
 
 	var actions []Action
 	quiet := old // the changes that no other router sees
-	quiet.Preempt, quiet.PreemptDelay = p.Preempt, p.PreemptDelay
-	if !quiet.Equal(p) {
+	quiet.Preempt, quiet.PreemptDelay, quiet.StartDelay, quiet.Hold = p.Preempt, p.PreemptDelay, p.StartDelay, p.Hold
+	quiet.Announcements, quiet.Excluded = p.Announcements, p.Excluded
+	if !quiet.Equal(p) && !vr.handingOver() {
 		actions = append(actions, vr.sendAdvert(now))
 	}
-	if added := without(p.Addresses, old.Addresses); len(added) > 0 {
+	if added := without(p.Held(), old.Held()); len(added) > 0 {
 		actions = append(actions, AcquireAddrs{added}, Announce{added})
 		vr.active.announcedAt = now
 		vr.requestAnnouncements(now)
 		vr.active.roundsLeft-- // the first round has just been made
 	}
-	if gone := without(old.Addresses, p.Addresses); len(gone) > 0 {
+	if gone := without(old.Held(), p.Held()); len(gone) > 0 {
 		actions = append(actions, ReleaseAddrs{gone})
 	}
 	return actions

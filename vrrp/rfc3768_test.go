@@ -130,7 +130,7 @@ func TestPasswordChangesInPlace(t *testing.T) {
 		t.Errorf("the Master became %v", got)
 	}
 	sent := 0
-	for _, a := range master.Handle(t0.Add(5*time.Second), vrrp.Timeout{}) {
+	for _, a := range master.Handle(t0.Add(time.Second), vrrp.Timeout{}) {
 		if a, ok := a.(vrrp.SendAdvert); ok {
 			sent++
 			if a.Advert.Auth != vrrp.Password("new") {

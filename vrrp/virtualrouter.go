@@ -15,6 +15,8 @@ type VirtualRouter struct {
 	reason Reason
 	detail string
 	since  time.Time
+	// listenAt is when Params.StartDelay is over.
+	listenAt time.Time
 
 	// masterAdverInterval is Master_Adver_Interval: that of the Master last
 	// accepted, our own as Master or before any was heard.
@@ -47,7 +49,11 @@ func NewVirtualRouter(id VRID, p Params) *VirtualRouter {
 func (vr *VirtualRouter) Handle(now time.Time, ev Event) []Action {
 	switch ev := ev.(type) {
 	case Startup:
+		if vr.state == Initialize && ev.Adopt {
+			return vr.becomeMaster(now, ReasonAdopted)
+		}
 		if vr.state == Initialize {
+			vr.listenAt = now.Add(vr.p.StartDelay)
 			return vr.start(now, ReasonStartup)
 		}
 	case Shutdown:
@@ -60,32 +66,53 @@ func (vr *VirtualRouter) Handle(now time.Time, ev Event) []Action {
 		}
 	case ParamsChanged:
 		return vr.reconfigure(now, ev.Params)
+	case HandOver:
+		if vr.state == Master {
+			return vr.handOver(now)
+		}
+	case AnnounceAgain:
+		if vr.state == Master && !vr.handingOver() {
+			vr.requestAnnouncements(now)
+			return vr.announceIfDue(now, nil)
+		}
 	case Timeout:
-		switch vr.state {
-		case Backup:
-			return vr.backupTimeout(now)
-		case Master:
+		switch {
+		case vr.late(now):
+			return vr.stepDown(now)
+		case vr.state == Backup && vr.expire(now):
+			return vr.takeOver(now)
+		case vr.state == Master:
 			return vr.masterTimeout(now)
 		}
 	case AdvertReceived:
-		if vr.p.Check(ev.From, ev.Advert) != nil {
-			return nil
-		}
-		switch vr.state {
-		case Backup:
-			return vr.backupAdvert(now, ev)
-		case Master:
-			return vr.masterAdvert(now, ev)
-		}
+		return vr.advertReceived(now, ev)
 	}
 	return nil
+}
+
+func (vr *VirtualRouter) advertReceived(now time.Time, ev AdvertReceived) (actions []Action) {
+	if vr.p.Check(ev.From, ev.Advert) != nil || now.Before(vr.listenAt) {
+		return nil
+	}
+	if vr.late(now) {
+		// What was sent meanwhile is from those who have called us down, and is heard
+		// as a Backup.
+		actions = vr.stepDown(now)
+	}
+	switch vr.state {
+	case Backup:
+		vr.backupAdvert(now, ev)
+	case Master:
+		actions = vr.masterAdvert(now, ev)
+	}
+	return actions
 }
 
 // Deadline returns when the next Timeout event is due, if one is.
 func (vr *VirtualRouter) Deadline() (t time.Time, armed bool) {
 	switch vr.state {
 	case Backup:
-		return vr.backup.downAt, true
+		return vr.backup.downAt, !vr.backup.expired
 	case Master:
 		return vr.active.deadline(), true
 	}
@@ -103,6 +130,8 @@ func (vr *VirtualRouter) Snapshot() Snapshot {
 		MasterAdverInterval: vr.masterAdverInterval,
 		MasterAddr:          vr.master.addr,
 		MasterPriority:      vr.master.priority,
+		HandingOver:         vr.handingOver(),
+		Held:                vr.state == Backup && vr.backup.held,
 	}
 	switch vr.state {
 	case Master:
@@ -119,14 +148,25 @@ func (vr *VirtualRouter) Snapshot() Snapshot {
 // section 6.4.1).
 func (vr *VirtualRouter) start(now time.Time, why Reason) []Action {
 	vr.master, vr.rival = router{}, router{}
-	if vr.p.Priority == PriorityOwner {
+	owner := vr.p.Priority == PriorityOwner
+	if owner && !now.Before(vr.listenAt) {
 		return vr.becomeMaster(now, ReasonOwner)
 	}
-	// A predecessor that was killed as Master, or a release that failed because the
-	// interface was gone, leaves addresses behind. A Backup that holds them answers
-	// for them beside the Master.
-	actions := []Action{ReleaseAddrs{vr.p.Addresses}}
-	vr.enterBackup(now, vr.p.AdvertInterval)
+	var actions []Action
+	if !owner {
+		// A predecessor that was killed as Master, or a release that failed because the
+		// interface was gone, leaves addresses behind. A Backup that holds them answers
+		// for them beside the Master.
+		actions = []Action{ReleaseAddrs{vr.p.Held()}}
+	}
+	listen := now
+	if vr.listenAt.After(now) {
+		listen = vr.listenAt
+	}
+	vr.enterBackup(listen, vr.p.AdvertInterval)
+	if owner {
+		vr.backup.downAt, vr.backup.owner = listen, true
+	}
 	return append(actions, vr.transition(now, Backup, why, ""))
 }
 
@@ -140,11 +180,11 @@ func (vr *VirtualRouter) leave(now time.Time, to State, why Reason, detail strin
 	var actions []Action
 	switch vr.state {
 	case Master:
-		actions = []Action{vr.advert(PriorityRelease), ReleaseAddrs{vr.p.Addresses}}
+		actions = vr.giveUp()
 	case Initialize:
 		// Never started, so nobody has released a predecessor's addresses yet.
 		if vr.p.Priority != PriorityOwner {
-			actions = []Action{ReleaseAddrs{vr.p.Addresses}}
+			actions = []Action{ReleaseAddrs{vr.p.Held()}}
 		}
 	}
 	vr.master, vr.rival = router{}, router{}
