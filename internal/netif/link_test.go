@@ -122,7 +122,7 @@ func TestSubscriberSeesTheNewestStateOnceAndOnlyChanges(t *testing.T) {
 	w.change(func(*table) { w.synced = true })
 	w.change(func(tb *table) { tb.setLink(link{2, "eth0", true, false}) })
 	w.change(func(tb *table) { tb.setLink(link{2, "eth0", true, true}) })
-	if l := <-ch; !l.Up {
+	if l := (<-ch)["eth0"]; !l.Up {
 		t.Errorf("told %q, want the newest state, up", l.Why)
 	}
 	w.change(func(tb *table) { tb.setLink(link{3, "eth1", true, true}) })
@@ -133,13 +133,13 @@ func TestSubscriberSeesTheNewestStateOnceAndOnlyChanges(t *testing.T) {
 	}
 
 	late, stopLate := w.Watch("eth0")
-	if l := <-late; !l.Up {
+	if l := (<-late)["eth0"]; !l.Up {
 		t.Errorf("a later Watch is told %q, want up", l.Why)
 	}
 	stopLate()
 	stopLate()
 	w.change(func(tb *table) { tb.delLink(2) })
-	if l := <-ch; l.Why != "link eth0 does not exist" {
+	if l := (<-ch)["eth0"]; l.Why != "link eth0 does not exist" {
 		t.Errorf("told %+v after the link was deleted", l)
 	}
 	select {

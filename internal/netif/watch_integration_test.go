@@ -18,12 +18,12 @@ import (
 	"github.com/hadirector/hadirector/vrrp/router"
 )
 
-// waitLink reads states until one satisfies ok. The kernel reports a carrier in
+// waitLinks reads states until one satisfies ok. The kernel reports a carrier in
 // several steps, so not every state that comes is the one that the test is about.
-func waitLink(t *testing.T, ch <-chan router.Link, what string, ok func(router.Link) bool) router.Link {
+func waitLinks(t *testing.T, ch <-chan map[string]router.Link, what string, ok func(map[string]router.Link) bool) map[string]router.Link {
 	t.Helper()
 	deadline := time.After(patience)
-	var last router.Link
+	var last map[string]router.Link
 	for {
 		select {
 		case last = <-ch:
@@ -34,6 +34,12 @@ func waitLink(t *testing.T, ch <-chan router.Link, what string, ok func(router.L
 			t.Fatalf("no state %q within %v; the last was %+v", what, patience, last)
 		}
 	}
+}
+
+// waitLink is waitLinks for a Watch of eth0 alone.
+func waitLink(t *testing.T, ch <-chan map[string]router.Link, what string, ok func(router.Link) bool) router.Link {
+	t.Helper()
+	return waitLinks(t, ch, what, func(m map[string]router.Link) bool { return ok(m["eth0"]) })["eth0"]
 }
 
 func isUp(l router.Link) bool { return l.Up }
@@ -93,6 +99,37 @@ func TestWatcherSeesTheLifeOfALink(t *testing.T) {
 	l = waitLink(t, ch, "recreated", isUp)
 	if slices.Contains(l.Addrs, prefix("10.0.0.1/24")) {
 		t.Errorf("the recreated link still has the old one's address: %v", l.Addrs)
+	}
+}
+
+func TestWatcherTellsOfSeveralLinks(t *testing.T) {
+	self, far := netnstest.Self(), netnstest.New(t, "far")
+	netnstest.Cable(t, self, "eth0", far, "eth0")
+	w := startWatcher(t)
+	ch, stop := w.Watch("eth0", "eth1", "nosuch0")
+	defer stop()
+	onlyUp := func(up ...string) func(map[string]router.Link) bool {
+		return func(m map[string]router.Link) bool {
+			for name, l := range m {
+				if l.Up != slices.Contains(up, name) {
+					return false
+				}
+			}
+			return len(m) == 3
+		}
+	}
+	waitLinks(t, ch, "eth0 up", onlyUp("eth0"))
+	netnstest.Cable(t, self, "eth1", far, "eth1")
+	waitLinks(t, ch, "both up", onlyUp("eth0", "eth1"))
+	self.IP(t, "addr add 10.0.0.1/24 dev eth0")
+	m := waitLinks(t, ch, "address", func(m map[string]router.Link) bool {
+		return slices.Contains(m["eth0"].Addrs, prefix("10.0.0.1/24"))
+	})
+	if slices.Contains(m["eth1"].Addrs, prefix("10.0.0.1/24")) {
+		t.Errorf("eth1 has the other link's address: %v", m["eth1"].Addrs)
+	}
+	if got := m["nosuch0"]; got.Name != "nosuch0" || got.Why != "link nosuch0 does not exist" {
+		t.Errorf("the missing link is %+v", got)
 	}
 }
 
