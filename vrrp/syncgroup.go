@@ -18,28 +18,32 @@ type SyncGroup struct {
 }
 
 type groupMember struct {
-	name string
-	vr   *VirtualRouter
+	number int
+	name   string
+	vr     *VirtualRouter
 	// trouble is why this member cannot take part, whatever the others do.
 	trouble string
 }
 
-// GroupAction is an action of one member.
+// GroupAction is an action of one member, by its number.
 type GroupAction struct {
-	Member string
+	Member int
 	Action Action
 }
 
-// Add makes a virtual router a member. Its name must be new to the SyncGroup.
+// Add makes a virtual router a member. Members are numbered from 0 in the order in
+// which they are added; the name is for the operator.
 func (g *SyncGroup) Add(name string, vr *VirtualRouter) {
-	g.members = append(g.members, &groupMember{name: name, vr: vr})
+	g.members = append(g.members, &groupMember{number: len(g.members), name: name, vr: vr})
 }
 
-// Handle gives an event to a member and returns what has to be done, in that order.
-// Timeout and HandOver are for all members, whatever the name. A member that is in
-// Fault because of another one recovers with that one.
-func (g *SyncGroup) Handle(now time.Time, name string, ev Event) []GroupAction {
-	i := slices.IndexFunc(g.members, func(m *groupMember) bool { return m.name == name })
+// Rename gives member number i another name.
+func (g *SyncGroup) Rename(i int, name string) { g.members[i].name = name }
+
+// Handle gives an event to member number i and returns what has to be done, in that
+// order. Timeout and HandOver are for all members, whatever the number. A member that
+// is in Fault because of another one recovers with that one.
+func (g *SyncGroup) Handle(now time.Time, i int, ev Event) []GroupAction {
 	var out []GroupAction
 	switch ev := ev.(type) {
 	case Timeout, HandOver:
@@ -195,7 +199,7 @@ func (g *SyncGroup) backup() *groupMember {
 func (m *groupMember) does(actions []Action) []GroupAction {
 	out := make([]GroupAction, len(actions))
 	for i, a := range actions {
-		out[i] = GroupAction{m.name, a}
+		out[i] = GroupAction{m.number, a}
 	}
 	return out
 }
