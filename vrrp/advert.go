@@ -51,56 +51,80 @@ type Header struct {
 	Src, Dst netip.Addr
 	// TTL is the IPv4 TTL or the IPv6 Hop Limit.
 	TTL int
-	// Unicast says that the receiver expects its peers' unicast advertisements.
-	// These may cross routers, so their TTL is not looked at, and multicast ones
-	// are refused. Otherwise it is the other way round.
+	// Unicast says that the receiver expects its peers' unicast advertisements, and
+	// refuses multicast ones. Otherwise it is the other way round.
 	Unicast bool
+	// MinTTL is the lowest TTL that is accepted of unicast; 0: 255. That of multicast
+	// is 255.
+	MinTTL int
+	// Known are the addresses that are accepted as Src, without zones; nil: any.
+	Known []netip.Addr
+}
+
+// minTTL returns the lowest TTL that is accepted.
+func (h Header) minTTL() int {
+	if !h.Unicast || h.MinTTL == 0 {
+		return TTL
+	}
+	return h.MinTTL
 }
 
 // ParseAdvert decodes the VRRP part of a datagram, from the version field to the
-// last byte. The checks are those of RFC 9568 section 7.1, for version 2 those of
+// last byte, for a receiver without an [HMAC]; one with it has a [Verifier]. The checks are those of RFC 9568 section 7.1, for version 2 those of
 // RFC 3768 section 7.1, in the order given there; the first that fails decides the
 // error, which wraps one of the sentinels of this package ([DiscardReason]).
 //
 // What depends on the receiving virtual router is not checked here: see
 // [Params.Check]. The Advert does not refer to b.
 func ParseAdvert(b []byte, h Header) (Advert, error) {
-	src, dst := h.Src.Unmap().WithZone(""), h.Dst.Unmap().WithZone("")
+	a, _, err := parse(b, h, false)
+	return a, err
+}
+
+// parse is ParseAdvert, which also takes advertisements with a trailer if that is
+// allowed, and returns it without having looked into it.
+func parse(b []byte, h Header, trailerAllowed bool) (a Advert, trailer []byte, err error) {
+	src, dst := plain(h.Src), plain(h.Dst)
 	if h.Unicast == dst.IsMulticast() {
-		return Advert{}, fmt.Errorf("%w: %v", ErrDestination, dst)
+		return Advert{}, nil, fmt.Errorf("%w: %v", ErrDestination, dst)
 	}
-	if !h.Unicast && h.TTL != TTL {
-		return Advert{}, fmt.Errorf("%w: %d", ErrTTL, h.TTL)
+	if lowest := h.minTTL(); h.TTL < lowest {
+		return Advert{}, nil, fmt.Errorf("%w: %d, want %d", ErrTTL, h.TTL, lowest)
 	}
 	if len(b) < headerLen {
-		return Advert{}, fmt.Errorf("%w: %d bytes", ErrShort, len(b))
+		return Advert{}, nil, fmt.Errorf("%w: %d bytes", ErrShort, len(b))
 	}
-	a := Advert{Version: Version(b[0] >> 4), VRID: VRID(b[1]), Priority: Priority(b[2])}
+	a = Advert{Version: Version(b[0] >> 4), VRID: VRID(b[1]), Priority: Priority(b[2])}
 	family := FamilyOf(src)
 	// Version 2 knows IPv4 alone.
 	if a.Version != Version3 && (a.Version != Version2 || family != IPv4) {
-		return Advert{}, fmt.Errorf("%w: %d over %v", ErrVersion, a.Version, family)
+		return Advert{}, nil, fmt.Errorf("%w: %d over %v", ErrVersion, a.Version, family)
 	}
 	if t := b[0] & 0x0f; t != typeAdvertisement {
-		return Advert{}, fmt.Errorf("%w: %d", ErrType, t)
+		return Advert{}, nil, fmt.Errorf("%w: %d", ErrType, t)
 	}
 	count := int(b[3])
-	if want := wireLen(a.Version, family, count); len(b) != want {
-		return Advert{}, fmt.Errorf("%w: %d bytes, %d addresses take %d", ErrLength, len(b), count, want)
+	want := wireLen(a.Version, family, count)
+	if len(b) != want && (!trailerAllowed || len(b) != want+trailerLen) {
+		return Advert{}, nil, fmt.Errorf("%w: %d bytes, %d addresses take %d", ErrLength, len(b), count, want)
 	}
-	if !checksumValid(b, a.Version, src, dst) {
-		return Advert{}, fmt.Errorf("%w: %#04x", ErrChecksum, binary.BigEndian.Uint16(b[6:]))
+	pdu, trailer := b[:want], b[want:]
+	if !checksumValid(checksummed(b, want, family), a.Version, src, dst) {
+		return Advert{}, nil, fmt.Errorf("%w: %#04x", ErrChecksum, binary.BigEndian.Uint16(b[6:]))
 	}
 	// RFC 9568 section 5.2.5 and erratum 8299.
 	if count == 0 {
-		return Advert{}, ErrNoAddresses
+		return Advert{}, nil, ErrNoAddresses
 	}
 	// Zero would make every Backup's timer run out at once (erratum 8301).
 	if a.Interval = decodeInterval(a.Version, b[4:6]); a.Interval == 0 {
-		return Advert{}, ErrZeroInterval
+		return Advert{}, nil, ErrZeroInterval
 	}
 	if a.VRID == 0 {
-		return Advert{}, ErrVRID
+		return Advert{}, nil, ErrVRID
+	}
+	if h.Known != nil && !slices.Contains(h.Known, src) {
+		return Advert{}, nil, fmt.Errorf("%w: %v", ErrPeer, src)
 	}
 	a.Addresses = make([]netip.Addr, 0, count)
 	size := addrLen(family)
@@ -110,16 +134,16 @@ func ParseAdvert(b []byte, h Header) (Advert, error) {
 	}
 	if a.Version == Version2 {
 		a.Auth.Type = AuthType(b[4])
-		copy(a.Auth.Data[:], b[len(b)-authLen:])
+		copy(a.Auth.Data[:], pdu[len(pdu)-authLen:])
 	}
-	return a, nil
+	return a, trailer, nil
 }
 
 // AppendTo appends the advertisement's wire form to b, for a datagram from src to
 // dst, and returns the extended slice. The family is that of src, and a must be
 // what [Params.Validate] accepts. The form matters for version 3 over IPv4 only.
 func (a Advert) AppendTo(b []byte, src, dst netip.Addr, form ChecksumForm) []byte {
-	src, dst = src.Unmap().WithZone(""), dst.Unmap().WithZone("")
+	src, dst = plain(src), plain(dst)
 	start := len(b)
 	b = slices.Grow(b, wireLen(a.Version, FamilyOf(src), len(a.Addresses)))
 	b = append(b, byte(a.Version)<<4|typeAdvertisement, byte(a.VRID), byte(a.Priority), byte(len(a.Addresses)))

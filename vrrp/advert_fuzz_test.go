@@ -54,7 +54,7 @@ func FuzzParseAdvert(f *testing.F) {
 		}
 		family := FamilyOf(s.Unmap())
 		switch {
-		case !unicast && ttl != 255:
+		case ttl < 255:
 			t.Fatalf("TTL %d accepted", ttl)
 		case unicast == d.Unmap().IsMulticast():
 			t.Fatalf("destination %v accepted", d)

@@ -167,7 +167,7 @@ func TestChecksumPlain(t *testing.T) {
 // is checked later as well, where it can, so that the table also pins the order.
 func TestParseAdvertRefuses(t *testing.T) {
 	mcast := Header{Src: addr("10.0.0.1"), Dst: addr("224.0.0.18"), TTL: 255}
-	unicast := Header{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), TTL: 64, Unicast: true}
+	unicast := Header{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), TTL: 255, Unicast: true}
 	v6 := Header{Src: addr("fe80::1%eth0"), Dst: addr("ff02::12"), TTL: 255}
 	with := func(h Header, f func(*Header)) Header { f(&h); return h }
 	tests := []struct {
@@ -181,6 +181,9 @@ func TestParseAdvertRefuses(t *testing.T) {
 		{"unicast where multicast is expected", with(unicast, func(h *Header) { h.Unicast = false }), "", ErrDestination, "destination"},
 		{"TTL 254", with(mcast, func(h *Header) { h.TTL = 254 }), "", ErrTTL, "ttl"},
 		{"hop limit 1", with(v6, func(h *Header) { h.TTL = 1 }), "", ErrTTL, "ttl"},
+		{"multicast has no lower TTL", with(mcast, func(h *Header) { h.TTL, h.MinTTL = 254, 200 }), "", ErrTTL, "ttl"},
+		{"unicast with TTL 254", with(unicast, func(h *Header) { h.TTL = 254 }), "", ErrTTL, "ttl"},
+		{"unicast below its lowest TTL", with(unicast, func(h *Header) { h.TTL, h.MinTTL = 61, 62 }), "", ErrTTL, "ttl"},
 		{"empty", mcast, "", ErrShort, "short"},
 		{"seven bytes", mcast, "42000000000000", ErrShort, "short"},
 		{"version 4", mcast, "4200000000000000", ErrVersion, "version"},
@@ -198,7 +201,9 @@ func TestParseAdvertRefuses(t *testing.T) {
 		{"interval 0", mcast, "310000010000c49a0a000064", ErrZeroInterval, "zero-interval"},
 		{"reserved bits are not interval", mcast, "31000001f000d4990a000064", ErrZeroInterval, "zero-interval"},
 		{"version 2 interval 0", mcast, "210000010000d49a0a0000640000000000000000", ErrZeroInterval, "zero-interval"},
-		{"VRID 0", mcast, "310000010001c4990a000064", ErrVRID, "vrid"},
+		{"VRID 0", with(mcast, func(h *Header) { h.Known = addrs("10.0.0.9") }), "310000010001c4990a000064", ErrVRID, "vrid"},
+		{"stranger", with(mcast, func(h *Header) { h.Known = addrs("10.0.0.9") }), "31336401003275a50a000064", ErrPeer, "peer"},
+		{"trailer", mcast, "31336401003275a50a000064" + strings.Repeat("00", 28), ErrLength, "length"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -219,8 +224,10 @@ func TestParseAdvertAccepts(t *testing.T) {
 		h    Header
 		hex  string
 	}{
+		{"unicast", Header{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), TTL: 255, Unicast: true}, "3133640100324bb60a000064"},
 		// Not only directly connected peers speak unicast.
-		{"unicast with a lower TTL", Header{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), TTL: 61, Unicast: true}, "3133640100324bb60a000064"},
+		{"unicast with a lower TTL", Header{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), TTL: 61, MinTTL: 61, Unicast: true}, "3133640100324bb60a000064"},
+		{"known", Header{Src: addr("::ffff:10.0.0.1"), Dst: addr("224.0.0.18"), TTL: 255, Known: addrs("10.0.0.2", "10.0.0.1")}, "31336401003275a50a000064"},
 		// RFC 9568 section 5.2.6: the reserved bits are ignored.
 		{"reserved bits", Header{Src: addr("10.0.0.1"), Dst: addr("224.0.0.18"), TTL: 255}, "31336401f03270340a000064"},
 		{"addresses as the socket gives them", Header{Src: addr("::ffff:10.0.0.1"), Dst: addr("::ffff:224.0.0.18"), TTL: 255}, "31336401003275a50a000064"},

@@ -6,8 +6,9 @@ import "errors"
 var (
 	// ErrDestination: multicast where unicast is expected, or the other way round.
 	ErrDestination = errors.New("wrong kind of destination")
-	// ErrTTL: a TTL or Hop Limit other than 255, so the datagram was forwarded.
-	ErrTTL = errors.New("TTL is not 255")
+	// ErrTTL: a TTL or Hop Limit below 255, or what is configured for unicast, so the
+	// datagram was forwarded.
+	ErrTTL = errors.New("TTL is too low")
 	// ErrShort: shorter than the fixed fields.
 	ErrShort = errors.New("shorter than the fixed fields")
 	// ErrVersion: not 2 or 3, 2 over IPv6, or not what the virtual router speaks.
@@ -24,8 +25,14 @@ var (
 	ErrZeroInterval = errors.New("advertisement interval is zero")
 	// ErrVRID: VRID 0, or one that is not configured on the receiving interface.
 	ErrVRID = errors.New("unknown VRID")
-	// ErrPeer: a unicast sender that is not one of the configured peers.
-	ErrPeer = errors.New("sender is not a peer")
+	// ErrPeer: a sender that is no known director.
+	ErrPeer = errors.New("sender is no known director")
+	// ErrHMAC: a trailer that is missing, malformed, of an unknown key or wrong.
+	ErrHMAC = errors.New("not authenticated")
+	// ErrStale: a trailer whose time is too far from ours.
+	ErrStale = errors.New("clocks differ too much")
+	// ErrReplay: a trailer that is not newer than the last of its sender.
+	ErrReplay = errors.New("replayed")
 	// ErrOwnAddress: our own address as the sender: our own advertisement came
 	// back, or another machine uses the address.
 	ErrOwnAddress = errors.New("sender has our own address")
@@ -51,6 +58,9 @@ var discardReasons = []struct {
 	{ErrZeroInterval, "zero-interval"},
 	{ErrVRID, "vrid"},
 	{ErrPeer, "peer"},
+	{ErrHMAC, "hmac"},
+	{ErrStale, "stale"},
+	{ErrReplay, "replay"},
 	{ErrOwnAddress, "own-address"},
 	{ErrAuth, "auth"},
 	{ErrInterval, "interval"},

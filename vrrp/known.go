@@ -26,7 +26,7 @@ func (i Instance) Guard(own []netip.Prefix) (guarded Instance, unguarded string)
 		if i.ID.Family == IPv6 {
 			return a.Is6() && a.IsLinkLocalUnicast()
 		}
-		return slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Contains(a) })
+		return a.Is4() && slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
 	var missing []string
 	for _, s := range i.Senders {
