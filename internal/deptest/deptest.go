@@ -78,7 +78,7 @@ var rules = map[string]rule{
 	"healthcheck/probe":   {level: shell, uses: []string{"healthcheck"}},
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
-	"internal/netif":      {level: shell, uses: []string{"vrrp/router", "internal/sysctl"}}, // implements router.Links and others
+	"internal/netif":      {level: shell, uses: []string{"vrrp", "vrrp/router", "internal/sysctl"}}, // implements router.Links and others
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
 	"internal/atomicfile": {level: shell},
 	"internal/clusterkey": {level: shell},
@@ -120,7 +120,7 @@ var doors = []struct {
 	{"github.com/moby/ipvs", []string{"ipvs/ipvsnl"}},
 	{"github.com/sirupsen/logrus", []string{"ipvs/ipvsnl"}}, // the logger of moby/ipvs
 	{"github.com/spf13/cobra", []string{"cmd/hadirector"}},
-	{"github.com/vishvananda/netlink/nl", []string{"ipvs/ipvsnl"}},
+	{"github.com/vishvananda/netlink/nl", []string{"internal/netif", "ipvs/ipvsnl"}},
 	{"github.com/vishvananda/netlink", []string{"internal/netif", "ipvs/ipvsnl"}},
 	{"github.com/vishvananda/netns", []string{"ipvs/ipvsnl"}},
 	{"golang.org/x/net", []string{"healthcheck/probe", "vrrp/vrrpconn"}},
