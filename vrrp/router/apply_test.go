@@ -64,8 +64,7 @@ func TestApplyReplacesAnotherID(t *testing.T) {
 	})
 }
 
-// TestApplyRename: the new name runs the same virtual router, so the old one is
-// stopped first and the new one's release of leftovers takes nothing away from it.
+// TestApplyRename: another name is no reason to give up mastership.
 func TestApplyRename(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lan := newLAN()
@@ -74,13 +73,15 @@ func TestApplyRename(t *testing.T) {
 		in.Name = "www"
 		a.set.Apply(only(in))
 		pass(0)
-		check(t, "reports", a.transitions(), []string{
-			"4s web master→stopped shutdown",
-			"4s www stopped→backup startup",
-		})
-		if len(lan.conns) != 1 {
-			t.Errorf("%d sockets are open, want 1", len(lan.conns))
+		check(t, "reports", a.transitions(), nil)
+		check(t, "kernel", lan.take(), nil)
+		if s := a.snapshot("www"); s.State != vrrp.Master {
+			t.Errorf("www is %v", s.State)
 		}
+		in.Fault = "a test"
+		a.set.Apply(only(in))
+		pass(0)
+		check(t, "reports", a.transitions(), []string{"4s www master→fault failed: a test"})
 	})
 }
 

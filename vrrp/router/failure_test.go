@@ -135,20 +135,6 @@ func TestSendFails(t *testing.T) {
 	})
 }
 
-// TestSocketLost: a socket that delivers nothing more is replaced after a second.
-func TestSocketLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lan := newLAN()
-		a := master(t, lan)
-		close(a.opened[0].adverts)
-		pass(time.Second)
-		check(t, "reports", a.transitions(), nil)
-		if len(a.opened) != 2 {
-			t.Errorf("%d sockets were opened, want 2", len(a.opened))
-		}
-	})
-}
-
 // TestDiscards: what the virtual router does not take is counted with what its
 // socket did not take, changes nothing, and is logged at most once a minute.
 func TestDiscards(t *testing.T) {
@@ -158,7 +144,7 @@ func TestDiscards(t *testing.T) {
 		a.opened[0].discarded = map[string]uint64{"checksum": 2, "version": 1}
 		advert := vrrp.Advert{Version: vrrp.Version2, VRID: 51, Priority: 254, Interval: time.Second}
 		for range 5 {
-			a.opened[0].adverts <- Received{From: netip.MustParseAddr("10.0.0.9"), Advert: advert}
+			a.opened[0].inbox <- Received{ID: web(0).ID, From: netip.MustParseAddr("10.0.0.9"), Advert: advert}
 		}
 		pass(0)
 		s := a.snapshot("web")
@@ -256,7 +242,7 @@ func testStall(t *testing.T) {
 	b.onOpen = func(c *fakeConn) {
 		time.Sleep(5 * time.Second)
 		for range 5 {
-			c.adverts <- Received{From: netip.MustParseAddr("10.0.0.1"), Advert: vrrp.Advert{
+			c.inbox <- Received{ID: web(0).ID, From: netip.MustParseAddr("10.0.0.1"), Advert: vrrp.Advert{
 				Version: vrrp.Version3, VRID: 51, Priority: 200, Interval: time.Second,
 			}}
 		}

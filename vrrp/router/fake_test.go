@@ -50,7 +50,7 @@ type fakeConn struct {
 	host      *host
 	id        vrrp.ID
 	source    netip.Addr
-	adverts   chan Received
+	inbox     Inbox
 	sent      []vrrp.Priority
 	sendErr   error
 	discarded map[string]uint64
@@ -58,7 +58,6 @@ type fakeConn struct {
 
 var _ Conn = (*fakeConn)(nil)
 
-func (c *fakeConn) Adverts() <-chan Received     { return c.adverts }
 func (c *fakeConn) Discarded() map[string]uint64 { return c.discarded }
 
 func (c *fakeConn) Send(a vrrp.Advert) error {
@@ -71,7 +70,7 @@ func (c *fakeConn) Send(a vrrp.Advert) error {
 	for _, o := range c.lan.conns {
 		if o != c && o.id == c.id {
 			select {
-			case o.adverts <- Received{From: c.source, Advert: a}:
+			case o.inbox <- Received{ID: o.id, From: c.source, Advert: a}:
 			default:
 			}
 		}
@@ -95,7 +94,9 @@ type host struct {
 
 	mu         sync.Mutex
 	link       Link
-	watchers   []chan Link
+	others     map[string]Link // the links beside eth0
+	made       int
+	watchers   map[chan map[string]Link][]string
 	openErr    error
 	onOpen     func(*fakeConn)
 	acquireErr error
@@ -113,12 +114,14 @@ type host struct {
 func newHost(t *testing.T, l *lan, name, addr string) *host {
 	h := &host{
 		t: t, name: name, lan: l,
-		link:    Link{Name: "eth0", Index: 2, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix(addr)}},
-		reports: make(chan vrrp.Report, 64),
-		done:    make(chan struct{}),
+		link:     Link{Name: "eth0", Index: 2, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix(addr)}},
+		others:   map[string]Link{},
+		watchers: map[chan map[string]Link][]string{},
+		reports:  make(chan vrrp.Report, 64),
+		done:     make(chan struct{}),
 	}
 	set, err := NewSet(Options{
-		Open: h.open, Addresser: h, Announcer: h, Links: h, Reports: h.reports,
+		Open: h.open, Addresser: h, Announcer: h, Links: h, Devices: h, Routing: h, Filter: h, Reports: h.reports,
 		Logger: slog.New(slog.NewTextHandler(&lockedWriter{h: h}, nil)),
 	})
 	if err != nil {
@@ -152,13 +155,13 @@ func (h *host) stop() {
 	<-h.done
 }
 
-func (h *host) open(in vrrp.Instance, source netip.Addr) (Conn, error) {
+func (h *host) open(in vrrp.Instance, source netip.Addr, inbox Inbox) (Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.openErr != nil {
 		return nil, h.openErr
 	}
-	c := &fakeConn{lan: h.lan, host: h, id: in.ID, source: source, adverts: make(chan Received, 16)}
+	c := &fakeConn{lan: h.lan, host: h, id: in.ID, source: source, inbox: inbox}
 	if h.onOpen != nil {
 		h.onOpen(c)
 	}
@@ -175,12 +178,14 @@ func (h *host) Acquire(ifname string, addrs []netip.Prefix) error {
 	if h.acquireErr != nil {
 		return h.acquireErr
 	}
+	link := h.get(ifname)
 	for _, a := range addrs {
-		if !slices.Contains(h.link.Addrs, a) {
-			h.link.Addrs = append(slices.Clone(h.link.Addrs), a)
+		if !slices.Contains(link.Addrs, a) {
+			link.Addrs = append(slices.Clone(link.Addrs), a)
 			h.lan.logf("%s +%v", h.name, a)
 		}
 	}
+	h.set1(link)
 	h.tell()
 	return nil
 }
@@ -194,12 +199,14 @@ func (h *host) Release(ifname string, addrs []netip.Prefix) error {
 		}
 		return err
 	}
+	link := h.get(ifname)
 	for _, a := range addrs {
-		if i := slices.Index(h.link.Addrs, a); i >= 0 {
-			h.link.Addrs = slices.Delete(slices.Clone(h.link.Addrs), i, i+1)
+		if i := slices.Index(link.Addrs, a); i >= 0 {
+			link.Addrs = slices.Delete(slices.Clone(link.Addrs), i, i+1)
 			h.lan.logf("%s -%v", h.name, a)
 		}
 	}
+	h.set1(link)
 	h.tell()
 	return nil
 }
@@ -209,23 +216,90 @@ func (h *host) Announce(ifname string, addrs []netip.Prefix) error {
 	return nil
 }
 
-func (h *host) Watch(ifname string) (<-chan Link, func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	ch := make(chan Link, 1)
-	ch <- h.link
-	h.watchers = append(h.watchers, ch)
-	return ch, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.watchers = slices.DeleteFunc(h.watchers, func(o chan Link) bool { return o == ch })
+// get and set1 read and write the state of one link. The caller holds mu.
+func (h *host) get(ifname string) Link {
+	if ifname == h.link.Name {
+		return h.link
+	}
+	if l, ok := h.others[ifname]; ok {
+		return l
+	}
+	return Link{Name: ifname, Why: "link " + ifname + " does not exist"}
+}
+
+func (h *host) set1(l Link) {
+	if l.Name == h.link.Name {
+		h.link = l
+	} else if l.Index != 0 {
+		h.others[l.Name] = l
 	}
 }
 
-// tell delivers the link's state, newest wins. The caller holds mu.
+func (h *host) Make(in vrrp.Instance) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lan.logf("%s makes %s on %s", h.name, in.VMAC.Link, in.ID.Interface)
+	h.others[in.VMAC.Link] = Link{Name: in.VMAC.Link, Index: h.nextIndex(), Up: true}
+	h.tell()
+	return nil
+}
+
+// nextIndex is that of a link that is made: no link before had it.
+func (h *host) nextIndex() int {
+	h.made++
+	return 100 + h.made
+}
+
+func (h *host) Delete(in vrrp.Instance) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lan.logf("%s deletes %s", h.name, in.VMAC.Link)
+	delete(h.others, in.VMAC.Link)
+	h.tell()
+	return nil
+}
+
+func (h *host) AcquireRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error {
+	h.lan.logf("%s +%d routes +%d rules", h.name, len(routes), len(rules))
+	return nil
+}
+
+func (h *host) ReleaseRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error {
+	h.lan.logf("%s -%d routes -%d rules", h.name, len(routes), len(rules))
+	return nil
+}
+
+func (h *host) Refuse(ifname string, addrs []netip.Prefix) error {
+	h.lan.logf("%s refuses %v", h.name, addrs)
+	return nil
+}
+
+func (h *host) Accept(ifname string, addrs []netip.Prefix) error {
+	h.lan.logf("%s accepts %v", h.name, addrs)
+	return nil
+}
+
+func (h *host) Watch(ifnames ...string) (<-chan map[string]Link, func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ch := make(chan map[string]Link, 1)
+	h.watchers[ch] = ifnames
+	h.tell()
+	return ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers, ch)
+	}
+}
+
+// tell delivers the links' states, newest wins. The caller holds mu.
 func (h *host) tell() {
-	for _, ch := range h.watchers {
-		put(ch, h.link)
+	for ch, names := range h.watchers {
+		links := make(map[string]Link)
+		for _, name := range names {
+			links[name] = h.get(name)
+		}
+		put(ch, links)
 	}
 }
 

@@ -16,7 +16,7 @@ type holders struct {
 	// mu guards holding, which belongs to no single goroutine, and keeps a release
 	// from passing an acquisition of the same address.
 	mu      sync.Mutex
-	holding map[held][]*router
+	holding map[held][]*member
 }
 
 type held struct {
@@ -25,10 +25,10 @@ type held struct {
 }
 
 func newHolders(kernel Addresser) *holders {
-	return &holders{kernel: kernel, holding: make(map[held][]*router)}
+	return &holders{kernel: kernel, holding: make(map[held][]*member)}
 }
 
-func (h *holders) acquire(who *router, ifname string, addrs []netip.Prefix) error {
+func (h *holders) acquire(who *member, ifname string, addrs []netip.Prefix) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mark(who, ifname, addrs)
@@ -37,13 +37,13 @@ func (h *holders) acquire(who *router, ifname string, addrs []netip.Prefix) erro
 
 // hold makes who a holder of addresses that it is about to acquire. A virtual
 // router that then turns out not to be Master releases them.
-func (h *holders) hold(who *router, ifname string, addrs []netip.Prefix) {
+func (h *holders) hold(who *member, ifname string, addrs []netip.Prefix) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mark(who, ifname, addrs)
 }
 
-func (h *holders) mark(who *router, ifname string, addrs []netip.Prefix) {
+func (h *holders) mark(who *member, ifname string, addrs []netip.Prefix) {
 	for _, a := range addrs {
 		k := held{ifname, a}
 		if !slices.Contains(h.holding[k], who) {
@@ -53,13 +53,13 @@ func (h *holders) mark(who *router, ifname string, addrs []netip.Prefix) {
 }
 
 // release takes away the addresses that nobody else holds.
-func (h *holders) release(who *router, ifname string, addrs []netip.Prefix) error {
+func (h *holders) release(who *member, ifname string, addrs []netip.Prefix) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var free []netip.Prefix
 	for _, a := range addrs {
 		k := held{ifname, a}
-		others := slices.DeleteFunc(h.holding[k], func(o *router) bool { return o == who })
+		others := slices.DeleteFunc(h.holding[k], func(o *member) bool { return o == who })
 		if len(others) > 0 {
 			h.holding[k] = others
 			continue

@@ -1,6 +1,6 @@
-// Package router runs virtual routers: one goroutine and one timer each, which
-// feed package vrrp's state machine and carry out its actions through the small
-// interfaces below.
+// Package router runs virtual routers: one goroutine and one timer for each sync
+// group, and for each virtual router that is in none. They feed package vrrp's state
+// machines and carry out their actions through the small interfaces below.
 //
 // Everything that crosses the package's border to the rest of the daemon is a
 // value ([vrrp.Instance] in, [vrrp.Report] and [vrrp.Snapshot] out), so that the

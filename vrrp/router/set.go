@@ -5,37 +5,27 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// Options are what a [Set] works with. All but Logger are required.
-type Options struct {
-	// Open opens the sockets of one virtual router. Advertisements leave with
-	// source as their source address, and those received go to the inbox.
-	Open func(in vrrp.Instance, source netip.Addr, inbox Inbox) (Conn, error)
-	// Addresser, Announcer and Links are called from several goroutines at a time.
-	Addresser Addresser
-	Announcer Announcer
-	Links     Links
-	// Reports receives every transition. A virtual router never waits for the
-	// reader: what the channel does not take is kept, in order, and handed over as
-	// soon as there is room, the newest 1024 per virtual router. One that stops
-	// waits at most a second for a reader. Give the channel a buffer, and keep
-	// reading until Run has returned.
-	Reports chan<- vrrp.Report
-	// Logger is slog.Default() if nil.
-	Logger *slog.Logger
-}
-
-// Set runs a set of virtual routers, one goroutine each.
+// Set runs a set of virtual routers, one goroutine for each sync group.
 type Set struct {
 	opts    Options
 	holders *holders
 	applied chan map[string]vrrp.Instance // mailbox of one, newest wins
-	running atomic.Pointer[map[string]*router]
+	orders  chan order
+	running atomic.Pointer[map[vrrp.ID]*member] // read by anybody, written by Run's goroutine
+
+	runners map[*runner]struct{} // of Run's goroutine
+}
+
+// order is what an operator asks virtual routers to do.
+type order struct {
+	names []string
+	ev    vrrp.Event
 }
 
 // NewSet wires a Set, with no virtual router in it yet.
@@ -46,8 +36,11 @@ func NewSet(o Options) (*Set, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Set{opts: o, holders: newHolders(o.Addresser), applied: make(chan map[string]vrrp.Instance, 1)}
-	s.running.Store(&map[string]*router{})
+	s := &Set{
+		opts: o, holders: newHolders(o.Addresser), runners: make(map[*runner]struct{}),
+		applied: make(chan map[string]vrrp.Instance, 1), orders: make(chan order, 64),
+	}
+	s.running.Store(&map[vrrp.ID]*member{})
 	return s, nil
 }
 
@@ -55,10 +48,10 @@ func NewSet(o Options) (*Set, error) {
 // and may be called before Run and from any goroutine; the newest call wins. The
 // instances must be valid, and must not be written to afterwards.
 //
-// A virtual router whose name and ID stay is updated in place and keeps its state,
-// a Master its mastership; if the way its advertisements travel changes, its
-// sockets are opened anew. One whose ID changes is stopped and started. Those that
-// are gone are stopped last.
+// A virtual router whose ID and link stay is updated in place and keeps its state, a
+// Master its mastership, also when its name or its sync group changes; if the way its
+// advertisements travel changes, its sockets are opened anew. One whose link changes
+// is stopped and started. Those that are gone are stopped last.
 func (s *Set) Apply(in map[string]vrrp.Instance) { put(s.applied, in) }
 
 // put leaves v in a mailbox of one, in place of what nobody has taken yet.
@@ -76,82 +69,63 @@ func put[T any](mailbox chan T, v T) {
 	}
 }
 
-// Run runs the virtual routers until ctx ends. Then every Master says priority 0
-// and gives up its addresses, and Run returns nil. It may be called once.
+// HandOver asks the named virtual routers that are Master, and the others of their
+// sync groups, to give way to another director: see [vrrp.HandOver]. It returns at
+// once and may be called from any goroutine; what was applied before is in force when
+// it takes effect. Transitions tell what became of it.
+func (s *Set) HandOver(names ...string) { s.order(names, vrrp.HandOver{}) }
+
+// Announce asks the named virtual routers that are Master to announce their addresses
+// again: see [vrrp.AnnounceAgain]. It returns at once and may be called from any
+// goroutine.
+func (s *Set) Announce(names ...string) { s.order(names, vrrp.AnnounceAgain{}) }
+
+func (s *Set) order(names []string, ev vrrp.Event) {
+	select {
+	case s.orders <- order{names, ev}:
+	default:
+		s.opts.Logger.Warn("too many orders at once, one is dropped", "names", names)
+	}
+}
+
+// Run runs the virtual routers until ctx ends. Then every Master hands over to another
+// director if there is one, gives up its addresses, and Run returns nil. It may be
+// called once.
 func (s *Set) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			running := *s.running.Load()
-			stop(maps.Values(running))
-			s.running.Store(&map[string]*router{})
+			s.stop(slices.Collect(maps.Keys(s.runners)))
+			s.running.Store(&map[vrrp.ID]*member{})
 			return nil
 		case in := <-s.applied:
 			s.apply(in)
+		case o := <-s.orders:
+			select {
+			case in := <-s.applied:
+				s.apply(in)
+			default:
+			}
+			s.carryOut(o)
 		}
 	}
 }
 
-// apply turns the running virtual routers into those of in. Whoever is in the way
-// of a new one, because it runs the same virtual router, is stopped before the new
-// one starts; whoever is merely gone is stopped when everybody else runs.
-func (s *Set) apply(in map[string]vrrp.Instance) {
-	running := maps.Clone(*s.running.Load())
-	wanted := make(map[vrrp.ID]struct{}, len(in))
-	virtual := make(map[string][]netip.Addr) // by interface
-	for _, i := range in {
-		wanted[i.ID] = struct{}{}
-		for _, a := range i.Addresses {
-			virtual[i.ID.Interface] = append(virtual[i.ID.Interface], a.Addr())
+// carryOut gives an order to the sync groups of the named virtual routers, once to
+// each.
+func (s *Set) carryOut(o order) {
+	var done []<-chan struct{}
+	for r := range s.runners {
+		for _, m := range r.members {
+			if slices.Contains(o.names, m.in.Name) {
+				done = append(done, r.post(func() { r.order(m, o.ev) }))
+				if _, all := o.ev.(vrrp.HandOver); all {
+					break
+				}
+			}
 		}
 	}
-
-	inTheWay, gone := map[string]*router{}, map[string]*router{}
-	updates := map[*router]settings{}
-	for name, r := range running {
-		i, kept := in[name]
-		_, needed := wanted[r.id]
-		switch {
-		case kept && i.ID == r.id:
-			updates[r] = settings{i, virtual[i.ID.Interface]}
-		case kept || needed:
-			inTheWay[name] = r
-			delete(running, name)
-		default:
-			gone[name] = r
-			delete(running, name)
-		}
-	}
-	s.update(updates)
-	stop(maps.Values(inTheWay))
-	for name, i := range in {
-		if running[name] == nil {
-			running[name] = start(s.opts, s.holders, settings{i, virtual[i.ID.Interface]})
-		}
-	}
-	s.running.Store(&running)
-	stop(maps.Values(gone))
-}
-
-// update tells running virtual routers their new settings and waits until they have
-// taken them. An address that a Master is about to be given counts as held by it
-// from the beginning, so that it stays on the interface when another virtual router
-// releases it first.
-func (s *Set) update(updates map[*router]settings) {
-	for r, cfg := range updates {
-		if now := r.snapshot(); now.State == vrrp.Master {
-			s.holders.hold(r, r.id.Interface, without(cfg.in.Addresses, now.Params.Addresses))
-		}
-	}
-	var taken []chan struct{}
-	for r, cfg := range updates {
-		done := make(chan struct{})
-		r.updates <- update{cfg, done}
-		taken = append(taken, done)
-	}
-	for _, done := range taken {
-		<-done
-	}
+	wait(done)
 }
 
 // Snapshots returns every virtual router that runs, by name. Any goroutine may
@@ -159,8 +133,9 @@ func (s *Set) update(updates map[*router]settings) {
 func (s *Set) Snapshots() map[string]vrrp.Snapshot {
 	running := *s.running.Load()
 	snaps := make(map[string]vrrp.Snapshot, len(running))
-	for name, r := range running {
-		snaps[name] = r.snapshot()
+	for _, m := range running {
+		name, snap := m.snapshot()
+		snaps[name] = snap
 	}
 	return snaps
 }

@@ -14,54 +14,44 @@ type socket struct {
 	index  int
 	source netip.Addr
 	in     vrrp.Instance
+	inbox  Inbox
 }
 
 // ensure opens the socket if it is not open for what is asked for now, and tells
 // whether the interface is another than before. The old one is closed first: two
 // of the same virtual router cannot be open side by side.
-func (s *socket) ensure(r *router, source netip.Addr) (replaced bool, err error) {
-	replaced = s.index != 0 && s.index != r.link.Index
+func (s *socket) ensure(m *member, source netip.Addr) (replaced bool, err error) {
+	replaced = s.index != 0 && s.index != m.port.link.Index
 	var in vrrp.Instance
-	in, r.unguarded = r.in.Guard(r.ownPrefixes(source))
-	if s.conn != nil && !replaced && s.source == source && s.in.SameTransport(in) {
+	in, m.unguarded = m.in.Guard(m.ownPrefixes(source))
+	if s.conn != nil && !replaced && s.source == source && s.inbox == m.runner.inbox && s.in.SameTransport(in) {
 		return false, nil
 	}
-	r.closeSocket()
-	conn, err := r.opts.Open(in, source, r.inbox)
+	m.closeSocket()
+	conn, err := m.opts.Open(in, source, m.runner.inbox)
 	if err != nil {
-		return replaced, fmt.Errorf("cannot open a socket on %s: %w", r.id.Interface, err)
+		return replaced, fmt.Errorf("cannot open a socket on %s: %w", m.in.Link(), err)
 	}
-	*s = socket{conn: conn, index: r.link.Index, source: source, in: in}
+	*s = socket{conn: conn, index: m.port.link.Index, source: source, in: in, inbox: m.runner.inbox}
 	return replaced, nil
 }
 
 // ownPrefixes are the interface's addresses without the virtual ones, which come and
 // go with the state. An owner's source may be one of them.
-func (r *router) ownPrefixes(source netip.Addr) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(r.link.Addrs), func(p netip.Prefix) bool {
-		return p.Addr() != source && slices.Contains(r.virtual, p.Addr())
+func (m *member) ownPrefixes(source netip.Addr) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(m.port.base.Addrs), func(p netip.Prefix) bool {
+		return p.Addr() != source && slices.Contains(m.virtual, p.Addr())
 	})
 }
 
 // closeSocket closes the Conn, whose discards stay counted.
-func (r *router) closeSocket() {
-	if r.socket.conn == nil {
+func (m *member) closeSocket() {
+	if m.socket.conn == nil {
 		return
 	}
-	r.note("close", r.socket.conn.Close())
-	for reason, n := range r.socket.conn.Discarded() {
-		r.addDiscarded(reason, n)
+	m.note("close", m.socket.conn.Close())
+	for reason, n := range m.socket.conn.Discarded() {
+		m.addDiscarded(reason, n)
 	}
-	r.socket.conn = nil
-}
-
-// trouble says in words for the operator why a link cannot be used, if it cannot.
-func (l Link) trouble() string {
-	switch {
-	case l.Up:
-		return ""
-	case l.Why != "":
-		return l.Why
-	}
-	return "link " + l.Name + " is down"
+	m.socket.conn = nil
 }

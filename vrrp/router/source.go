@@ -10,8 +10,8 @@ import (
 
 // source chooses the address that advertisements are sent from: one of the
 // interface's own, of the family, that no virtual router on the interface has as a
-// virtual address. The one in use stays as long as it is there, because a change
-// reopens the sockets. The error is in words for the operator.
+// virtual address. Prefer is taken if it is one of them; else the one in use stays as
+// long as it is there, because a change reopens the sockets. The error is in words for the operator.
 //
 // RFC 9568 section 7.2: over IPv4 the interface's primary address, over IPv6 its
 // link-local one. Towards unicast peers the address in their subnet is preferred,
@@ -43,8 +43,11 @@ func source(in vrrp.Instance, addrs []netip.Prefix, virtual []netip.Addr, curren
 		}
 		return netip.Addr{}, fmt.Errorf("interface %s has no %s address of its own", in.ID.Interface, kind)
 	}
-	if slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr() == current }) {
-		return current, nil
+	// The director's own address first: it is the one that the others know.
+	for _, a := range []netip.Addr{in.Prefer, current} {
+		if slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr() == a }) {
+			return a, nil
+		}
 	}
 	if in.Unicast {
 		for _, p := range own {

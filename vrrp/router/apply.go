@@ -1,0 +1,151 @@
+package router
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// settings are what a virtual router is told from outside.
+type settings struct {
+	in vrrp.Instance
+	// virtual are the virtual addresses of all virtual routers on the interface.
+	virtual []netip.Addr
+}
+
+// apply turns the running virtual routers into those of in.
+//
+// A sync group that has the same members as before is told its settings. Every other
+// one is taken apart, and its members, which keep their states, are put together anew.
+// Whoever is in the way of a new one is stopped before it starts; whoever is merely
+// gone is stopped when everybody else runs.
+func (s *Set) apply(in map[string]vrrp.Instance) {
+	wanted := settingsByID(in)
+	before := *s.running.Load()
+	kept := func(m *member) bool {
+		cfg, ok := wanted[m.id]
+		return ok && cfg.in.Link() == m.in.Link()
+	}
+	// Before anybody releases what a Master is about to be given.
+	for id, m := range before {
+		if _, now := m.snapshot(); kept(m) && now.State == vrrp.Master {
+			s.holders.hold(m, m.in.Link(), without(wanted[id].in.Held(), now.Params.Held()))
+		}
+	}
+
+	groups := groupsOf(wanted)
+	free := make(map[vrrp.ID]*member)
+	var told []<-chan struct{}
+	for r := range maps.Clone(s.runners) {
+		key := groupKey(wanted[r.members[0].id].in)
+		if !r.runs(groups[key]) || slices.ContainsFunc(r.members, func(m *member) bool { return !kept(m) }) {
+			r.dissolve()
+			delete(s.runners, r)
+			for _, m := range r.members {
+				free[m.id] = m
+			}
+			continue
+		}
+		delete(groups, key)
+		told = append(told, r.post(func() { r.tell(wanted) }))
+	}
+	wait(told)
+	told = nil
+
+	var inTheWay, gone []*runner
+	for id, m := range free {
+		if kept(m) {
+			continue
+		}
+		delete(free, id)
+		_, sameID := wanted[id]
+		if _, sameName := in[m.in.Name]; sameID || sameName {
+			inTheWay = append(inTheWay, newRunner(s.opts, m))
+		} else {
+			gone = append(gone, newRunner(s.opts, m))
+		}
+	}
+	s.stop(inTheWay)
+
+	running := make(map[vrrp.ID]*member, len(wanted))
+	for r := range s.runners {
+		for _, m := range r.members {
+			running[m.id] = m
+		}
+	}
+	for _, ids := range groups {
+		var members []*member
+		for _, id := range ids {
+			m := free[id]
+			if m == nil {
+				m = newMember(s.opts, s.holders, wanted[id])
+			}
+			members = append(members, m)
+			running[id] = m
+		}
+		r := newRunner(s.opts, members...)
+		s.runners[r] = struct{}{}
+		go r.run()
+		told = append(told, r.post(func() { r.tell(wanted) }))
+	}
+	wait(told)
+	s.running.Store(&running)
+	s.stop(gone)
+}
+
+// stop stops sync groups side by side and waits for them.
+func (s *Set) stop(rs []*runner) {
+	for _, r := range rs {
+		r.cancel()
+		if _, running := s.runners[r]; !running {
+			go r.end() // one that was made to be stopped
+		}
+		delete(s.runners, r)
+	}
+	for _, r := range rs {
+		<-r.done
+	}
+}
+
+func settingsByID(in map[string]vrrp.Instance) map[vrrp.ID]settings {
+	virtual := make(map[string][]netip.Addr) // by interface
+	for _, i := range in {
+		for _, a := range i.Held() {
+			virtual[i.ID.Interface] = append(virtual[i.ID.Interface], a.Addr())
+		}
+	}
+	wanted := make(map[vrrp.ID]settings, len(in))
+	for _, i := range in {
+		wanted[i.ID] = settings{i, virtual[i.ID.Interface]}
+	}
+	return wanted
+}
+
+// key is a sync group's name, or the ID of a virtual router that is in none.
+type key struct {
+	group string
+	id    vrrp.ID
+}
+
+func groupKey(in vrrp.Instance) key {
+	if in.Group != "" {
+		return key{group: in.Group}
+	}
+	return key{id: in.ID}
+}
+
+// groupsOf returns the members of each sync group, in the order of their names.
+func groupsOf(wanted map[vrrp.ID]settings) map[key][]vrrp.ID {
+	groups := make(map[key][]vrrp.ID)
+	byName := slices.SortedFunc(maps.Values(wanted), func(a, b settings) int {
+		return cmp.Compare(a.in.Name, b.in.Name)
+	})
+	for _, cfg := range byName {
+		k := groupKey(cfg.in)
+		groups[k] = append(groups[k], cfg.in.ID)
+	}
+	return groups
+}

@@ -1,0 +1,101 @@
+package router
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// TestDebounce: a link that is down for less than its delay is not noticed, and one
+// that has come up is trusted only after its own.
+func TestDebounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := newHost(t, lan, "a", "10.0.0.1/24")
+		in := web(200)
+		in.LinkDownDelay, in.LinkUpDelay = 500*time.Millisecond, 2*time.Second
+		a.set.Apply(only(in))
+		pass(4 * time.Second)
+		a.transitions()
+
+		down := func() { a.change(func() { a.link.Up, a.link.Why = false, "link eth0 has no carrier" }) }
+		up := func() { a.change(func() { a.link.Up, a.link.Why = true, "" }) }
+		down()
+		pass(400 * time.Millisecond)
+		up()
+		pass(5 * time.Second)
+		check(t, "a short flap", a.transitions(), nil)
+
+		down()
+		pass(500 * time.Millisecond)
+		check(t, "down for its delay", a.transitions(), []string{"9.9s web master→fault failed: link eth0 has no carrier"})
+		up()
+		pass(1900 * time.Millisecond)
+		check(t, "up for less than its delay", a.transitions(), nil)
+		pass(100 * time.Millisecond)
+		check(t, "up for its delay", a.transitions(), []string{"11.9s web fault→backup recovered"})
+	})
+}
+
+// TestOwnLink: a virtual router with a link of its own has its addresses there, sends
+// from the interface's address, and takes the link away when it ends.
+func TestOwnLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := newHost(t, lan, "a", "10.0.0.1/24")
+		in := web(200)
+		in.VMAC = &vrrp.VMAC{Link: "vrrp.51"}
+		a.set.Apply(only(in))
+		pass(4 * time.Second)
+		check(t, "reports", a.transitions(), []string{
+			"0s web stopped→backup startup", "3.21875s web backup→master master-down",
+		})
+		if got := a.opened[0].source; got != netip.MustParseAddr("10.0.0.1") {
+			t.Errorf("advertisements leave from %v", got)
+		}
+		if got := a.others["vrrp.51"].Addrs; len(got) != 1 || len(a.link.Addrs) != 1 {
+			t.Errorf("vrrp.51 has %v and eth0 %v", got, a.link.Addrs)
+		}
+		lan.take()
+
+		a.change(func() { delete(a.others, "vrrp.51") })
+		pass(0)
+		check(t, "somebody deletes the link", lan.take(), []string{
+			"4s a makes vrrp.51 on eth0", "4s a +10.0.0.100/24", "4s a announces [10.0.0.100/24]",
+		})
+		check(t, "reports", a.transitions(), nil)
+		a.stop()
+		check(t, "the end", lan.take(), []string{"4s a -10.0.0.100/24", "4s a deletes vrrp.51"})
+	})
+}
+
+// TestRoutingAndFilter: routes need the address, so they come after it and go before
+// it; the filter is there before the address and goes after it.
+func TestRoutingAndFilter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := newHost(t, lan, "a", "10.0.0.1/24")
+		in := web(255)
+		in.Refuse = true
+		in.Routes = []vrrp.Route{{To: netip.MustParsePrefix("192.0.2.0/24"), Via: netip.MustParseAddr("10.0.0.9")}}
+		a.set.Apply(only(in))
+		pass(0)
+		check(t, "Master", lan.take(), []string{
+			"0s a refuses [10.0.0.100/24]", "0s a +10.0.0.100/24", "0s a +1 routes +0 rules", "0s a announces [10.0.0.100/24]",
+		})
+
+		changed := in
+		changed.Routes = []vrrp.Route{{To: netip.MustParsePrefix("198.51.100.0/24"), Via: netip.MustParseAddr("10.0.0.9")}}
+		changed.Refuse = false
+		a.set.Apply(only(changed))
+		pass(0)
+		check(t, "another route", lan.take(), []string{
+			"0s a -1 routes -0 rules", "0s a +1 routes +0 rules", "0s a accepts [10.0.0.100/24]",
+		})
+		a.stop()
+		check(t, "the end", lan.take(), []string{"0s a -1 routes -0 rules", "0s a -10.0.0.100/24"})
+	})
+}
