@@ -3,7 +3,6 @@ package conf
 import (
 	"log/slog"
 	"net/netip"
-	"time"
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
@@ -19,6 +18,7 @@ type Config struct {
 	VirtualRouters []VirtualRouter
 	VirtualServers []VirtualServer
 	Checks         []healthcheck.Spec
+	Tracks         []Track
 	Sync           *Sync // nil without [sync]
 	Admin          Admin
 	Log            Log
@@ -32,48 +32,6 @@ type Director struct {
 	Name     string
 	Address  netip.Addr    // where its peers reach it
 	Priority vrrp.Priority // default for every [vrrp.X]
-}
-
-// VirtualRouter is [vrrp.NAME], for all directors. Instance gives one director's view.
-type VirtualRouter struct {
-	Name             string
-	Interface        string
-	VRID             vrrp.VRID
-	Version          vrrp.Version
-	AdvertInterval   time.Duration
-	VirtualAddresses []netip.Prefix
-	Preempt          Preempt
-	PreemptDelay     time.Duration
-	Unicast          bool
-	// Auth is version 2's simple password; zero: none.
-	Auth     vrrp.Auth
-	Priority map[string]vrrp.Priority // by director; complete
-}
-
-// family is that of the virtual addresses, of which there is at least one.
-func (vr VirtualRouter) family() vrrp.Family { return vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()) }
-
-// Preempt is when a director takes mastership from a Master of lower priority.
-type Preempt uint8
-
-// The preempt modes: true, false and "when-ready".
-const (
-	PreemptWhenReady Preempt = iota
-	PreemptAlways
-	PreemptNever
-)
-
-// whenReady is PreemptWhenReady in the file.
-const whenReady = "when-ready"
-
-func (m Preempt) String() string {
-	switch m {
-	case PreemptAlways:
-		return "true"
-	case PreemptNever:
-		return "false"
-	}
-	return whenReady
 }
 
 // VirtualServer is [virtual_server.NAME].

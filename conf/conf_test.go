@@ -58,6 +58,10 @@ func TestPair(t *testing.T) {
 			VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24")},
 			Preempt:          conf.PreemptWhenReady,
 			Priority:         map[string]vrrp.Priority{"lb-a": 150, "lb-b": 100},
+			UnicastTTL:       255,
+			UnicastMinTTL:    255,
+			Accept:           true,
+			Announce:         vrrp.Announcements{Rounds: 5, Spacing: 1100 * time.Millisecond, Refresh: time.Minute},
 		}},
 		VirtualServers: []conf.VirtualServer{{
 			Name: "web",

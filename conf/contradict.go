@@ -2,6 +2,7 @@ package conf
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -27,17 +28,7 @@ func (p *parser) contradictions(c *Config) {
 }
 
 func (p *parser) virtualRouterContradictions(c *Config) {
-	type vip struct {
-		addr netip.Addr
-		// iface is that of a link-local address, which may be on others too.
-		iface string
-	}
 	routers := map[vrrp.ID]string{}
-	vips := map[vip]string{}
-	addresses := map[netip.Addr]string{}
-	for _, d := range c.Directors {
-		addresses[d.Address] = d.Name
-	}
 	for i, vr := range c.VirtualRouters {
 		t := p.root.at("vrrp", vr.Name)
 		if i == 0 && p.root.kid("director") == nil {
@@ -52,38 +43,72 @@ func (p *parser) virtualRouterContradictions(c *Config) {
 				routers[id] = vr.Name
 			}
 		}
-		for _, px := range vr.VirtualAddresses {
-			a := px.Addr()
-			key := vip{addr: a}
-			if a.Is6() && a.IsLinkLocalUnicast() {
-				key.iface = vr.Interface
-			}
-			if other, ok := vips[key]; ok {
-				p.errorf(p.elementOf(t.at("virtual_addresses"), a), "%s is already a virtual address of %s", a, other)
-			}
-			vips[key] = vr.Name
-			if d, ok := addresses[a]; ok {
-				p.errorf(p.elementOf(t.at("virtual_addresses"), a), "%s is the address of the director %s: a virtual address moves, that one must not", a, d)
-			}
-		}
+	}
+	vips := p.addressContradictions(c)
+	for _, vr := range c.VirtualRouters {
+		t := p.root.at("vrrp", vr.Name)
 		if vr.Unicast {
 			p.unicastContradictions(t, vr, c)
 		}
+		p.sourceContradictions(t, vr, c, vips)
+		p.acceptContradictions(t, vr, c)
 	}
+	p.vmacContradictions(c)
+	p.groupContradictions(c)
+	p.splitContradictions(c)
+	p.trackContradictions(c)
 	if len(c.VirtualRouters) > 0 && len(c.Directors) == 1 && len(p.root.at("director").kids) == 1 {
 		p.warnf(p.root.at("vrrp", c.VirtualRouters[0].Name), "there is no second director to take over")
 	}
 }
 
-func (p *parser) unicastContradictions(t *node, vr VirtualRouter, c *Config) {
-	if ds := p.root.kid("director"); ds == nil || len(ds.kids) < 2 {
-		p.errorf(t.at("unicast"), "there is no second director to send to")
+// addressContradictions reports addresses that two virtual routers hold, or that cannot
+// move. It returns who holds which.
+func (p *parser) addressContradictions(c *Config) map[netip.Addr]string {
+	type vip struct {
+		addr netip.Addr
+		// iface is that of a link-local address, which may be on others too.
+		iface string
+	}
+	first := map[vip]string{}
+	vips := map[netip.Addr]string{}
+	directors := map[netip.Addr]string{}
+	for _, d := range c.Directors {
+		directors[d.Address] = d.Name
+	}
+	for _, vr := range c.VirtualRouters {
+		t := p.root.at("vrrp", vr.Name)
+		for _, list := range []struct {
+			key       string
+			addresses []netip.Prefix
+		}{{"virtual_addresses", vr.VirtualAddresses}, {"excluded_addresses", vr.ExcludedAddresses}} {
+			for _, px := range list.addresses {
+				a := px.Addr()
+				key := vip{addr: a}
+				if a.Is6() && a.IsLinkLocalUnicast() {
+					key.iface = vr.Interface
+				}
+				if other, ok := first[key]; ok {
+					p.errorf(p.elementOf(t.at(list.key), a), "%s is already a virtual address of %s", a, other)
+				}
+				first[key], vips[a] = vr.Name, vr.Name
+				if d, ok := directors[a]; ok {
+					p.errorf(p.elementOf(t.at(list.key), a), "%s is the address of the director %s: a virtual address moves, that one must not", a, d)
+				}
+			}
+		}
+	}
+	return vips
+}
+
+// acceptContradictions reports virtual servers whose packets a virtual router drops.
+func (p *parser) acceptContradictions(t *node, vr VirtualRouter, c *Config) {
+	if vr.Accept {
 		return
 	}
-	for _, d := range c.Directors {
-		if len(vr.VirtualAddresses) > 0 && d.Address.IsValid() && vrrp.FamilyOf(d.Address) != vr.family() {
-			p.errorf(t.at("unicast"), "the address of %s is %s, the virtual addresses are %s", d.Name, family(d.Address), family(vr.VirtualAddresses[0].Addr()))
-			return
+	for _, vs := range c.VirtualServers {
+		if a := vs.Service.Key.Addr.Addr(); a.IsValid() && vr.holds(a) {
+			p.errorf(t.at("accept"), "the virtual server %s uses %s: with accept = false its packets are dropped before they are balanced", vs.Name, a)
 		}
 	}
 }
@@ -139,12 +164,14 @@ func (p *parser) uncoveredAddresses(c *Config) {
 	}
 	vips := map[netip.Addr]bool{}
 	for _, vr := range c.VirtualRouters {
-		declared := p.root.at("vrrp", vr.Name).kid("virtual_addresses")
-		if declared == nil || len(vr.VirtualAddresses) < len(declared.elems) || len(declared.elems) == 0 {
+		t := p.root.at("vrrp", vr.Name)
+		declared, excluded := t.kid("virtual_addresses"), t.kid("excluded_addresses")
+		if declared == nil || len(vr.VirtualAddresses) < len(declared.elems) || len(declared.elems) == 0 ||
+			excluded != nil && len(vr.ExcludedAddresses) < max(len(excluded.elems), 1) {
 			// Reported already; what it should have said is not known.
 			return
 		}
-		for _, px := range vr.VirtualAddresses {
+		for _, px := range slices.Concat(vr.VirtualAddresses, vr.ExcludedAddresses) {
 			vips[px.Addr()] = true
 		}
 	}

@@ -16,6 +16,24 @@ const (
 	// defaultAdvertInterval2 is that of version 2, which counts whole seconds.
 	defaultAdvertInterval2 = time.Second
 
+	// defaultTTL is that of advertisements (RFC 9568 section 5.1.1.3), unicast too.
+	defaultTTL = 255
+
+	defaultAnnounceRounds  = 5
+	defaultAnnounceSpacing = 1100 * time.Millisecond
+	defaultAnnounceRefresh = time.Minute
+
+	// leastHMACWindow is keepalived's shortest default of time_window.
+	leastHMACWindow = 5 * time.Second
+
+	defaultTrackInterval = time.Second
+	defaultTrackRise     = 1
+	defaultTrackFall     = 1
+	defaultScriptUser    = "nobody"
+	defaultPingTimeout   = time.Second
+	defaultPingRise      = 2
+	defaultPingFall      = 3
+
 	defaultScheduler = "wlc"
 	defaultForward   = "dr"
 	defaultQuorum    = 1
@@ -39,6 +57,14 @@ const (
 const (
 	// maxPreemptDelay is keepalived's.
 	maxPreemptDelay = 1000 * time.Second
+	// maxStartDelay is our own; keepalived's vrrp_startup_delay has hardly a bound.
+	maxStartDelay = 1000 * time.Second
+	// maxLinkDelay is that of keepalived's interface_up_down_delays.
+	maxLinkDelay = 255 * time.Second
+	// maxHMACWindow is that of keepalived's time_window.
+	maxHMACWindow = 300 * time.Second
+	// maxTrackWeight is keepalived's: it leaves no priority but 1 and 254.
+	maxTrackWeight = 253
 	// maxPersistence is ipvsadm's; the kernel counts it in jiffies of 32 bits.
 	maxPersistence = 31 * 24 * time.Hour
 	// maxWeight is the kernel's: IPVS keeps weights in an int.

@@ -3,19 +3,18 @@ package conf
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
-	"github.com/hadirector/hadirector/vrrp"
 )
 
 // String returns the effective configuration: the text, in TOML, that says the same
 // as the file with nothing left to defaults. Everything is in the order of the file.
-// Parse makes an equal Config of it, except that it refuses the passwords: the text is
-// printed and told to the other directors, so a check value stands in their place.
+// Parse makes an equal Config of it, except that it refuses passwords and keys: the text
+// is printed and told to the other directors, so a check value stands in their place.
 func (c *Config) String() string {
 	w := &writer{}
 	for _, d := range c.Directors {
@@ -29,6 +28,9 @@ func (c *Config) String() string {
 	}
 	for _, s := range c.Checks {
 		w.check(s)
+	}
+	for _, t := range c.Tracks {
+		w.track(t)
 	}
 	if c.Sync != nil {
 		w.sync(*c.Sync)
@@ -74,36 +76,23 @@ func (w *writer) value(key, value string) { fmt.Fprintf(&w.b, "%s = %s\n", bareO
 
 func (w *writer) text(key, value string) { w.value(key, strconv.Quote(value)) }
 
+func (w *writer) boolean(key string, value bool) { w.value(key, strconv.FormatBool(value)) }
+
+func (w *writer) duration(key string, value time.Duration) { w.text(key, formatDuration(value)) }
+
+// list writes an array of strings, unless it is empty.
+func list[T fmt.Stringer](w *writer, key string, values []T) {
+	if len(values) > 0 {
+		w.value(key, "["+join(values, func(v T) string { return strconv.Quote(v.String()) })+"]")
+	}
+}
+
 func (w *writer) integer(key string, value int64) { w.value(key, strconv.FormatInt(value, 10)) }
 
 func (w *writer) director(d Director) {
 	w.table("director", d.Name)
 	w.text("address", d.Address.String())
 	w.integer("priority", int64(d.Priority))
-}
-
-func (w *writer) virtualRouter(vr VirtualRouter, ds []Director) {
-	w.table("vrrp", vr.Name)
-	w.text("interface", vr.Interface)
-	w.integer("vrid", int64(vr.VRID))
-	w.value("virtual_addresses", "["+join(vr.VirtualAddresses, func(p netip.Prefix) string { return strconv.Quote(p.String()) })+"]")
-	w.integer("version", int64(vr.Version))
-	w.text("advert_interval", formatDuration(vr.AdvertInterval))
-	if vr.Preempt == PreemptWhenReady {
-		w.text("preempt", whenReady)
-	} else {
-		w.value("preempt", vr.Preempt.String())
-	}
-	w.text("preempt_delay", formatDuration(vr.PreemptDelay))
-	w.value("unicast", strconv.FormatBool(vr.Unicast))
-	if vr.Auth.Type == vrrp.AuthPassword {
-		w.text("password", hidden(vr.Auth))
-	}
-	w.value("priority", "{ "+join(ds, func(d Director) string { return priorityEntry(d.Name, vr.Priority[d.Name]) })+" }")
-}
-
-func priorityEntry(name string, p vrrp.Priority) string {
-	return fmt.Sprintf("%s = %d", bareOrQuoted(name), p)
 }
 
 func (w *writer) virtualServer(vs VirtualServer) {

@@ -2,6 +2,7 @@ package conf_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
@@ -30,11 +31,19 @@ interface = "eth0"
 vrid = 51
 virtual_addresses = ["10.0.0.100/24", "10.0.0.101/24"]
 version = 3
+checksum = "pseudo-header"
 advert_interval = "100ms"
+start_delay = "0s"
 preempt = "when-ready"
 preempt_delay = "0s"
-unicast = false
 priority = { lb-a = 150, lb-b = 100 }
+on_split = "take"
+unicast = false
+vmac = false
+accept = true
+announce = { rounds = 5, spacing = "1.1s", refresh = "1m" }
+link_up_delay = "0s"
+link_down_delay = "0s"
 
 [virtual_server.web]
 address = "10.0.0.100:80"
@@ -72,42 +81,43 @@ func TestEffective(t *testing.T) {
 	}
 }
 
-var hiddenPassword = regexp.MustCompile(`(?m)^password = "\(hidden [0-9a-f]{8}\)"$`)
-
-// whole returns the effective text with the passwords that it hides. Until they are put
-// back, Parse refuses it in their places and nowhere else.
+// whole returns the effective text with the passwords and keys that it hides. Until they
+// are put back, Parse refuses it in their places and nowhere else.
 func whole(t *testing.T, c *conf.Config) string {
 	t.Helper()
 	text := c.String()
-	count := 0
+	var secrets []string // TOML, in the order of the text
 	for _, vr := range c.VirtualRouters {
 		if vr.Auth.Type == vrrp.AuthPassword {
-			count++
+			secrets = append(secrets, strconv.Quote(strings.TrimRight(string(vr.Auth.Data[:]), "\x00")))
+		}
+		if vr.HMAC != nil {
+			for _, k := range vr.HMAC.Keys {
+				secrets = append(secrets, fmt.Sprintf(`"hex:%x"`, k.Secret))
+			}
 		}
 	}
-	if count == 0 {
+	if len(secrets) == 0 {
 		return text
 	}
 	_, err := conf.Parse([]byte(text), "effective")
 	es, _ := errors.AsType[conf.Errors](err)
-	if len(es) != count {
-		t.Fatalf("%d passwords, but the effective text gives: %v", count, err)
+	if len(es) != len(secrets) {
+		t.Fatalf("%d secrets, but the effective text gives: %v", len(secrets), err)
 	}
-	for _, e := range es {
-		if !strings.HasSuffix(e.Path, ".password") {
+	lines := strings.Split(text, "\n")
+	for i, e := range slices.Backward(es) {
+		line := []rune(lines[e.Line-1])
+		before, hidden := string(line[:e.Col-1]), string(line[e.Col-1:])
+		if !strings.HasSuffix(e.Path, ".password") && !strings.Contains(e.Path, ".hmac.keys.") || !hiddenSecret.MatchString(hidden) {
 			t.Fatalf("the effective text is refused: %v", e)
 		}
+		lines[e.Line-1] = before + hiddenSecret.ReplaceAllLiteralString(hidden, secrets[i])
 	}
-	for _, vr := range c.VirtualRouters {
-		if vr.Auth.Type != vrrp.AuthPassword {
-			continue
-		}
-		at := hiddenPassword.FindStringIndex(text)
-		password := strings.TrimRight(string(vr.Auth.Data[:]), "\x00")
-		text = text[:at[0]] + "password = " + strconv.Quote(password) + text[at[1]:]
-	}
-	return text
+	return strings.Join(lines, "\n")
 }
+
+var hiddenSecret = regexp.MustCompile(`^"\(hidden [0-9a-f]{8}\)"`)
 
 // The effective text and its differences do not tell a password, but tell that it is
 // another.

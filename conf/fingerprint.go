@@ -30,12 +30,17 @@ func (c *Config) sorted() *Config {
 	s := *c
 	s.Directors = sortedBy(c.Directors, func(d Director) string { return d.Name })
 	s.VirtualRouters = sortedBy(c.VirtualRouters, func(vr VirtualRouter) string { return vr.Name })
+	for i := range s.VirtualRouters {
+		vr := &s.VirtualRouters[i]
+		vr.Track = sortedBy(vr.Track, func(t Tracking) string { return t.Track })
+	}
 	s.VirtualServers = sortedBy(c.VirtualServers, func(vs VirtualServer) string { return vs.Name })
 	for i := range s.VirtualServers {
 		vs := &s.VirtualServers[i]
 		vs.RealServers = sortedBy(vs.RealServers, func(rs RealServer) string { return rs.Name })
 	}
 	s.Checks = sortedBy(c.Checks, func(s healthcheck.Spec) string { return s.Name })
+	s.Tracks = sortedBy(c.Tracks, func(t Track) string { return t.Name })
 	return &s
 }
 

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/hadirector/hadirector/vrrp"
 )
 
 // DirectorVariable is the environment variable that names the director.
@@ -75,50 +73,4 @@ func (c *Config) Director(name string) (Director, bool) {
 		return Director{}, false
 	}
 	return c.Directors[i], true
-}
-
-// Instances returns one director's view of every virtual router, in the order of the
-// file: its own priority, the other directors as peers, and Preempt_Mode as it is at
-// the moment. ready tells whether the director would be as good a Master as its peer;
-// it counts only with preempt = "when-ready". There are none for an unknown director.
-//
-// Source is the director's own address if advertisements are unicast, since that is
-// where its peers expect them from; otherwise it is left to the runner, which knows
-// the interface's address.
-func (c *Config) Instances(director string, ready bool) []vrrp.Instance {
-	self, ok := c.Director(director)
-	if !ok {
-		return nil
-	}
-	var all []vrrp.Instance
-	for _, vr := range c.VirtualRouters {
-		all = append(all, c.instance(vr, self, ready))
-	}
-	return all
-}
-
-func (c *Config) instance(vr VirtualRouter, self Director, ready bool) vrrp.Instance {
-	in := vrrp.Instance{
-		Name: vr.Name,
-		ID:   vrrp.ID{Interface: vr.Interface, Family: vr.family(), VRID: vr.VRID},
-		Params: vrrp.Params{
-			Version:        vr.Version,
-			Priority:       vr.Priority[self.Name],
-			AdvertInterval: vr.AdvertInterval,
-			Preempt:        vr.Preempt == PreemptAlways || vr.Preempt == PreemptWhenReady && ready,
-			PreemptDelay:   vr.PreemptDelay,
-			Addresses:      slices.Clone(vr.VirtualAddresses),
-			Auth:           vr.Auth,
-		},
-		Unicast: vr.Unicast,
-	}
-	if vr.Unicast {
-		in.Source = self.Address
-	}
-	for _, d := range c.Directors {
-		if d.Name != self.Name {
-			in.Peers = append(in.Peers, d.Address)
-		}
-	}
-	return in
 }

@@ -93,6 +93,8 @@ protocol = "tcp"
 		},
 		Unicast: true,
 		Peers:   []netip.Addr{netip.MustParseAddr("2001:db8::12")},
+		Senders: []vrrp.Sender{{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::12")}}},
+		Prefer:  netip.MustParseAddr("2001:db8::11"),
 	}
 	if diff := cmp.Diff(want, in, sameValues); !ok || diff != "" {
 		t.Errorf("ok %v, -want +got:\n%s", ok, diff)
@@ -150,6 +152,11 @@ password = "secret12"
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24"), netip.MustParsePrefix("10.0.0.99/24")},
 		},
 		Peers: []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.13")},
+		Senders: []vrrp.Sender{
+			{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.11")}},
+			{Name: "c", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.13")}},
+		},
+		Prefer: netip.MustParseAddr("10.0.0.12"),
 	}
 	if diff := cmp.Diff(want, in, sameValues); !ok || diff != "" {
 		t.Errorf("ok %v, -want +got:\n%s", ok, diff)

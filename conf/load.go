@@ -82,6 +82,7 @@ func Parse(data []byte, name string) (*Config, error) {
 		lines:       newLineIndex(text),
 		comparisons: maxComparisons,
 		usedChecks:  map[string]bool{},
+		usedTracks:  map[string]bool{},
 	}
 	var c *Config
 	if p.tree(text) {
@@ -168,8 +169,8 @@ func (p *parser) syntaxError(err error) {
 	if text != "" {
 		text = strings.ToLower(text[:1]) + text[1:]
 	}
-	if passwordKey.MatchString(p.textOf(line)) {
-		p.report(at, "", false, "the password cannot be read: a string needs quotes")
+	if p.mayBeSecret(line) {
+		p.report(at, "", false, "this cannot be read, and is not shown because it may be a secret: a string needs quotes")
 		return
 	}
 	p.report(at, "", false, strings.TrimSuffix(text, ".")+p.unquoted(line))
@@ -195,7 +196,7 @@ func (p *parser) unquoted(line int) string {
 	return fmt.Sprintf("; a string needs quotes: %q", m[1])
 }
 
-var rootGrammar = grammar{keys: []string{"director", "vrrp", "virtual_server", "check", "sync", "admin", "log"}}
+var rootGrammar = grammar{keys: []string{"director", "vrrp", "virtual_server", "check", "track", "sync", "admin", "log"}}
 
 // config reads the whole tree.
 func (p *parser) config() *Config {
@@ -205,6 +206,7 @@ func (p *parser) config() *Config {
 	c.VirtualRouters = p.virtualRouters(p.root.kid("vrrp"), c.Directors)
 	c.VirtualServers = p.virtualServers(p.root.kid("virtual_server"))
 	c.Checks = p.checks(p.root.kid("check"))
+	c.Tracks = p.tracks(p.root.kid("track"))
 	c.Sync = p.sync(p.root.kid("sync"), len(c.Directors))
 	c.Admin = p.admin(p.root.kid("admin"), c.Directors)
 	c.Log = p.log(p.root.kid("log"))

@@ -43,6 +43,11 @@ type mistake struct{ name, old, new, want string }
 
 var mistakes = slices.Concat(shapeMistakes, valueMistakes)
 
+// vrrpKeys are the keys of [vrrp.NAME] as a message lists them.
+const vrrpKeys = "interface, vrid, virtual_addresses, excluded_addresses, version, checksum, advert_interval, start_delay, " +
+	"preempt, preempt_delay, priority, track, sync_group, on_split, unicast, unicast_ttl, unicast_min_ttl, source, password, hmac, " +
+	"vmac, vmac_transmit_base, accept, announce, link_up_delay, link_down_delay, virtual_routes, virtual_rules"
+
 // shapeMistakes are in the syntax, the keys and the types.
 var shapeMistakes = []mistake{
 	{"no value", `priority = 150`, `priority =`,
@@ -76,14 +81,14 @@ var shapeMistakes = []mistake{
 	{"table over a value", `vrid = 51`, "vrid = 51\nvrid.a = 1",
 		`10:6: vrrp.web.vrid: already defined in line 9`},
 	{"value over a table", ``, "[a.b]\n[a]\nb = 1\n",
-		`25:2: a: unknown key "a": want one of director, vrrp, virtual_server, check, sync, admin, log` + "\n" +
+		`25:2: a: unknown key "a": want one of director, vrrp, virtual_server, check, track, sync, admin, log` + "\n" +
 			`26:1: a.b: already defined in line 24`},
 	{"nested too deep", ``, "a = [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
 		`24:37: nested more than 32 deep`},
 	{"unknown table", ``, "[virtual_servers.mail]\naddress = \"10.0.0.101:25\"\nprotocol = \"tpc\"\n",
 		`24:2: virtual_servers: unknown key "virtual_servers"; did you mean "virtual_server"?`},
 	{"unknown table, nothing near", ``, "[zebra]\nx = 1\n",
-		`24:2: zebra: unknown key "zebra": want one of director, vrrp, virtual_server, check, sync, admin, log`},
+		`24:2: zebra: unknown key "zebra": want one of director, vrrp, virtual_server, check, track, sync, admin, log`},
 	{"wrong case of a table", `[director.lb-a]`, `[Director.lb-a]`,
 		`1:2: Director: unknown key "Director"; did you mean "director"?`},
 	{"wrong case of a key", `interface = "eth0"`, `Interface = "eth0"`,
@@ -93,9 +98,9 @@ var shapeMistakes = []mistake{
 	{"misspelt key in an inline table", `weight = 1`, `wieght = 1`,
 		`18:37: virtual_server.web.real_server.web-1.wieght: unknown key "wieght"; did you mean "weight"?`},
 	{"quoted unknown key", `vrid = 51`, "vrid = 51\n\"track me\" = 1",
-		`10:1: vrrp.web."track me": unknown key "track me": want one of interface, vrid, virtual_addresses, version, advert_interval, preempt, preempt_delay, unicast, password, priority`},
+		`10:1: vrrp.web."track me": unknown key "track me": want one of ` + vrrpKeys},
 	{"dotted unknown key", `vrid = 51`, "vrid = 51\nadvert.interval = \"1s\"",
-		`10:1: vrrp.web.advert: unknown key "advert": want one of interface, vrid, virtual_addresses, version, advert_interval, preempt, preempt_delay, unicast, password, priority`},
+		`10:1: vrrp.web.advert: unknown key "advert": want one of ` + vrrpKeys},
 	{"name with a dot, director", `[director.lb-b]`, `[director.lb-b.example]`,
 		`4:16: director.lb-b.example: unknown key "example"; a name with a dot needs quotes, "lb-b.example"`},
 	{"name with a dot, virtual server", `[check.front-page]`, "[virtual_server.web.example]\n[check.front-page]",

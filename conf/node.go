@@ -198,6 +198,7 @@ type parser struct {
 	// names and thousands of right ones must not take minutes to be refused.
 	comparisons int
 	usedChecks  map[string]bool
+	usedTracks  map[string]bool
 }
 
 // finding is an Error with the offset that it is sorted by.

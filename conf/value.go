@@ -3,7 +3,6 @@ package conf
 import (
 	"fmt"
 	"iter"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,7 +80,7 @@ func (p *parser) onlyDotted(n *node, g grammar) bool {
 }
 
 // namedTables are the keys below which the operator's own names stand.
-var namedTables = []string{"director", "vrrp", "virtual_server", "check", "real_server"}
+var namedTables = []string{"director", "vrrp", "virtual_server", "check", "track", "real_server"}
 
 // named yields the tables below n, which have names of the operator's choice. form
 // shows how one is written, for the message about a name that was left out.
@@ -120,11 +119,10 @@ func (p *parser) named(n *node, g grammar, form string) iter.Seq2[string, *node]
 const maxName = 63
 
 func (p *parser) name(n *node) bool {
-	bad := func(r rune) bool { return r != '.' && (r > unicode.MaxASCII || !isBare(byte(r))) }
 	switch {
 	case n.name == "":
 		p.keyErrorf(n, "a name cannot be empty")
-	case strings.ContainsFunc(n.name, bad):
+	case strings.ContainsFunc(n.name, notInName):
 		p.keyErrorf(n, "a name holds letters, digits, \".\", \"_\" and \"-\" only, not %q", shorten(n.name))
 	case len(n.name) > maxName:
 		p.keyErrorf(n, "a name has at most %d characters, this one has %d", maxName, len(n.name))
@@ -133,6 +131,8 @@ func (p *parser) name(n *node) bool {
 	}
 	return false
 }
+
+func notInName(r rune) bool { return r != '.' && (r > unicode.MaxASCII || !isBare(byte(r))) }
 
 // required returns a key's node, and reports a key that is not there.
 func (p *parser) required(t *node, key, want string) *node {
@@ -308,75 +308,4 @@ func formatDuration(d time.Duration) string {
 		s = s[:len(s)-len("0m")]
 	}
 	return s
-}
-
-// address reads an IP address without port and prefix length.
-func (p *parser) address(n *node) netip.Addr {
-	const want = `an IP address, such as "10.0.0.11"`
-	s, ok := read[string](p, n, want)
-	if !ok {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(s)
-	if err == nil {
-		return p.usable(n, a)
-	}
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		p.errorf(n, "%q has a port: want the address alone, %q", s, ap.Addr())
-	} else if px, err := netip.ParsePrefix(s); err == nil {
-		p.errorf(n, "%q has a prefix length: want the address alone, %q", s, px.Addr())
-	} else {
-		p.errorf(n, "%q is not an IP address%s", shorten(s), looksLikeHost(s))
-	}
-	return netip.Addr{}
-}
-
-// looksLikeHost explains why a host name is refused.
-func looksLikeHost(s string) string {
-	host, _, _ := strings.Cut(s, ":")
-	if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r != '.' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) ||
-		!strings.ContainsFunc(host, unicode.IsLetter) {
-		return ""
-	}
-	return ": host names are not looked up"
-}
-
-// usable refuses the addresses that no machine of the cluster can have.
-func (p *parser) usable(n *node, a netip.Addr) netip.Addr {
-	switch {
-	case a.Is4In6():
-		p.errorf(n, "%s is an IPv4 address in IPv6 form: write %q", a, a.Unmap())
-	case a.Zone() != "":
-		p.errorf(n, "%s has a zone: link-local addresses have no place here", a)
-	case a.IsUnspecified():
-		p.errorf(n, "%s is no machine's address", a)
-	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		p.errorf(n, "%s is not a unicast address", a)
-	case a.IsLinkLocalUnicast() && a.Is6():
-		p.errorf(n, "%s is link-local: without an interface it leads nowhere", a)
-	default:
-		return a
-	}
-	return netip.Addr{}
-}
-
-// addressPort reads ADDRESS:PORT.
-func (p *parser) addressPort(n *node) netip.AddrPort {
-	s, ok := read[string](p, n, `ADDRESS:PORT, such as "10.0.0.100:80"`)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap, err := netip.ParseAddrPort(s)
-	if err == nil {
-		if a := p.usable(n, ap.Addr()); a.IsValid() {
-			return netip.AddrPortFrom(a, ap.Port())
-		}
-		return netip.AddrPort{}
-	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		p.errorf(n, "%q has no port: want ADDRESS:PORT, such as %q", s, netip.AddrPortFrom(a, 80))
-	} else {
-		p.errorf(n, "%q is not ADDRESS:PORT, such as \"10.0.0.100:80\" or \"[2001:db8::1]:80\"%s", shorten(s), looksLikeHost(s))
-	}
-	return netip.AddrPort{}
 }

@@ -1,0 +1,45 @@
+package conf
+
+import (
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// routing reads the routes and rules that a Master has. What is not of a family by its
+// own words is of the virtual addresses'.
+func (p *parser) routing(t *node, vr VirtualRouter) ([]vrrp.Route, []vrrp.Rule) {
+	of := vrrp.IPv4
+	if len(vr.VirtualAddresses) > 0 {
+		of = vr.family()
+	}
+	return texts(p, t.kid("virtual_routes"), `a route as ip-route(8) takes it, such as "192.0.2.0/24 via 10.0.0.1"`,
+			func(s string) (vrrp.Route, error) { return vrrp.ParseRoute(s, of) }),
+		texts(p, t.kid("virtual_rules"), `a rule as ip-rule(8) takes it, such as "from 10.0.0.100 lookup 100"`,
+			func(s string) (vrrp.Rule, error) { return vrrp.ParseRule(s, of) })
+}
+
+// texts reads an array of strings that the parser given understands, each of them once.
+func texts[T interface{ String() string }](p *parser, n *node, want string, parse func(string) (T, error)) []T {
+	if n == nil || !p.array(n, "an array with "+want) {
+		return nil
+	}
+	var all []T
+	first := map[string]int{}
+	for _, e := range n.elems {
+		s, ok := read[string](p, e, want)
+		if !ok {
+			continue
+		}
+		v, err := parse(s)
+		if err != nil {
+			p.errorf(e, "%q is not %s: %v", shorten(s), want, err)
+			continue
+		}
+		if line, ok := first[v.String()]; ok {
+			p.errorf(e, "%q is there already (line %d)", shorten(v.String()), line)
+			continue
+		}
+		first[v.String()] = p.line(e)
+		all = append(all, v)
+	}
+	return all
+}

@@ -1,0 +1,62 @@
+package conf
+
+import (
+	"regexp"
+	"strings"
+)
+
+// A mistake in the syntax of TOML is told in the library's words, which quote the
+// text. Where that may be a secret, also under a misspelt key, they are not repeated.
+
+var (
+	// assigned finds the keys that a line gives values to.
+	assigned = regexp.MustCompile(`([A-Za-z0-9_-]+)["']?\s*=`)
+	// headerName finds the last part of a line that is a table's header.
+	headerName = regexp.MustCompile(`^\s*\[[^\]]*?([A-Za-z0-9_-]+)["']?\s*\]?\s*(?:#.*)?$`)
+)
+
+// secretNames are the keys whose values nobody may see, and what foreign programs and
+// people call them.
+var secretNames = []string{"password", "passwd", "secret", "hmac", "keys"}
+
+// secretParts are in the names of such keys: auth_pass, hmac_key, and so on.
+var secretParts = []string{"pass", "pwd", "secret", "hmac", "auth", "key"}
+
+// mayBeSecret tells whether a line, counted from 1, may hold a secret: because of one
+// of its keys or, if it is in the middle of a value, of the last key before it; or
+// because of the table that it is in.
+func (p *parser) mayBeSecret(line int) bool {
+	for at := line; at >= 1; at-- {
+		text := p.textOf(at)
+		keys := assigned.FindAllStringSubmatch(text, -1)
+		for _, m := range keys {
+			if secretName(m[1]) {
+				return true
+			}
+		}
+		if len(keys) > 0 || headerName.MatchString(text) {
+			break
+		}
+	}
+	for at := line; at >= 1; at-- {
+		if m := headerName.FindStringSubmatch(p.textOf(at)); m != nil {
+			return secretName(m[1])
+		}
+	}
+	return false
+}
+
+// secretName tells whether a key may be that of a secret. Only the keys of hmac are
+// numbers.
+func secretName(name string) bool {
+	name = strings.ToLower(name)
+	if name == "key_file" {
+		return false
+	}
+	for _, part := range secretParts {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return strings.Trim(name, "0123456789") == "" || nearest(name, secretNames) != ""
+}
