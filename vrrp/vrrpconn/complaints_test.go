@@ -3,7 +3,6 @@ package vrrpconn
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -164,14 +163,61 @@ func TestInventedSendersDoNotFillTheLog(t *testing.T) {
 		if got := log.take(); got != nil {
 			t.Errorf("%d lines in the same minute, want none", len(got))
 		}
-		if len(cs.told) != 65 {
-			t.Errorf("%d remembered, want 65", len(cs.told))
+		if n := len(cs.told["checksum"]); n != 65 {
+			t.Errorf("%d remembered, want 65", n)
+		}
+		// They hide nothing else.
+		cs.add(discardedMsg, complaint{51, "ttl", peer}, vrrp.ErrTTL)
+		want := []string{`level=WARN msg="datagram discarded" reason=ttl count=1 err="TTL is too low" peer=10.0.0.2 vrid=51`}
+		if diff := cmp.Diff(want, log.take()); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
 		}
 		time.Sleep(time.Hour)
-		cs.add(discardedMsg, complaint{51, "peer", other}, vrrp.ErrPeer)
-		want := []string{fmt.Sprintf(`level=WARN msg="datagram discarded" reason=peer count=1 err="sender is not a peer" peer=%v vrid=51`, other)}
-		if diff := cmp.Diff(want, log.take()); diff != "" || len(cs.told) != 1 {
-			t.Errorf("after an hour of silence %d are remembered, want this one alone; log (-want +got):\n%s", len(cs.told), diff)
+		cs.add(discardedMsg, complaint{51, "checksum", other}, vrrp.ErrChecksum)
+		want = []string{`level=WARN msg="datagram discarded" reason=checksum count=1 err="wrong checksum" peer=10.0.0.9 vrid=51`}
+		if diff := cmp.Diff(want, log.take()); diff != "" || len(cs.told["checksum"]) != 1 {
+			t.Errorf("after an hour of silence %d are remembered, want this one alone; log (-want +got):\n%s", len(cs.told["checksum"]), diff)
+		}
+	})
+}
+
+// Another cluster has our VRID and advertises ten times a second: it is said once an
+// hour, each of its directors.
+func TestAStrangerIsSaidOnceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, sock, log := loggedHub(slog.LevelInfo)
+		in := multicast(51)
+		in.Senders = []vrrp.Sender{{Name: "lb-b", Addresses: []netip.Addr{peer}}}
+		c := mustOpen(t, h, in)
+		defer c.Close()
+		stranger := good()
+		stranger.src = other
+		stranger.payload = wire(advert(51, 255), other, group4)
+		second := good()
+		second.src = netip.MustParseAddr("10.0.0.8")
+		second.payload = wire(advert(51, 255), second.src, group4)
+		say := func(what string, d datagram, want ...string) {
+			t.Helper()
+			sock().in <- d
+			synctest.Wait()
+			if diff := cmp.Diff(want, log.take()); diff != "" {
+				t.Errorf("%s: log (-want +got):\n%s", what, diff)
+			}
+		}
+		const prefix = `level=WARN msg="datagram discarded" interface=lo family=ipv4 reason=peer `
+		say("first", stranger, prefix+`count=1 err="sender is no known director: 10.0.0.9" peer=10.0.0.9 vrid=51`)
+		for range 3599 {
+			time.Sleep(time.Second)
+			say("within the hour", stranger)
+		}
+		say("another", second, prefix+`count=1 err="sender is no known director: 10.0.0.8" peer=10.0.0.8 vrid=51`)
+		time.Sleep(time.Second)
+		say("after an hour", stranger, prefix+`count=3600 err="sender is no known director: 10.0.0.9" peer=10.0.0.9 vrid=51`)
+		if n := len(waiting(c)); n != 0 {
+			t.Errorf("%d advertisements were delivered", n)
+		}
+		if diff := cmp.Diff(map[string]uint64{"peer": 3602}, c.Discarded()); diff != "" {
+			t.Errorf("discarded (-want +got):\n%s", diff)
 		}
 	})
 }

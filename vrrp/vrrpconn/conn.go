@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/hadirector/hadirector/vrrp"
 	"github.com/hadirector/hadirector/vrrp/router"
@@ -19,40 +19,68 @@ const ReasonOverflow = "overflow"
 
 // conn is one virtual router's end of a segment.
 type conn struct {
-	hub      *Hub
-	key      segmentKey
-	seg      *segment
-	id       vrrp.ID
-	vrid     vrrp.VRID
+	hub *Hub
+	in  *segment // where it receives
+	out *segment // where it sends: mostly the same
+	id  vrrp.ID
+	// source and known are without zones.
 	source   netip.Addr
+	known    []netip.Addr // senders that are accepted; nil: any
 	dsts     []netip.Addr // the group, or the peers
 	unicast  bool
 	checksum vrrp.ChecksumForm
+	ttl      int
+	minTTL   int
+	hmac     *vrrp.HMAC
+	stamps   *stamps
 	inbox    router.Inbox
 	closing  sync.Once
 	closeErr error
 
-	discarded map[string]uint64 // guarded by the segment's mutex
+	discarded map[string]uint64 // guarded by in's mutex
 }
 
 var _ router.Conn = (*conn)(nil)
 
+// stamps are those that one virtual router has sent and heard.
+type stamps struct {
+	mu       sync.Mutex
+	stamper  vrrp.Stamper
+	verifier vrrp.Verifier
+}
+
 // Send sends to every destination, whatever happened to those before it.
 func (c *conn) Send(a vrrp.Advert) error {
+	var stamp vrrp.Stamp
+	if c.hmac.Signs() {
+		c.stamps.mu.Lock()
+		stamp = c.stamps.stamper.Next(time.Now(), c.hmac, a.Interval)
+		c.stamps.mu.Unlock()
+	}
 	var errs []error
 	for _, dst := range c.dsts {
-		// The checksum covers the destination.
-		b := a.AppendTo(nil, c.source, dst, c.checksum)
-		if err := c.seg.sock.send(b, c.source, dst); err != nil {
+		if err := c.sendTo(a, stamp, dst); err != nil {
 			errs = append(errs, fmt.Errorf("send advertisement from %v to %v: %w", c.source, dst, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
+func (c *conn) sendTo(a vrrp.Advert, stamp vrrp.Stamp, dst netip.Addr) error {
+	// The checksum covers the destination.
+	b := a.AppendTo(nil, c.source, dst, c.checksum)
+	if c.hmac.Signs() {
+		var err error
+		if b, err = c.hmac.Sign(b, c.source, dst, stamp); err != nil {
+			return err
+		}
+	}
+	return c.out.sock.send(b, c.source, dst, c.ttl)
+}
+
 func (c *conn) Discarded() map[string]uint64 {
-	c.seg.mu.Lock()
-	defer c.seg.mu.Unlock()
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
 	return maps.Clone(c.discarded)
 }
 
@@ -65,17 +93,17 @@ func (c *conn) Close() error {
 
 // accept decides on a datagram with this virtual router's VRID.
 func (c *conn) accept(d datagram) (router.Received, error) {
-	a, err := vrrp.ParseAdvert(d.payload, vrrp.Header{Src: d.src, Dst: d.dst, TTL: d.ttl, Unicast: c.unicast})
-	if err != nil {
-		return router.Received{}, err
-	}
 	// The kernel delivers no other group to this socket, unless it is too old to be
 	// told so.
 	if !c.unicast && d.dst != c.dsts[0] {
 		return router.Received{}, fmt.Errorf("%w: %v", vrrp.ErrDestination, d.dst)
 	}
-	if c.unicast && !slices.Contains(c.dsts, d.src) {
-		return router.Received{}, fmt.Errorf("%w: %v", vrrp.ErrPeer, d.src)
+	h := vrrp.Header{Src: d.src, Dst: d.dst, TTL: d.ttl, Unicast: c.unicast, MinTTL: c.minTTL, Known: c.known}
+	c.stamps.mu.Lock()
+	defer c.stamps.mu.Unlock()
+	a, err := c.stamps.verifier.Parse(time.Now(), d.payload, h, c.hmac)
+	if err != nil {
+		return router.Received{}, err
 	}
 	return router.Received{ID: c.id, From: d.src, Advert: a}, nil
 }

@@ -46,11 +46,11 @@ func (f *fakeSocket) receive([]byte) (datagram, error) {
 	}
 }
 
-func (f *fakeSocket) send(b []byte, src, dst netip.Addr) error {
+func (f *fakeSocket) send(b []byte, src, dst netip.Addr, ttl int) error {
 	if dst == other {
 		return errors.New("no way")
 	}
-	f.sent <- datagram{payload: b, src: src, dst: dst}
+	f.sent <- datagram{payload: b, src: src, dst: dst, ttl: ttl, index: loopback}
 	return nil
 }
 
@@ -78,7 +78,7 @@ const loopback = 1
 func fakeHub() (*Hub, func() *fakeSocket) {
 	var last *fakeSocket
 	h := NewHub(slog.New(slog.NewTextHandler(io.Discard, nil)))
-	h.open = func(*net.Interface, vrrp.Family) (socket, error) {
+	h.open = func(*net.Interface, vrrp.Family, bool) (socket, error) {
 		last = &fakeSocket{in: make(chan any), sent: make(chan datagram, 8), closed: make(chan struct{})}
 		last.note("open")
 		return last, nil
@@ -96,6 +96,18 @@ func unicast(vrid vrrp.VRID, peers ...netip.Addr) vrrp.Instance {
 	return in
 }
 
+// knows returns in with one other director.
+func knows(in vrrp.Instance, a netip.Addr) vrrp.Instance {
+	in.Senders = []vrrp.Sender{{Name: "lb-b", Addresses: []netip.Addr{a}}}
+	return in
+}
+
+// hops returns in with TTLs.
+func hops(in vrrp.Instance, ttl, lowest int) vrrp.Instance {
+	in.TTL, in.MinTTL = ttl, lowest
+	return in
+}
+
 func advert(vrid vrrp.VRID, priority vrrp.Priority) vrrp.Advert {
 	return vrrp.Advert{Version: vrrp.Version3, VRID: vrid, Priority: priority, Interval: time.Second,
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.100")}}
@@ -110,21 +122,28 @@ func good() datagram {
 	return datagram{payload: wire(advert(51, 100), peer, group4), src: peer, dst: group4, ttl: 255, index: loopback}
 }
 
-func mustOpen(t *testing.T, h *Hub, in vrrp.Instance) router.Conn {
+// opened is a Conn with an inbox of its own.
+type opened struct {
+	router.Conn
+	inbox router.Inbox
+}
+
+func mustOpen(t *testing.T, h *Hub, in vrrp.Instance) opened {
 	t.Helper()
-	c, err := h.Open(in, ours)
+	inbox := make(router.Inbox, 16)
+	c, err := h.Open(in, ours, inbox)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return opened{c, inbox}
 }
 
 // waiting returns what a Conn has received so far.
-func waiting(c router.Conn) []router.Received {
+func waiting(c opened) []router.Received {
 	var rs []router.Received
 	for {
 		select {
-		case r := <-c.Adverts():
+		case r := <-c.inbox:
 			rs = append(rs, r)
 		default:
 			return rs
@@ -158,6 +177,28 @@ func TestDispatch(t *testing.T) {
 			d.dst = netip.MustParseAddr("224.0.0.1")
 			d.payload = wire(advert(51, 100), peer, d.dst)
 		}), false, "destination"},
+		{"from a known director", knows(multicast(51), peer), good(), true, ""},
+		{"from a stranger", knows(multicast(51), other), good(), false, "peer"},
+		// It is the virtual router that says so.
+		{"our own come back", knows(multicast(51), peer), with(func(d *datagram) {
+			d.src = ours
+			d.payload = wire(advert(51, 100), ours, group4)
+		}), true, ""},
+		{"our own come back by unicast", unicast(51, peer), with(func(d *datagram) {
+			d.src, d.dst = ours, ours
+			d.payload = wire(advert(51, 100), ours, ours)
+		}), true, ""},
+		{"unicast, forwarded", unicast(51, peer), with(func(d *datagram) {
+			d.dst, d.ttl = ours, 254
+			d.payload = wire(advert(51, 100), peer, ours)
+		}), false, "ttl"},
+		{"unicast, forwarded as is allowed", hops(unicast(51, peer), 0, 250), with(func(d *datagram) {
+			d.dst, d.ttl = ours, 250
+			d.payload = wire(advert(51, 100), peer, ours)
+		}), true, ""},
+		{"plain checksum", multicast(51), with(func(d *datagram) {
+			d.payload = advert(51, 100).AppendTo(nil, peer, group4, vrrp.ChecksumPlain)
+		}), true, ""},
 		{"unicast to a multicast virtual router", multicast(51), with(func(d *datagram) {
 			d.dst = ours
 			d.payload = wire(advert(51, 100), peer, ours)
@@ -191,7 +232,7 @@ func TestDispatch(t *testing.T) {
 				if len(got) == 1 != tt.accepted {
 					t.Fatalf("received %v, want one advertisement: %v", got, tt.accepted)
 				}
-				if tt.accepted && (got[0].From != peer || got[0].Advert.Priority != 100 || got[0].Advert.VRID != 51) {
+				if tt.accepted && (got[0].From != tt.d.src || got[0].ID != tt.in.ID || got[0].Advert.Priority != 100 || got[0].Advert.VRID != 51) {
 					t.Errorf("received %+v", got[0])
 				}
 			})
@@ -216,26 +257,23 @@ func TestVirtualRoutersShareASocket(t *testing.T) {
 		stray.payload = wire(advert(99, 1), peer, group4)
 		first.in <- stray
 		synctest.Wait()
-		if n := len(waiting(a)); n != 1 {
-			t.Errorf("virtual router 51 received %d advertisements, want its own", n)
+		if got := waiting(a); len(got) != 1 || got[0].ID != multicast(51).ID {
+			t.Errorf("virtual router 51 received %v, want its own", got)
 		}
 		if n := len(waiting(b)) + len(waiting(u)); n != 0 {
 			t.Errorf("the others received %d advertisements, want none", n)
 		}
-		for _, c := range []router.Conn{a, b, u} {
+		for _, c := range []opened{a, b, u} {
 			if diff := cmp.Diff(map[string]uint64{"vrid": 1}, c.Discarded()); diff != "" {
 				t.Errorf("discarded (-want +got):\n%s", diff)
 			}
 		}
-		if _, err := h.Open(multicast(51), ours); err == nil {
+		if _, err := h.Open(multicast(51), ours, nil); err == nil {
 			t.Error("the same virtual router was opened twice")
 		}
-		for _, c := range []router.Conn{a, b, u} {
+		for _, c := range []opened{a, b, u} {
 			if err := errors.Join(c.Close(), c.Close()); err != nil {
 				t.Error(err)
-			}
-			if _, open := <-c.Adverts(); open {
-				t.Error("the channel is open after Close")
 			}
 			if c.Discarded()["vrid"] != 1 {
 				t.Error("the counts are gone after Close")
@@ -327,8 +365,38 @@ func TestSendTriesEveryPeer(t *testing.T) {
 	if d.src != ours || d.dst != peer {
 		t.Errorf("sent from %v to %v, want from %v to %v", d.src, d.dst, ours, peer)
 	}
-	if _, err := vrrp.ParseAdvert(d.payload, vrrp.Header{Src: ours, Dst: peer, Unicast: true}); err != nil {
+	if _, err := vrrp.ParseAdvert(d.payload, vrrp.Header{Src: ours, Dst: peer, TTL: 255, Unicast: true}); err != nil {
 		t.Errorf("what was sent to the second peer is not valid for it: %v", err)
+	}
+}
+
+func TestSendTTL(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		in   vrrp.Instance
+		want int
+	}{
+		{"multicast", multicast(51), 255},
+		{"multicast has no other", hops(multicast(51), 64, 0), 255},
+		{"unicast", unicast(51, peer), 255},
+		{"unicast as configured", hops(unicast(51, peer), 64, 0), 64},
+	} {
+		h, sock := fakeHub()
+		c := mustOpen(t, h, tt.in)
+		if err := c.Send(advert(51, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if d := <-sock().sent; d.ttl != tt.want {
+			t.Errorf("%s: TTL %d, want %d", tt.name, d.ttl, tt.want)
+		}
+		c.Close()
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -340,15 +408,15 @@ func TestOpenRefuses(t *testing.T) {
 		"unicast without peers": unicast(51),
 		"missing interface":     missing,
 	} {
-		if _, err := h.Open(in, ours); err == nil {
+		if _, err := h.Open(in, ours, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := h.Open(multicast(51), netip.MustParseAddr("fe80::1")); err == nil {
+	if _, err := h.Open(multicast(51), netip.MustParseAddr("fe80::1"), nil); err == nil {
 		t.Error("source of another family: no error")
 	}
-	h.open = func(*net.Interface, vrrp.Family) (socket, error) { return nil, errors.New("not permitted") }
-	if _, err := h.Open(multicast(51), ours); err == nil {
+	h.open = func(*net.Interface, vrrp.Family, bool) (socket, error) { return nil, errors.New("not permitted") }
+	if _, err := h.Open(multicast(51), ours, nil); err == nil {
 		t.Error("socket that cannot be opened: no error")
 	}
 }

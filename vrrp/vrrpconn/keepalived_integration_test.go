@@ -131,10 +131,10 @@ func startKeepalived(t *testing.T, ns *netnstest.NS, conf string) *syncBuffer {
 	return log
 }
 
-func nextFrom(t *testing.T, c router.Conn, log fmt.Stringer) router.Received {
+func nextFrom(t *testing.T, c opened, log fmt.Stringer) router.Received {
 	t.Helper()
 	select {
-	case r := <-c.Adverts():
+	case r := <-c.inbox:
 		return r
 	case <-time.After(2 * patience):
 		t.Fatalf("no advertisement from keepalived, discarded: %v\n%s", c.Discarded(), log)

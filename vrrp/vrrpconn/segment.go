@@ -41,7 +41,7 @@ type socket interface {
 	// error that wraps net.ErrClosed.
 	receive(buf []byte) (datagram, error)
 	// send may be called by any goroutine. It does not block for long.
-	send(b []byte, src, dst netip.Addr) error
+	send(b []byte, src, dst netip.Addr, ttl int) error
 	// join and leave are for the family's VRRP group.
 	join() error
 	leave() error
@@ -52,11 +52,12 @@ type socket interface {
 // The goroutine of receive reads the socket.
 type segment struct {
 	sock   socket
-	index  int
+	key    segmentKey
 	logger *slog.Logger
 	group  netip.Addr
 	closed chan struct{} // closed by close
 	done   chan struct{} // closed when receive has returned
+	users  int           // guarded by the Hub's mutex: Conns that receive or send here
 
 	mu sync.Mutex // guards what follows
 	// conns are the virtual routers.
@@ -66,9 +67,9 @@ type segment struct {
 	complaints *complaints
 }
 
-func newSegment(sock socket, index int, f vrrp.Family, logger *slog.Logger) *segment {
+func newSegment(sock socket, key segmentKey, logger *slog.Logger) *segment {
 	return &segment{
-		sock: sock, index: index, logger: logger, group: vrrp.Group(f),
+		sock: sock, key: key, logger: logger, group: vrrp.Group(key.family),
 		closed: make(chan struct{}), done: make(chan struct{}),
 		conns: map[vrrp.VRID]*conn{}, complaints: newComplaints(logger),
 	}
@@ -77,7 +78,7 @@ func newSegment(sock socket, index int, f vrrp.Family, logger *slog.Logger) *seg
 func (s *segment) add(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conns[c.vrid] != nil {
+	if s.conns[c.id.VRID] != nil {
 		return errors.New("already open")
 	}
 	if !c.unicast {
@@ -88,7 +89,7 @@ func (s *segment) add(c *conn) error {
 		}
 		s.members++
 	}
-	s.conns[c.vrid] = c
+	s.conns[c.id.VRID] = c
 	return nil
 }
 
@@ -96,7 +97,7 @@ func (s *segment) add(c *conn) error {
 func (s *segment) remove(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c.vrid)
+	delete(s.conns, c.id.VRID)
 	if c.unicast {
 		return nil
 	}
@@ -108,12 +109,6 @@ func (s *segment) remove(c *conn) error {
 		return fmt.Errorf("leave %v: %w", s.group, err)
 	}
 	return nil
-}
-
-func (s *segment) unused() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns) == 0
 }
 
 // close closes the socket and waits until nobody reads it.
@@ -152,7 +147,7 @@ func (s *segment) receive() {
 // dispatch gives a datagram to the virtual router that it is for.
 func (s *segment) dispatch(d datagram) {
 	// The socket is bound to the interface, so this is a second line of defence.
-	if d.index != s.index {
+	if d.index != s.key.index {
 		s.discard(d, fmt.Errorf("%w: interface %d", vrrp.ErrDestination, d.index))
 		return
 	}
@@ -174,11 +169,11 @@ func (s *segment) dispatch(d datagram) {
 	if err != nil {
 		reason := vrrp.DiscardReason(err)
 		c.discarded[reason]++
-		s.complaints.add(discardedMsg, complaint{c.vrid, reason, d.src}, err)
+		s.complaints.add(discardedMsg, complaint{vrid, reason, d.src}, err)
 		return
 	}
 	if lost, ok := c.queue(r); ok {
-		s.complaints.add(discardedMsg, complaint{c.vrid, ReasonOverflow, lost.From}, errSlow)
+		s.complaints.add(discardedMsg, complaint{lost.ID.VRID, ReasonOverflow, lost.From}, errSlow)
 	}
 }
 

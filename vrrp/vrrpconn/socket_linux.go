@@ -2,6 +2,7 @@ package vrrpconn
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -28,20 +30,21 @@ const (
 	sendTimeout = 100 * time.Millisecond
 )
 
-// openSocket opens the raw socket of an interface and family.
-func openSocket(ifi *net.Interface, f vrrp.Family) (socket, error) {
+// openSocket opens the raw socket of an interface and family. With anySource it sends
+// from addresses that another interface has.
+func openSocket(ifi *net.Interface, f vrrp.Family, anySource bool) (socket, error) {
 	network, any := "ip4:", "0.0.0.0"
 	if f == vrrp.IPv6 {
 		network, any = "ip6:", "::"
 	}
 	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
-		return control(rc, func(fd int) error { return bindAndTune(fd, ifi.Index, f) })
+		return control(rc, func(fd int) error { return bindAndTune(fd, ifi.Index, f, anySource) })
 	}}
 	pc, err := lc.ListenPacket(context.Background(), network+strconv.Itoa(vrrp.Protocol), any)
 	if err != nil {
 		return nil, fmt.Errorf("open raw socket on %s: %w", ifi.Name, err)
 	}
-	s, err := configure(pc, ifi, f)
+	s, err := configure(pc.(*net.IPConn), ifi, f) // ListenPacket's documentation says so
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("configure raw socket on %s: %w", ifi.Name, err), pc.Close())
 	}
@@ -50,7 +53,7 @@ func openSocket(ifi *net.Interface, f vrrp.Family) (socket, error) {
 
 // bindAndTune sets the options that x/net has no function for. The socket is bound
 // to the interface before it can receive anything.
-func bindAndTune(fd, index int, f vrrp.Family) error {
+func bindAndTune(fd, index int, f vrrp.Family, anySource bool) error {
 	set := func(level, option, value int, name string) error {
 		return named(name, unix.SetsockoptInt(fd, level, option, value))
 	}
@@ -58,6 +61,13 @@ func bindAndTune(fd, index int, f vrrp.Family) error {
 		return err
 	}
 	if f == vrrp.IPv6 {
+		if anySource {
+			// IPv4 lets any local address be the source, IPv6 wants a link-local one on
+			// the interface itself.
+			if err := set(unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1, "IPV6_FREEBIND"); err != nil {
+				return err
+			}
+		}
 		// Groups that other programs have joined are not for us.
 		return set(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL")
 	}
@@ -68,7 +78,7 @@ func bindAndTune(fd, index int, f vrrp.Family) error {
 	)
 }
 
-func configure(pc net.PacketConn, ifi *net.Interface, f vrrp.Family) (socket, error) {
+func configure(pc *net.IPConn, ifi *net.Interface, f vrrp.Family) (socket, error) {
 	var s socket
 	var err error
 	if f == vrrp.IPv6 {
@@ -79,7 +89,7 @@ func configure(pc net.PacketConn, ifi *net.Interface, f vrrp.Family) (socket, er
 	if err != nil {
 		return nil, err
 	}
-	rc, err := pc.(syscall.Conn).SyscallConn()
+	rc, err := pc.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
@@ -118,20 +128,19 @@ func downInterface(err error) bool {
 
 type socket4 struct {
 	pc  *ipv4.PacketConn
+	raw *net.IPConn // the same
 	ifi *net.Interface
 }
 
-func configure4(raw net.PacketConn, ifi *net.Interface) (*socket4, error) {
+func configure4(raw *net.IPConn, ifi *net.Interface) (*socket4, error) {
 	pc := ipv4.NewPacketConn(raw)
 	err := errors.Join(
 		named("IP_MULTICAST_IF", pc.SetMulticastInterface(ifi)),
-		named("IP_MULTICAST_TTL", pc.SetMulticastTTL(vrrp.TTL)),
-		named("IP_TTL", pc.SetTTL(vrrp.TTL)),
 		named("IP_MULTICAST_LOOP", pc.SetMulticastLoopback(false)),
 		named("IP_TOS", pc.SetTOS(trafficClass)),
 		named("control messages", pc.SetControlMessage(ipv4.FlagTTL|ipv4.FlagDst|ipv4.FlagInterface, true)),
 	)
-	return &socket4{pc, ifi}, err
+	return &socket4{pc, raw, ifi}, err
 }
 
 func (s *socket4) receive(buf []byte) (datagram, error) {
@@ -145,13 +154,24 @@ func (s *socket4) receive(buf []byte) (datagram, error) {
 	return datagram{payload: buf[:n], src: hostOf(src), dst: addrOf(cm.Dst), ttl: cm.TTL, index: cm.IfIndex}, nil
 }
 
-func (s *socket4) send(b []byte, src, dst netip.Addr) error {
+func (s *socket4) send(b []byte, src, dst netip.Addr, ttl int) error {
 	if err := s.pc.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
 		return err
 	}
-	cm := &ipv4.ControlMessage{Src: src.AsSlice(), IfIndex: s.ifi.Index}
-	_, err := s.pc.WriteTo(b, cm, &net.IPAddr{IP: dst.AsSlice()})
+	_, _, err := s.raw.WriteMsgIP(b, control4(src, s.ifi.Index, ttl), &net.IPAddr{IP: dst.AsSlice()})
 	return err
+}
+
+// control4 makes the control messages that set a datagram's source address,
+// interface and TTL. x/net has none for the TTL.
+func control4(src netip.Addr, index, ttl int) []byte {
+	info := unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(index), Spec_dst: src.As4()})
+	b := make([]byte, unix.CmsgSpace(4))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_IP, unix.IP_TTL
+	h.SetLen(unix.CmsgLen(4))
+	binary.NativeEndian.PutUint32(b[unix.CmsgLen(0):], uint32(ttl))
+	return append(info, b...)
 }
 
 func (s *socket4) join() error  { return s.pc.JoinGroup(s.ifi, group(vrrp.IPv4)) }
@@ -167,8 +187,6 @@ func configure6(raw net.PacketConn, ifi *net.Interface) (*socket6, error) {
 	pc := ipv6.NewPacketConn(raw)
 	err := errors.Join(
 		named("IPV6_MULTICAST_IF", pc.SetMulticastInterface(ifi)),
-		named("IPV6_MULTICAST_HOPS", pc.SetMulticastHopLimit(vrrp.TTL)),
-		named("IPV6_UNICAST_HOPS", pc.SetHopLimit(vrrp.TTL)),
 		named("IPV6_MULTICAST_LOOP", pc.SetMulticastLoopback(false)),
 		named("IPV6_TCLASS", pc.SetTrafficClass(trafficClass)),
 		named("control messages", pc.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagDst|ipv6.FlagInterface, true)),
@@ -187,11 +205,11 @@ func (s *socket6) receive(buf []byte) (datagram, error) {
 	return datagram{payload: buf[:n], src: hostOf(src), dst: addrOf(cm.Dst), ttl: cm.HopLimit, index: cm.IfIndex}, nil
 }
 
-func (s *socket6) send(b []byte, src, dst netip.Addr) error {
+func (s *socket6) send(b []byte, src, dst netip.Addr, ttl int) error {
 	if err := s.pc.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
 		return err
 	}
-	cm := &ipv6.ControlMessage{Src: src.WithZone("").AsSlice(), IfIndex: s.ifi.Index}
+	cm := &ipv6.ControlMessage{Src: src.AsSlice(), IfIndex: s.ifi.Index, HopLimit: ttl}
 	// Without a zone: the socket is bound to the interface, and x/net remembers a
 	// zone's index for a minute after the interface was made again.
 	_, err := s.pc.WriteTo(b, cm, &net.IPAddr{IP: dst.AsSlice()})

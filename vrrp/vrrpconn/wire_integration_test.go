@@ -54,31 +54,30 @@ func onEth0(in vrrp.Instance) vrrp.Instance {
 }
 
 // openIn opens a Conn in a namespace.
-func openIn(t *testing.T, ns *netnstest.NS, in vrrp.Instance, source string) router.Conn {
+func openIn(t *testing.T, ns *netnstest.NS, in vrrp.Instance, source string) opened {
 	t.Helper()
-	var c router.Conn
-	var err error
-	ns.Do(func() { c, err = NewHub(quiet).Open(in, netip.MustParseAddr(source)) })
-	must(t, err)
-	t.Cleanup(func() { must(t, c.Close()) })
-	return c
+	return openOn(t, NewHub(quiet), ns, in, source)
 }
 
-func next(t *testing.T, c router.Conn) router.Received {
+func openOn(t *testing.T, h *Hub, ns *netnstest.NS, in vrrp.Instance, source string) opened {
+	t.Helper()
+	inbox := make(router.Inbox, 16)
+	var c router.Conn
+	var err error
+	ns.Do(func() { c, err = h.Open(in, netip.MustParseAddr(source), inbox) })
+	must(t, err)
+	t.Cleanup(func() { must(t, c.Close()) })
+	return opened{c, inbox}
+}
+
+func next(t *testing.T, c opened) router.Received {
 	t.Helper()
 	select {
-	case r := <-c.Adverts():
+	case r := <-c.inbox:
 		return r
 	case <-time.After(patience):
 		t.Fatalf("no advertisement within %v, discarded: %v", patience, c.Discarded())
 		panic("unreachable")
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -122,7 +121,7 @@ func TestAdvertsCross(t *testing.T) {
 			if r := next(t, a); r.From != netip.MustParseAddr(tt.farSource) {
 				t.Errorf("from %v, want %v", r.From, tt.farSource)
 			}
-			for _, c := range []router.Conn{a, b} {
+			for _, c := range []opened{a, b} {
 				if d := c.Discarded(); len(d) != 0 {
 					t.Errorf("discarded %v, want nothing", d)
 				}
@@ -242,7 +241,7 @@ func TestAnotherInterfaceIsNotHeard(t *testing.T) {
 }
 
 // wantOnly42 expects priority 42 as the first datagram that the socket has received.
-func wantOnly42(t *testing.T, c router.Conn) {
+func wantOnly42(t *testing.T, c opened) {
 	t.Helper()
 	if r := next(t, c); r.Advert.Priority != 42 {
 		t.Errorf("received %+v, want priority 42 only", r)
@@ -278,8 +277,7 @@ func TestSendFailureIsReturnedAndTheLinkMayComeBack(t *testing.T) {
 func TestReopenAfterTheInterfaceWasMadeAgain(t *testing.T) {
 	self, far := lan(t)
 	h := NewHub(quiet)
-	old, err := h.Open(onEth0(multicast(51)), ours)
-	must(t, err)
+	old := openOn(t, h, self, onEth0(multicast(51)), "10.0.0.1")
 	self.IP(t, "link del eth0")
 	if err := old.Send(advert(51, 100)); err == nil {
 		t.Error("sending on a deleted link gave no error")
@@ -287,15 +285,13 @@ func TestReopenAfterTheInterfaceWasMadeAgain(t *testing.T) {
 	netnstest.Cable(t, self, "eth0", far, "eth0")
 	self.IP(t, "addr add 10.0.0.1/24 dev eth0")
 	far.IP(t, "addr add 10.0.0.2/24 dev eth0")
-	fresh, err := h.Open(onEth0(multicast(51)), ours)
-	must(t, err)
+	fresh := openOn(t, h, self, onEth0(multicast(51)), "10.0.0.1")
 	must(t, old.Close())
 	b := openIn(t, far, onEth0(multicast(51)), "10.0.0.2")
 	must(t, fresh.Send(advert(51, 100)))
 	next(t, b)
 	must(t, b.Send(advert(51, 100)))
 	next(t, fresh)
-	must(t, fresh.Close())
 }
 
 // sendRaw sends a VRRP payload from the far end with any TTL.
