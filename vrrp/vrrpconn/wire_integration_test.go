@@ -152,7 +152,7 @@ func TestWireFormatEqualsKeepalived(t *testing.T) {
 			self, far := lan(t)
 			self.IP(t, "link set eth0 address 02:00:00:00:00:01")
 			far.IP(t, "link set eth0 address 02:00:00:00:00:02")
-			frames := captureIPv4(t, far)
+			frames := captureVRRP(t, far)
 			c := openIn(t, self, onEth0(tt.in), "10.0.0.1")
 			must(t, c.Send(tt.advert))
 			want, err := hex.DecodeString(removeSpaces(tt.want))
@@ -323,14 +323,19 @@ func sendRaw(t *testing.T, ns *netnstest.NS, payload []byte, dst netip.Addr, ttl
 	must(t, err)
 }
 
-// captureIPv4 returns a function that gives the next frame with protocol VRRP that
+// captureVRRP returns a function that gives the next frame with protocol VRRP that
 // arrives at a namespace's eth0.
-func captureIPv4(t *testing.T, ns *netnstest.NS) func() []byte {
+func captureVRRP(t *testing.T, ns *netnstest.NS) func() []byte {
 	t.Helper()
-	var fd int
+	var fd, eth0 int
 	var err error
 	ns.Do(func() {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(bigEndian(unix.ETH_P_IP)))
+		var ifi *net.Interface
+		if ifi, err = net.InterfaceByName("eth0"); err != nil {
+			return
+		}
+		eth0 = ifi.Index
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(bigEndian(unix.ETH_P_ALL)))
 	})
 	must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
@@ -339,9 +344,13 @@ func captureIPv4(t *testing.T, ns *netnstest.NS) func() []byte {
 		t.Helper()
 		b := make([]byte, 2000)
 		for {
-			n, _, err := unix.Recvfrom(fd, b, 0)
+			n, from, err := unix.Recvfrom(fd, b, 0)
 			must(t, err)
-			if n > 23 && b[23] == vrrp.Protocol {
+			ll, ok := from.(*unix.SockaddrLinklayer)
+			switch {
+			case !ok || n < 24 || ll.Pkttype == unix.PACKET_OUTGOING || ll.Ifindex != eth0:
+			case ll.Protocol == bigEndian(unix.ETH_P_IP) && b[23] == vrrp.Protocol,
+				ll.Protocol == bigEndian(unix.ETH_P_IPV6) && b[20] == vrrp.Protocol:
 				return b[:n]
 			}
 		}
