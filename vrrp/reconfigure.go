@@ -44,6 +44,11 @@ func (vr *VirtualRouter) reconfigureBackup(now time.Time, p Params) {
 	}
 	vr.p = p
 	vr.backup.downAt = vr.backup.downAt.Add(vr.downTime() - before)
+	if vr.backup.preempting && p.Priority != PriorityOwner && (!p.Preempt || vr.rival.priority >= p.Priority) {
+		// The Master that was ignored need not go any more. Its advertisements are heard
+		// from now on, and until the next one it is not down.
+		vr.setDownTimer(now, false)
+	}
 	if vr.backup.held && !p.Hold {
 		// The Master has been silent for long enough already.
 		vr.backup.held, vr.backup.downAt = false, now
