@@ -123,6 +123,7 @@ var doors = []struct {
 	{"github.com/vishvananda/netlink/nl", []string{"internal/netif", "ipvs/ipvsnl"}},
 	{"github.com/vishvananda/netlink", []string{"internal/netif", "ipvs/ipvsnl"}},
 	{"github.com/vishvananda/netns", []string{"ipvs/ipvsnl"}},
+	{"golang.org/x/net/bpf", []string{"internal/netif"}},
 	{"golang.org/x/net", []string{"healthcheck/probe", "vrrp/vrrpconn"}},
 }
 

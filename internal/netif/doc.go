@@ -7,6 +7,7 @@
 //   - [Addresses] writes virtual addresses and implements router.Addresser.
 //   - [Announcer] sends gratuitous ARP and unsolicited neighbour advertisements and
 //     implements router.Announcer.
+//   - [Prober] asks a segment who answers for an address.
 //
 // The decisions (what a message changes, which addresses to add and remove, what a
 // frame looks like) are pure functions in link.go, plan.go and frame.go.

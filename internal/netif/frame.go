@@ -84,14 +84,19 @@ func unsolicitedNA(mac net.HardwareAddr, addr netip.Addr, asRouter bool) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("build neighbour advertisement for %v from %v: %w", addr, mac, err)
 	}
+	return ethernet(allNodesMAC, mac, etherTypeIPv6, ipv6Packet(addr, allNodes, payload)), nil
+}
+
+// ipv6Packet puts a header before the ICMPv6 payload, with the hop limit of neighbour
+// discovery.
+func ipv6Packet(src, dst netip.Addr, payload []byte) []byte {
 	b := make([]byte, 0, 40+len(payload))
 	b = append(b, 0x60, 0, 0, 0) // version 6, no traffic class, no flow label
 	b = binary.BigEndian.AppendUint16(b, uint16(len(payload)))
 	b = append(b, nextHeaderICMPv6, ndp.HopLimit)
-	b = append(b, addr.AsSlice()...)
-	b = append(b, allNodes.AsSlice()...)
-	b = append(b, payload...)
-	return ethernet(allNodesMAC, mac, etherTypeIPv6, b), nil
+	b = append(b, src.AsSlice()...)
+	b = append(b, dst.AsSlice()...)
+	return append(b, payload...)
 }
 
 // ethernet puts a header before the payload and pads the frame to the minimum.
