@@ -75,6 +75,7 @@ var rules = map[string]rule{
 
 	"vrrp/router":         {level: shell, uses: []string{"vrrp"}},
 	"vrrp/vrrpconn":       {level: shell, uses: []string{"vrrp", "vrrp/router"}}, // implements router.Conn
+	"vrrp/routerproc":     {level: shell, uses: []string{"vrrp"}},
 	"healthcheck/probe":   {level: shell, uses: []string{"healthcheck"}},
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},

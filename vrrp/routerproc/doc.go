@@ -1,0 +1,37 @@
+// Package routerproc runs virtual routers in a process of their own, and looks after
+// it. What delays the daemon (a reload, ten thousand checks, a scrape of its metrics)
+// then delays no advertisement, and the small process can have real-time scheduling
+// and memory that is never paged out.
+//
+// # The two sides
+//
+// [Process] is the daemon's side, the parent. It starts the child, hands it the
+// instances, passes its reports on, and starts it again when it ends. [Serve] is the
+// child's side: it feeds a set of virtual routers ([Set]) with what the parent says.
+// Between them is a socket pair with values as JSON (wire.go); neither side ever waits
+// for the other.
+//
+// # Each guards the other
+//
+//   - The child ends: the parent sees the connection close and starts another one at
+//     once, with the same instances. What was Master a moment ago is adopted, with the
+//     addresses that are still on the interface, so that the other directors notice
+//     nothing. A child that ends again and again is left alone for growing pauses, and
+//     before such a pause the parent takes away the addresses that it left.
+//   - The child hangs: a parent that gets no answer for a while, counted in its own
+//     running time, kills it. By then another director is Master, so nothing is adopted.
+//   - The parent ends: the child sees the connection close, hands mastership over, and
+//     ends when it is Master of nothing. As long as nobody takes over it goes on, with
+//     priority 1, so that whoever comes does.
+//   - The parent hangs: the child, which hears nothing from the director loop for ten
+//     seconds of its own running time, does the same until it hears from it again.
+//
+// # Invariants
+//
+//   - There is at most one child with instances at a time: the next is started when the
+//     last has been waited for.
+//   - Every report that the child could send is delivered once and in order. When a
+//     child ends and a virtual router is not adopted, its end is reported in the child's
+//     place.
+//   - Nobody but the child writes addresses while it lives.
+package routerproc

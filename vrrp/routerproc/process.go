@@ -1,0 +1,191 @@
+package routerproc
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// Child is a child process as its parent sees it.
+type Child interface {
+	// Conn is the parent's end of the connection.
+	Conn() io.ReadWriteCloser
+	PID() int
+	// Kill ends it at once. It may have ended already.
+	Kill()
+	// Wait returns when it has ended, with why; nil: it ended in order. It is called
+	// once.
+	Wait() error
+}
+
+// Options are what a [Process] works with. All are required.
+type Options struct {
+	// Spawn starts a child, whose [Serve] gets the other end of the connection.
+	Spawn func() (Child, error)
+	// LogFormat and LogLevel are the daemon's; a child follows changes of the level.
+	LogFormat string
+	LogLevel  slog.Leveler
+	// Reports receives every transition. A child never waits for its reader. Keep
+	// reading until Run has returned.
+	Reports chan<- vrrp.Report
+	// Pulse is received from by the director loop. A loop that hangs does not, and
+	// the child finds out.
+	Pulse chan<- struct{}
+	// Release takes away whatever in the kernel the virtual routers of a child that is
+	// gone may have left, but for what the instances of keep hold. No child that has
+	// instances runs meanwhile.
+	Release func(keep map[string]vrrp.Instance)
+	// Ended is told of every end of a child that nobody asked for. It must not block.
+	Ended  func(End)
+	Logger *slog.Logger
+}
+
+// End is the end of a child that nobody asked for.
+type End struct {
+	At  time.Time
+	PID int // 0: it could not be started
+	Why string
+	// Pause is how long the next start is put off; 0: it is started again at once.
+	Pause time.Duration
+}
+
+// Status is the child as it was last heard of.
+type Status struct {
+	Facts
+	PID      int       // 0: none runs
+	Since    time.Time // when it was started
+	Answered time.Time // when it last answered
+	Restarts uint64    // children after the first
+}
+
+// Process runs virtual routers in a child process. Its methods may be called by any
+// goroutine.
+type Process struct {
+	o       Options
+	applied chan map[string]vrrp.Instance // mailbox of one, newest wins
+	orders  chan order
+
+	mu        sync.Mutex // guards what readers see
+	snapshots map[string]vrrp.Snapshot
+	status    Status
+}
+
+// New returns a Process. Nothing is started before Run.
+func New(o Options) *Process {
+	return &Process{
+		o: o, applied: make(chan map[string]vrrp.Instance, 1), orders: make(chan order, 64),
+		snapshots: make(map[string]vrrp.Snapshot),
+	}
+}
+
+// Apply makes in, keyed by name, the virtual routers that run. It returns at once; the
+// newest call wins. The instances must be valid, and must not be written to afterwards.
+func (p *Process) Apply(in map[string]vrrp.Instance) {
+	for {
+		select {
+		case p.applied <- in:
+			return
+		default:
+		}
+		select {
+		case <-p.applied:
+		default:
+		}
+	}
+}
+
+// HandOver asks the named virtual routers that are Master to give way to another
+// director. It returns at once; reports tell what became of it. Without a child nothing
+// happens.
+func (p *Process) HandOver(names ...string) { p.order(order{handOver, names}) }
+
+// Announce asks the named virtual routers that are Master to announce their addresses
+// again. It returns at once. Without a child nothing happens.
+func (p *Process) Announce(names ...string) { p.order(order{announce, names}) }
+
+func (p *Process) order(o order) {
+	select {
+	case p.orders <- o:
+	default:
+		p.o.Logger.Warn("too many orders at once, one is dropped", "names", o.Names)
+	}
+}
+
+// Snapshots returns every virtual router by name, as last heard of: its state as of the
+// last report, its counters as of the last second. It does not block.
+func (p *Process) Snapshots() map[string]vrrp.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.snapshots)
+}
+
+// Status returns what is known of the child. It does not block.
+func (p *Process) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+// tell changes what readers see.
+func (p *Process) tell(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+// Run starts a child and looks after it until ctx ends. Then the child's Masters hand
+// over, and Run returns when it has ended and all reports are delivered. It may be called
+// once.
+func (p *Process) Run(ctx context.Context) error {
+	s := &supervisor{p: p, o: p.o, states: make(map[string]vrrp.State), gone: make(map[string]time.Time)}
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	s.spawn()
+	for ctx.Err() == nil {
+		var out chan<- toChild
+		var in <-chan fromChild
+		var message toChild
+		if s.child != nil {
+			in = s.pipe.in
+			if m, ok := s.next(); ok {
+				out, message = s.pipe.out, m
+			}
+		}
+		var reports chan<- vrrp.Report
+		var report vrrp.Report
+		if len(s.pending) > 0 {
+			reports, report = p.o.Reports, s.pending[0]
+		}
+		select {
+		case <-ctx.Done():
+		case i := <-p.applied:
+			s.wanted, s.unsent = i, true
+		case order := <-p.orders:
+			if s.child != nil {
+				s.orders = append(s.orders, order)
+			}
+		case m, ok := <-in:
+			if ok {
+				s.received(m)
+			} else {
+				s.ended()
+			}
+		case out <- message:
+			s.sent(message)
+		case reports <- report:
+			s.pending = s.pending[1:]
+		case s.pulse() <- struct{}{}:
+			s.alive = true
+		case <-tick.C:
+			s.tick()
+		case <-s.retry:
+			s.spawn()
+		}
+	}
+	return s.stop()
+}

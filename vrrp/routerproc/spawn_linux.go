@@ -1,0 +1,91 @@
+package routerproc
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// connFD is the file descriptor that a child finds its end of the connection at, and
+// further files after it.
+const connFD = 3
+
+// process is a child that is a process.
+type process struct {
+	cmd  *exec.Cmd
+	conn net.Conn
+}
+
+// Command returns a function that starts the program at path as a child. It writes its
+// log to stderr, finds the connection with [Inherited], and holds the files open under
+// the numbers from 4 on.
+//
+// The child stays in the parent's process group and session, and nothing ties its life to
+// the parent's but the connection.
+func Command(path string, args []string, stderr *os.File, files ...*os.File) func() (Child, error) {
+	return func() (Child, error) {
+		ours, theirs, err := socketPair()
+		if err != nil {
+			return nil, fmt.Errorf("start the vrrp process: %w", err)
+		}
+		defer theirs.Close()
+		cmd := exec.Command(path)
+		cmd.Args = args
+		cmd.Stderr = stderr
+		cmd.ExtraFiles = append([]*os.File{theirs}, files...)
+		if err := cmd.Start(); err != nil {
+			ours.Close()
+			return nil, fmt.Errorf("start the vrrp process: %w", err)
+		}
+		return &process{cmd, ours}, nil
+	}
+}
+
+// socketPair returns a connection: our end, and the child's as a file.
+func socketPair() (net.Conn, *os.File, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "parent"), os.NewFile(uintptr(fds[1]), "child")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("use a socket pair: %w", err)
+	}
+	return conn, theirs, nil
+}
+
+// Inherited returns the child's end of the connection.
+func Inherited() (net.Conn, error) {
+	syscall.CloseOnExec(connFD)
+	f := os.NewFile(connFD, "parent")
+	defer f.Close()
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("use the connection to the daemon, which starts this command itself: %w", err)
+	}
+	return conn, nil
+}
+
+func (p *process) Conn() io.ReadWriteCloser { return p.conn }
+
+func (p *process) PID() int { return p.cmd.Process.Pid }
+
+func (p *process) Kill() {
+	// One that has ended is no error, and there is no other.
+	_ = p.cmd.Process.Kill()
+}
+
+func (p *process) Wait() error {
+	err := p.cmd.Wait()
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return errors.New(exit.String()) // "signal: killed"
+	}
+	return err
+}
