@@ -60,6 +60,7 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 		if r.Detail != "" {
 			fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Detail)
 		}
+		writeRole(b, r)
 		if r.AddressError != "" {
 			fmt.Fprintf(b, "  %s: ADDRESSES NOT WRITTEN: %s\n", r.Name, r.AddressError)
 		}
@@ -69,6 +70,25 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 		if n := sum(r.Counters.Discarded); n > 0 {
 			fmt.Fprintf(b, "  %s: %d adverts discarded (%s)\n", r.Name, n, counts(r.Counters.Discarded))
 		}
+	}
+}
+
+// writeRole says what about a virtual router's role an operator should know.
+func writeRole(b *bytes.Buffer, r director.RouterStatus) {
+	if r.Lowered != "" {
+		fmt.Fprintf(b, "  %s: priority lowered: %s\n", r.Name, r.Lowered)
+	}
+	if !r.SwitchedOver.IsZero() {
+		fmt.Fprintf(b, "  %s: switched over at %s: is not taken back while the Master lives\n", r.Name, r.SwitchedOver.Format(time.DateTime))
+	}
+	if r.HandingOver {
+		fmt.Fprintf(b, "  %s: handing over, no other director has taken it yet\n", r.Name)
+	}
+	if r.Held {
+		fmt.Fprintf(b, "  %s: THE MASTER IS SILENT, not taken over (on_split = \"hold\")\n", r.Name)
+	}
+	if r.Unguarded != "" {
+		fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Unguarded)
 	}
 }
 

@@ -50,6 +50,14 @@ func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	return r, err
 }
 
+// Switchover gives the named virtual routers, all of them without a name, to another
+// director, and tells which did take over.
+func (c *Client) Switchover(ctx context.Context, names []string) ([]director.SwitchedOver, error) {
+	var out []director.SwitchedOver
+	err := c.call(ctx, http.MethodPost, "/v1/switchover?"+url.Values{"instance": names}.Encode(), &out)
+	return out, err
+}
+
 // Events calls each with the journal's records from since on; with follow it goes on
 // until ctx is canceled, each returns an error, or the daemon stops.
 func (c *Client) Events(ctx context.Context, since time.Time, follow bool, each func(journal.Record) error) error {

@@ -33,6 +33,9 @@ type Options struct {
 	Events Events
 	// Reload loads the configuration file again. With an error nothing has changed.
 	Reload func(ctx context.Context) (Reloaded, error)
+	// Switchover gives virtual routers to another director; an error means that nothing
+	// has happened.
+	Switchover func(ctx context.Context, by string, names []string) ([]director.SwitchedOver, error)
 	Logger *slog.Logger
 }
 
@@ -81,6 +84,7 @@ func Listen(o Options) (*Server, error) {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/reload", s.reload)
+	mux.HandleFunc("POST /v1/switchover", s.switchover)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	return s, nil
 }
@@ -134,6 +138,21 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	s.o.Logger.Info("reload requested", "by", "admin socket")
 	out, err := s.o.Reload(r.Context())
+	if err != nil {
+		s.reply(w, http.StatusConflict, apiError{err.Error()})
+		return
+	}
+	s.reply(w, http.StatusOK, out)
+}
+
+// switchover gives the virtual routers named by the parameter instance away, all of
+// them without one.
+func (s *Server) switchover(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		s.reply(w, http.StatusBadRequest, apiError{err.Error()})
+		return
+	}
+	out, err := s.o.Switchover(r.Context(), "admin socket", r.Form["instance"])
 	if err != nil {
 		s.reply(w, http.StatusConflict, apiError{err.Error()})
 		return

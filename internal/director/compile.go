@@ -23,6 +23,7 @@ type Facts struct {
 	Assumed map[healthcheck.Target]bool
 	// Programmed says that the kernel was as desired after the last pass.
 	Programmed bool
+	DataPlane  DataPlane
 }
 
 // Desired is what the kernel should look like.

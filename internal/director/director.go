@@ -53,6 +53,7 @@ type Director struct {
 	board    board // what readers see
 	passes   chan Pass
 	reloads  chan reloadRequest
+	orders   chan *switchover
 	rejected mailbox[rejection]
 	// peersChanged wakes the loop when the membership has news; its snapshot says which.
 	peersChanged chan struct{}
@@ -66,9 +67,16 @@ type Director struct {
 	instancesAt uint64
 	started     bool // the virtual routers take part
 	ready       bool // nothing is missing to preempt a Master
-	reload      ReloadStatus
-	lastPass    Pass
-	said        said // what the log has been told
+	everReady   bool // it has been, since the start
+	// yielded is when a virtual router was switched over to another director. Until it
+	// is Master again it preempts nobody.
+	yielded  map[string]time.Time
+	switches []*switchover
+	// later wakes the loop when the passing of time alone changes the virtual routers.
+	later    *time.Timer
+	reload   ReloadStatus
+	lastPass Pass
+	said     said // what the log has been told
 }
 
 // New checks the options and wires a Director. Nothing runs yet.
@@ -94,9 +102,13 @@ func New(o Options) (*Director, error) {
 			Health:  make(map[healthcheck.Target]healthcheck.Status),
 			Assumed: make(map[healthcheck.Target]bool),
 		},
-		reload: ReloadStatus{At: time.Now(), OK: true},
-		said:   newSaid(),
+		reload:  ReloadStatus{At: time.Now(), OK: true},
+		said:    newSaid(),
+		yielded: make(map[string]time.Time),
+		orders:  make(chan *switchover),
+		later:   time.NewTimer(0),
 	}
+	<-d.later.C
 	d.rec = &reconciler{
 		kernel: o.Kernel, ledger: o.Ledger, interfaceOf: o.InterfaceOf,
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
@@ -139,6 +151,7 @@ func (d *Director) Run(ctx context.Context) error {
 // loop handles one event after the other.
 func (d *Director) loop(ctx context.Context) {
 	for {
+		d.arm()
 		select {
 		case <-ctx.Done():
 			return
@@ -152,6 +165,10 @@ func (d *Director) loop(ctx context.Context) {
 			d.passed(p)
 		case <-d.peersChanged:
 			d.peersNews()
+		case <-d.later.C:
+			d.timePassed()
+		case o := <-d.orders:
+			d.switchover(o)
 		case r := <-d.rejected:
 			d.rejectedReload(r)
 		case r := <-d.reloads:
@@ -203,15 +220,11 @@ func (d *Director) compile() {
 	d.rec.desired.put(next)
 }
 
-// applyInstances starts or updates the virtual routers.
-func (d *Director) applyInstances() {
-	d.o.VRRP.Apply(Instances(d.force.cfg, d.o.Self, d.ready))
-}
-
 // transition takes in a virtual router's change of state.
 func (d *Director) transition(r vrrp.Report) {
 	d.facts.VRRP[r.Instance] = r.To
 	d.logTransition(r)
+	d.switched(r)
 	d.announce()
 }
 
@@ -221,6 +234,7 @@ func (d *Director) readiness() {
 	why := NotReady(d.force.targets, d.facts)
 	if ready := len(why) == 0; ready != d.ready {
 		d.ready = ready
+		d.everReady = d.everReady || ready
 		if ready {
 			d.o.Logger.Info("ready", "director", d.o.Self)
 		} else {
@@ -237,6 +251,11 @@ func (d *Director) passed(p Pass) {
 	d.lastPass = p
 	d.logPass(p)
 	d.facts.Programmed = p.Reached
+	before := d.facts.DataPlane
+	d.facts.DataPlane.observe(p)
+	if d.instancesAt == 0 && d.facts.DataPlane != before {
+		d.applyInstances()
+	}
 	d.readiness()
 	d.configureRouters()
 }

@@ -47,7 +47,7 @@ func TestStartProgramsTheKernelBeforeVRRPTakesPart(t *testing.T) {
 		w.verdict("10.0.0.21:80", healthcheck.Up, nil)
 		w.verdict("10.0.0.22:80", healthcheck.Up, nil)
 		want := []string{
-			"vrrp web priority 150 preempt false", // takes over an orphaned address, preempts nobody
+			"vrrp web priority 15 preempt false", // takes over an orphaned address, preempts nobody
 			"started",
 			"vrrp web priority 150 preempt true", // every check has a verdict
 		}
@@ -177,7 +177,7 @@ func TestUnreadableKernelKeepsVRRPFromTakingPart(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"vrrp web priority 150 preempt false", "started"}, w.told()); diff != "" {
+		if diff := cmp.Diff([]string{"vrrp web priority 15 preempt false", "started"}, w.told()); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})

@@ -31,6 +31,7 @@ const (
 	EventReloadOK           EventKind = "reload-ok"
 	EventReloadFailed       EventKind = "reload-failed"
 	EventTransition         EventKind = "vrrp-transition"
+	EventSwitchover         EventKind = "switchover"
 	EventRealServerLeft     EventKind = "real-server-left"
 	EventRealServerReturned EventKind = "real-server-returned"
 	EventQuorumLost         EventKind = "quorum-lost"

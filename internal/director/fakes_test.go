@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
@@ -139,7 +140,7 @@ func (w *world) verdict(addr string, s healthcheck.Status, err error) {
 
 // becomes delivers a virtual router's change of state.
 func (w *world) becomes(from, to vrrp.State, reason vrrp.Reason) {
-	w.vrrp.reports <- vrrp.Report{Instance: "web", Transition: vrrp.Transition{From: from, To: to, Reason: reason, Peer: netip.MustParseAddr("10.0.0.12"), PeerPriority: 100}}
+	w.vrrp.reports <- vrrp.Report{Instance: "web", At: time.Now(), Transition: vrrp.Transition{From: from, To: to, Reason: reason, Peer: netip.MustParseAddr("10.0.0.12"), PeerPriority: 100}}
 	synctest.Wait()
 }
 
@@ -152,6 +153,10 @@ func (v *fakeVRRP) Apply(in map[string]vrrp.Instance) {
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		v.world.tell("vrrp %s priority %d preempt %v", name, in[name].Priority, in[name].Preempt)
 	}
+}
+
+func (v *fakeVRRP) HandOver(names ...string) {
+	v.world.tell("hand over %s", strings.Join(names, " "))
 }
 
 func (v *fakeVRRP) Run(ctx context.Context) error {

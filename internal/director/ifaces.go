@@ -27,8 +27,11 @@ type VRRP interface {
 	// Apply makes the named instances the running ones. What is unchanged keeps
 	// running untouched.
 	Apply(map[string]vrrp.Instance)
-	// Run blocks until ctx is canceled and every Master has said priority 0 and
-	// released its addresses.
+	// HandOver asks the named instances that are Master to give way to another
+	// director, after what was applied before.
+	HandOver(names ...string)
+	// Run blocks until ctx is canceled and every Master has handed over and released
+	// its addresses.
 	Run(ctx context.Context) error
 	Snapshots() map[string]vrrp.Snapshot
 }

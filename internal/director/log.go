@@ -22,6 +22,7 @@ type said struct {
 	epoch    int    // of the membership that peers tells of
 	kernel   string // the reconciler's errors
 	ledger   string
+	lowered  string // why the priorities are
 	drift    drift
 	applied  uint64 // operations that the kernel accepted
 	refused  uint64 // and those that it did not
@@ -81,6 +82,10 @@ func (d *Director) transitionText(r vrrp.Report) string {
 		vrrp.ReasonShutdown:       "stopping",
 		vrrp.ReasonFailed:         r.Detail,
 		vrrp.ReasonRecovered:      "recovered",
+		vrrp.ReasonSwitchover:     peer + " took over on request",
+		vrrp.ReasonLate:           "its timer ran so late that the others have called it down",
+		vrrp.ReasonGroup:          "its sync group moved",
+		vrrp.ReasonAdopted:        "goes on after a restart of its process",
 	}[r.Reason]
 	if r.From == vrrp.Initialize {
 		return fmt.Sprintf("%s: %s", r.To, why)

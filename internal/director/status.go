@@ -50,6 +50,18 @@ type RouterStatus struct {
 	Family           string         `json:"family"`
 	Version          uint8          `json:"version"`
 	Priority         uint8          `json:"priority"`
+	// Lowered is why the priority is lower than configured for the sake of another
+	// director.
+	Lowered string `json:"lowered,omitempty"`
+	// SwitchedOver is when the virtual router was given to another director on request:
+	// it is not taken back.
+	SwitchedOver time.Time `json:"switched_over,omitzero"`
+	// HandingOver says that this Master waits for another director to take over.
+	HandingOver bool `json:"handing_over,omitempty"`
+	// Held says that this Backup does not take over from a silent Master, on_split.
+	Held bool `json:"held,omitempty"`
+	// Unguarded is why advertisements are accepted from any address.
+	Unguarded string `json:"unguarded,omitempty"`
 	Preempt          bool           `json:"preempt"`
 	VirtualAddresses []netip.Prefix `json:"virtual_addresses"`
 	Master           string         `json:"master,omitempty"` // director's name, or an address
@@ -156,6 +168,8 @@ type published struct {
 	pass       Pass
 	said       said // its counters
 	peers      *peersRunner
+	lowered    string // why the priorities are
+	yielded    map[string]time.Time
 }
 
 // publish shows the loop's state to readers.
@@ -167,7 +181,8 @@ func (d *Director) publish() {
 			Programmed: d.facts.Programmed,
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
-		said: said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
+		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
+		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded),
 	}
 	if old := d.board.current.Swap(p); old != nil {
 		close(old.replaced)
@@ -225,12 +240,14 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 			VirtualAddresses: vr.VirtualAddresses, State: "starting",
 			Priority: uint8(vr.Priority[d.o.Self]), AdvertInterval: vr.AdvertInterval.String(),
 			Counters: vrrp.Counters{Discarded: map[string]uint64{}},
+			Lowered:  p.lowered, SwitchedOver: p.yielded[vr.Name],
 		}
 		if s, ok := snapshots[vr.Name]; ok {
 			r.State, r.Reason, r.Detail, r.Since = s.State.String(), string(s.Reason), s.Detail, s.Since
 			r.Priority, r.Preempt = uint8(s.Params.Priority), s.Params.Preempt
 			r.MasterPriority, r.MasterDown = uint8(s.MasterPriority), s.MasterDownInterval.String()
 			r.Mismatch, r.AddressError, r.Counters = s.Mismatch, s.AddressError, s.Counters
+			r.HandingOver, r.Held, r.Unguarded = s.HandingOver, s.Held, s.Unguarded
 			switch {
 			case s.State == vrrp.Master:
 				r.Master = d.o.Self

@@ -19,6 +19,7 @@ const (
 	ReloadOK           Kind = "reload-ok"
 	ReloadFailed       Kind = "reload-failed"
 	VRRPTransition     Kind = "vrrp-transition"
+	Switchover         Kind = "switchover"
 	RealServerLeft     Kind = "real-server-left"
 	RealServerReturned Kind = "real-server-returned"
 	QuorumLost         Kind = "quorum-lost"

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hadirector/hadirector/internal/admin"
+)
+
+// newSwitchover is "hadirector switchover".
+func newSwitchover() *cobra.Command {
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "switchover [INSTANCE...]",
+		Short: "hand mastership to the peer, gracefully",
+		Long: `switchover gives the named virtual routers of which this director is Master to
+another director, all of them without a name, and with each the others of its sync
+group. This director keeps the virtual addresses until the other one has announced
+them, so clients notice next to nothing.
+
+Afterwards it takes nothing back by its priority while the other one lives. To hand
+back, run switchover on the other director. If nobody takes over in time, this
+director goes on, and the exit status is 1.`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			results, err := admin.NewClient(socket).Switchover(cmd.Context(), names)
+			if err != nil {
+				return err
+			}
+			failed := false
+			for _, r := range results {
+				if r.To == "" {
+					failed = true
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: nobody took over, this director goes on as Master\n", r.Instance)
+					continue
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is Master, after %v\n", r.Instance, r.To, r.Took.Round(time.Millisecond))
+			}
+			if failed {
+				return errReported
+			}
+			return nil
+		},
+	}
+	socketFlag(cmd, &socket)
+	return cmd
+}

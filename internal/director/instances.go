@@ -1,0 +1,158 @@
+package director
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+const (
+	// deadAfter is how long the kernel's table has been unreadable before this
+	// director no longer takes part: what it forwards is not known then.
+	deadAfter = 3 * time.Second
+	// brokenAfter is how long the kernel's table has differed from the configuration
+	// before a peer of lower priority is the better Master.
+	brokenAfter = 5 * time.Second
+)
+
+// DataPlane is what is known of the kernel's forwarding.
+type DataPlane struct {
+	// UnreadSince is since when the table cannot be read, and Err why; zero: it can.
+	UnreadSince time.Time
+	Err         string
+	// BrokenSince is since when it is not as configured; zero: it is.
+	BrokenSince time.Time
+}
+
+// observe takes in a pass of the reconciler.
+func (dp *DataPlane) observe(p Pass) {
+	since := func(was time.Time, bad bool) time.Time {
+		switch {
+		case !bad:
+			return time.Time{}
+		case was.IsZero():
+			return p.At
+		}
+		return was
+	}
+	dp.UnreadSince, dp.BrokenSince = since(dp.UnreadSince, !p.Read), since(dp.BrokenSince, !p.Reached)
+	dp.Err = ""
+	if !p.Read && len(p.Errs) > 0 {
+		dp.Err = p.Errs[0].Error()
+	}
+}
+
+// dead tells why this director must not take part, if it must not.
+func (dp DataPlane) dead(now time.Time) string {
+	if dp.UnreadSince.IsZero() || now.Sub(dp.UnreadSince) < deadAfter {
+		return ""
+	}
+	return "ipvs cannot be read: " + dp.Err
+}
+
+// broken tells whether another director is the better Master.
+func (dp DataPlane) broken(now time.Time) bool {
+	return !dp.BrokenSince.IsZero() && now.Sub(dp.BrokenSince) >= brokenAfter
+}
+
+// change returns when dead or broken may next be another than now, zero if never.
+func (dp DataPlane) change(now time.Time) time.Time {
+	var next time.Time
+	for _, t := range []time.Time{dp.UnreadSince.Add(deadAfter), dp.BrokenSince.Add(brokenAfter)} {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+// Lowered is the priority of a director that is no good Master: a tenth, so that the
+// order between two such directors stays, and every other one comes before them. The
+// owner of the addresses keeps its own.
+func Lowered(p vrrp.Priority) vrrp.Priority {
+	if p == vrrp.PriorityOwner {
+		return p
+	}
+	return max(1, p/10)
+}
+
+// instances returns the virtual routers as they should run now: what is configured,
+// and what the facts make of it.
+func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
+	instances := Instances(d.force.cfg, d.o.Self, d.ready)
+	dead, lowered := d.facts.DataPlane.dead(now), d.lowered(now)
+	for name, in := range instances {
+		if in.Fault == "" {
+			in.Fault = dead
+		}
+		if lowered != "" {
+			in.Priority = Lowered(in.Priority)
+		}
+		if !d.yielded[name].IsZero() {
+			in.Preempt = false
+		}
+		instances[name] = in
+	}
+	return instances
+}
+
+// lowered says why this director's priorities are lowered, in words for the operator,
+// if they are: it has not been ready since its start, or the kernel does not take its
+// table. A reload that adds checks lowers nothing.
+func (d *Director) lowered(now time.Time) string {
+	switch {
+	case !d.everReady:
+		return "not ready since the start"
+	case d.facts.DataPlane.broken(now):
+		return fmt.Sprintf("ipvs table not as configured for more than %v", brokenAfter)
+	}
+	return ""
+}
+
+// applyInstances starts or updates the virtual routers.
+func (d *Director) applyInstances() {
+	now := time.Now()
+	d.o.VRRP.Apply(d.instances(now))
+	d.logLowered(d.lowered(now))
+}
+
+// arm sets the timer to when the mere passing of time changes something.
+func (d *Director) arm() {
+	now := time.Now()
+	next := d.facts.DataPlane.change(now)
+	for _, o := range d.switches {
+		if next.IsZero() || o.until.Before(next) {
+			next = o.until
+		}
+	}
+	if next.IsZero() {
+		d.later.Stop()
+		return
+	}
+	d.later.Reset(next.Sub(now))
+}
+
+// timePassed does what is due.
+func (d *Director) timePassed() {
+	d.endSwitches(time.Now())
+	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) {
+		d.applyInstances()
+	}
+}
+
+// logLowered says once when the priorities are lowered after a start, and when they no
+// longer are. That they are at the start is normal.
+func (d *Director) logLowered(why string) {
+	if why == d.said.lowered {
+		return
+	}
+	if d.said.lowered = why; !d.everReady {
+		return
+	}
+	if why == "" {
+		d.o.Logger.Info("priorities are as configured again", "director", d.o.Self)
+	} else {
+		d.o.Logger.Warn("priorities lowered to a tenth", "director", d.o.Self, "reason", why)
+	}
+}
