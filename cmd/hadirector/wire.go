@@ -93,7 +93,8 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	}
 	// The socket comes last: it is the one thing that would stay on the disk.
 	socket, err := admin.Listen(admin.Options{
-		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload, Logger: logger,
+		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload,
+		Switchover: d.director.Switchover, Logger: logger,
 	})
 	if err != nil {
 		return nil, err
