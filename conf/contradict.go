@@ -56,7 +56,7 @@ func (p *parser) virtualRouterContradictions(c *Config) {
 	p.vmacContradictions(c)
 	p.groupContradictions(c)
 	p.splitContradictions(c)
-	p.trackContradictions(c)
+	p.trackContradictions(c, vips)
 	if len(c.VirtualRouters) > 0 && len(c.Directors) == 1 && len(p.root.at("director").kids) == 1 {
 		p.warnf(p.root.at("vrrp", c.VirtualRouters[0].Name), "there is no second director to take over")
 	}

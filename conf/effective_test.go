@@ -154,6 +154,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(string(pair))
 	f.Add(good)
 	f.Add(everything)
+	f.Add(complete)
 	f.Add(conf.Reference())
 	f.Add("[log]\nlevel = \"warn\"\n")
 	for _, tt := range mistakes {

@@ -1,6 +1,8 @@
 package conf
 
 import (
+	"fmt"
+
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -11,27 +13,27 @@ func (p *parser) routing(t *node, vr VirtualRouter) ([]vrrp.Route, []vrrp.Rule) 
 	if len(vr.VirtualAddresses) > 0 {
 		of = vr.family()
 	}
-	return texts(p, t.kid("virtual_routes"), `a route as ip-route(8) takes it, such as "192.0.2.0/24 via 10.0.0.1"`,
+	return texts(p, t.kid("virtual_routes"), "route", `["192.0.2.0/24 via 10.0.0.1"]`,
 			func(s string) (vrrp.Route, error) { return vrrp.ParseRoute(s, of) }),
-		texts(p, t.kid("virtual_rules"), `a rule as ip-rule(8) takes it, such as "from 10.0.0.100 lookup 100"`,
+		texts(p, t.kid("virtual_rules"), "rule", `["from 10.0.0.100 lookup 100"]`,
 			func(s string) (vrrp.Rule, error) { return vrrp.ParseRule(s, of) })
 }
 
-// texts reads an array of strings that the parser given understands, each of them once.
-func texts[T interface{ String() string }](p *parser, n *node, want string, parse func(string) (T, error)) []T {
-	if n == nil || !p.array(n, "an array with "+want) {
+// texts reads an array of what the parser given understands, each of them once.
+func texts[T fmt.Stringer](p *parser, n *node, what, example string, parse func(string) (T, error)) []T {
+	if n == nil || !p.array(n, "an array of "+what+"s, such as "+example) {
 		return nil
 	}
 	var all []T
 	first := map[string]int{}
 	for _, e := range n.elems {
-		s, ok := read[string](p, e, want)
+		s, ok := read[string](p, e, "a "+what+", a string")
 		if !ok {
 			continue
 		}
 		v, err := parse(s)
 		if err != nil {
-			p.errorf(e, "%q is not %s: %v", shorten(s), want, err)
+			p.errorf(e, "%q is not a %s: %v", shorten(s), what, err)
 			continue
 		}
 		if line, ok := first[v.String()]; ok {

@@ -182,12 +182,11 @@ func (p *parser) processSpec(t *node) healthcheck.ProcessSpec {
 	}
 	switch {
 	case s.Full:
-	case strings.Contains(s.Name, "/"):
+	case strings.HasPrefix(s.Name, "/"):
 		p.errorf(n, "%q is a path, and the kernel keeps a command's name alone: write %q, or set full_command = true for the command line",
-			shorten(s.Name), s.Name[strings.LastIndexByte(s.Name, '/')+1:])
+			shorten(s.Name), shorten(s.Name[strings.LastIndexByte(s.Name, '/')+1:]))
 	case len(s.Name) > maxComm:
-		p.errorf(n, "%q is longer than the %d bytes that the kernel keeps of a command's name: write %q, or set full_command = true for the command line",
-			shorten(s.Name), maxComm, s.Name[:maxComm])
+		p.warnf(n, "the kernel keeps %d bytes of a command's name: every command that begins with %q counts", maxComm, s.Name[:maxComm])
 	}
 	return s
 }

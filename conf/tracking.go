@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"net/netip"
 	"strconv"
 
 	"github.com/hadirector/hadirector/vrrp"
@@ -106,8 +107,11 @@ func (vr VirtualRouter) weights() []Tracking {
 }
 
 // trackContradictions looks at what tracks can change in the end.
-func (p *parser) trackContradictions(c *Config) {
+func (p *parser) trackContradictions(c *Config, vips map[netip.Addr]string) {
 	for _, t := range c.Tracks {
+		if a := t.Spec.Ping.Address; vips[a] != "" {
+			p.warnf(p.root.at("track", t.Name, "address"), "%s is a virtual address of %s: its Master asks itself", a, vips[a])
+		}
 		if !p.usedTracks[t.Name] {
 			p.warnf(p.root.at("track", t.Name), "no virtual router tracks this")
 		}

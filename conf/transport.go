@@ -28,8 +28,11 @@ func (p *parser) transport(t *node, vr *VirtualRouter, ds []Director) {
 			}
 		}
 		vr.UnicastTTL, vr.UnicastMinTTL = defaultTTL, defaultTTL
+	case vr.UnicastMinTTL > vr.UnicastTTL && t.kid("unicast_min_ttl") == nil:
+		p.errorf(t.kid("unicast_ttl"), "%d is less than unicast_min_ttl, which is %d unless it is given: the directors would discard each other's advertisements",
+			vr.UnicastTTL, vr.UnicastMinTTL)
 	case vr.UnicastMinTTL > vr.UnicastTTL:
-		p.errorf(t.at("unicast_min_ttl"), "%d is more than unicast_ttl, %d: the directors would discard each other's advertisements",
+		p.errorf(t.kid("unicast_min_ttl"), "%d is more than unicast_ttl, %d: the directors would discard each other's advertisements",
 			vr.UnicastMinTTL, vr.UnicastTTL)
 	}
 }
@@ -39,7 +42,7 @@ func (p *parser) checksum(n *node, vr VirtualRouter) vrrp.ChecksumForm {
 		return vrrp.ChecksumPseudoHeader
 	}
 	form := p.choice(n, "a form of the checksum", checksumPseudo, []string{checksumPseudo, checksumPlain}, nil,
-		map[string]string{"pseudo": checksumPseudo, "plain": checksumPlain, "rfc5798": checksumPseudo})
+		map[string]string{"pseudo": checksumPseudo, "plain": checksumPlain})
 	switch {
 	case vr.Version == vrrp.Version2:
 		p.keyErrorf(n, "is for version 3: version 2 has one form only")

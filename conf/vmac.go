@@ -34,7 +34,7 @@ func (p *parser) vmacLink(n *node, vr VirtualRouter) *vrrp.VMAC {
 	}
 	switch v := n.value.(type) {
 	case bool:
-		if v && len(vr.VirtualAddresses) > 0 {
+		if v && vr.VRID != 0 && len(vr.VirtualAddresses) > 0 {
 			return &vrrp.VMAC{Link: defaultVMAC(vr)}
 		}
 	case string:
