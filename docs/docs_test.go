@@ -32,6 +32,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	var b strings.Builder
 	telemetry.WriteMetrics(&b, director.Status{
 		VirtualRouters: []director.RouterStatus{{Counters: vrrp.Counters{Discarded: map[string]uint64{"ttl": 1}}}},
+		VRRPProcess:    &director.ProcessStatus{},
 		Sync:           &director.SyncStatus{},
 	})
 	served, documented := make(map[string]string), make(map[string]string)

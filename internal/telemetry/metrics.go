@@ -26,6 +26,7 @@ func WriteMetrics(out io.Writer, s director.Status) {
 	w.gauge("hadirector_config_hash", "The configuration in force, as a label.")
 	w.set(1, "config_hash", s.Config.Hash)
 
+	w.process(s)
 	w.routers(s)
 	w.servers(s)
 
@@ -39,6 +40,17 @@ func WriteMetrics(out io.Writer, s director.Status) {
 	w.counter("hadirector_ipvs_drift_repaired_total", "Changes that undid what another program had changed.")
 	w.count(s.IPVS.Repaired)
 	w.sync(s)
+}
+
+func (w writer) process(s director.Status) {
+	p := s.VRRPProcess
+	if p == nil {
+		return
+	}
+	w.gauge("hadirector_vrrp_process_up", "Whether the virtual routers' process runs.")
+	w.set(flag(p.Up))
+	w.counter("hadirector_vrrp_process_restarts_total", "Starts of the virtual routers' process after the first.")
+	w.count(p.Restarts)
 }
 
 func (w writer) routers(s director.Status) {
@@ -65,12 +77,17 @@ func (w writer) routers(s director.Status) {
 		{"hadirector_vrrp_send_errors_total", "Advertisements that could not be sent.", func(r director.RouterStatus) uint64 { return r.Counters.SendErrors }},
 		{"hadirector_vrrp_announcements_total", "Rounds of gratuitous ARP over all virtual addresses.", func(r director.RouterStatus) uint64 { return r.Counters.Announcements }},
 		{"hadirector_vrrp_announce_errors_total", "Rounds that could not be sent in full.", func(r director.RouterStatus) uint64 { return r.Counters.AnnounceErrors }},
+		{"hadirector_vrrp_timer_late_total", "Timers that ran out more than 10 ms late.", func(r director.RouterStatus) uint64 { return r.Counters.LateTimers }},
 		{"hadirector_vrrp_address_errors_total", "Failed changes of virtual addresses.", func(r director.RouterStatus) uint64 { return r.Counters.AddressErrors }},
 	} {
 		w.counter(m.name, m.help)
 		for _, r := range s.VirtualRouters {
 			w.count(m.value(r), labels(r)...)
 		}
+	}
+	w.gauge("hadirector_vrrp_timer_lateness_max_seconds", "How late the latest of all timers ran out.")
+	for _, r := range s.VirtualRouters {
+		w.set(r.Counters.MaxLate.Seconds(), labels(r)...)
 	}
 	w.counter("hadirector_vrrp_adverts_discarded_total", "Datagrams that were not accepted, by reason.")
 	for _, r := range s.VirtualRouters {

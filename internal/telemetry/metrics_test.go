@@ -23,10 +23,11 @@ import (
 func status() director.Status {
 	return director.Status{
 		Director: "lb-a", Version: "v1", Ready: true,
-		Config: director.ConfigStatus{Hash: "abc", LoadedAt: time.Unix(1000, 0), LastReload: director.ReloadStatus{OK: false}},
+		Config:      director.ConfigStatus{Hash: "abc", LoadedAt: time.Unix(1000, 0), LastReload: director.ReloadStatus{OK: false}},
+		VRRPProcess: &director.ProcessStatus{Up: true, Restarts: 2},
 		VirtualRouters: []director.RouterStatus{{
 			Name: "web", State: "master", Interface: "eth0", VRID: 51, Family: "ipv4", Priority: 150,
-			Counters: vrrp.Counters{AdvertsSent: 7, Transitions: 2, Discarded: map[string]uint64{"ttl": 3, "checksum": 4}},
+			Counters: vrrp.Counters{AdvertsSent: 7, Transitions: 2, LateTimers: 9, MaxLate: 1500 * time.Millisecond, Discarded: map[string]uint64{"ttl": 3, "checksum": 4}},
 		}},
 		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
 			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6},
@@ -49,6 +50,10 @@ func TestMetrics(t *testing.T) {
 		`hadirector_vrrp_state{virtual_router="web",interface="eth0",vrid="51",family="ipv4",state="backup"} 0`,
 		`hadirector_vrrp_adverts_discarded_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",reason="checksum"} 4`,
 		`hadirector_vrrp_transitions_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 2`,
+		`hadirector_vrrp_process_up 1`,
+		`hadirector_vrrp_process_restarts_total 2`,
+		`hadirector_vrrp_timer_late_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 9`,
+		`hadirector_vrrp_timer_lateness_max_seconds{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 1.5`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="web-1"} 1`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="we\"b"} 0`,
 		`hadirector_real_server_connections{virtual_server="web",real_server="web-1",state="inactive"} 6`,
