@@ -88,7 +88,8 @@ func newBed(t *testing.T) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("the test took longer than %v", patience))
+	// What runs at the test's end, when its own context is done, may have to wait too.
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(t.Context()), patience, fmt.Errorf("the test took longer than %v", patience))
 	t.Cleanup(func() {
 		cancel()
 		if err := c.Close(); err != nil {

@@ -57,6 +57,11 @@ func New(o Options) (*Cluster, error) {
 	}
 	c.dir = dir
 	go c.spawner()
+	// FRR's daemons find their files without being root. The key in here is readable to
+	// its owner alone.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	if err := c.build(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -145,12 +150,12 @@ func (c *Cluster) Run(machine, name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// Holds reports whether a machine has the VIP on its LAN side.
+// Holds reports whether a director has the VIP, on whatever link.
 func (c *Cluster) Holds(machine string) (bool, error) { return c.HoldsAddr(machine, VIP) }
 
 // HoldsAddr reports the same of any address.
 func (c *Cluster) HoldsAddr(machine string, a netip.Addr) (bool, error) {
-	out, err := c.Run(machine, "ip", "-o", "addr", "show", "dev", "eth0")
+	out, err := c.Run(machine, "ip", "-o", "addr", "show")
 	return strings.Contains(out, " "+a.String()+"/"), err
 }
 

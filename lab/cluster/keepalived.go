@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,10 @@ type Keepalived struct {
 	Version  int           // of VRRP; 0 is 3
 	Password string        // of version 2, auth_type PASS; empty: none
 	IPv6     bool          // the virtual addresses are VIP6Link and VIP6 instead of VIP
+	VMAC     bool          // on a link of its own with the virtual MAC address
+	// Unicast are its own and the peer's address, between which advertisements go; the
+	// zero value: they go to the multicast group.
+	Unicast [2]netip.Addr
 	// Services adds the virtual servers and the sync daemons, which need IPVS.
 	Services bool
 }
@@ -39,10 +44,14 @@ func (c *Cluster) StartKeepalived(machine string, k Keepalived) (*Process, error
 
 // addresses are the virtual addresses in keepalived's words.
 func (k Keepalived) addresses() string {
-	if k.IPv6 {
-		return fmt.Sprintf("%s/64 dev eth0\n\t\t%s/64 dev eth0", VIP6Link, VIP6)
+	device := " dev eth0"
+	if k.VMAC {
+		device = "" // the link that it makes
 	}
-	return fmt.Sprintf("%s/24 dev eth0", VIP)
+	if k.IPv6 {
+		return fmt.Sprintf("%s/64%s\n\t\t%s/64%[2]s", VIP6Link, device, VIP6)
+	}
+	return fmt.Sprintf("%s/24%s", VIP, device)
 }
 
 // config is the lab's cluster in keepalived's words.
@@ -63,6 +72,12 @@ func (k Keepalived) config(machine string) string {
 		%s
 	}
 `, k.Priority, k.Interval.Seconds(), k.addresses())
+	if k.VMAC {
+		b.WriteString("\tuse_vmac\n")
+	}
+	if k.Unicast != [2]netip.Addr{} {
+		fmt.Fprintf(&b, "\tunicast_src_ip %s\n\tunicast_peer {\n\t\t%s\n\t}\n", k.Unicast[0], k.Unicast[1])
+	}
 	if k.Password != "" {
 		fmt.Fprintf(&b, "\tauthentication {\n\t\tauth_type PASS\n\t\tauth_pass %s\n\t}\n", k.Password)
 	}

@@ -59,6 +59,11 @@ func (c *Cluster) Start(machine, name string, args ...string) (*Process, error) 
 	return p, nil
 }
 
+// StartOnSwitch starts a program where the bridges are: br0 sees all that travels on the LAN.
+func (c *Cluster) StartOnSwitch(name string, args ...string) (*Process, error) {
+	return c.Start(network, name, args...)
+}
+
 // follow keeps and passes on the output until the program, and what it started, is gone.
 func (p *Process) follow(output *bufio.Scanner, log func(Line)) {
 	for output.Scan() {

@@ -65,6 +65,9 @@ func (c *Cluster) build() error {
 	if err := c.ip(network, plug.String()); err != nil {
 		return err
 	}
+	if err := os.Mkdir(c.MachineDir(network), 0o755); err != nil {
+		return err
+	}
 	for _, m := range machines {
 		if err := os.Mkdir(c.MachineDir(m.name), 0o755); err != nil {
 			return err
