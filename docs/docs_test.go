@@ -16,6 +16,7 @@ import (
 	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/internal/telemetry"
 	"github.com/hadirector/hadirector/vrrp"
+	"github.com/hadirector/hadirector/vrrp/vrrpconn"
 )
 
 func read(t *testing.T, name string) string {
@@ -44,6 +45,19 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	}
 	if diff := cmp.Diff(served, documented); diff != "" {
 		t.Errorf("served - documented +:\n%s", diff)
+	}
+}
+
+// TestEveryDiscardReasonIsDocumented holds metrics.md against the tokens of the code, in
+// their order.
+func TestEveryDiscardReasonIsDocumented(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "metrics.md"), "## Why advertisements are discarded\n")
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(section, -1) {
+		documented = append(documented, m[1])
+	}
+	if diff := cmp.Diff(append(vrrp.DiscardReasons(), vrrpconn.ReasonOverflow, "other"), documented); diff != "" {
+		t.Errorf("counted - documented +:\n%s", diff)
 	}
 }
 
