@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -79,7 +80,13 @@ type Meta struct {
 	Roles   []Role
 	Omitted int
 	Masters int // number of virtual routers in which it is Master
+	// Sources are the addresses that its VRRP advertisements come from; empty if they
+	// are more than MaxSources.
+	Sources []netip.Addr
 }
+
+// MaxSources is how many Sources are told.
+const MaxSources = 8
 
 const (
 	flagTooLong = 1 << iota
@@ -115,7 +122,12 @@ func newMeta(l Local) Meta {
 	roles := slices.SortedFunc(slices.Values(l.Roles), func(a, b Role) int {
 		return cmp.Or(cmp.Compare(urgency(a.State), urgency(b.State)), cmp.Compare(a.VirtualRouter, b.VirtualRouter))
 	})
-	size := metaHeader + len(m.Version)
+	if len(l.Sources) <= MaxSources {
+		for _, a := range l.Sources {
+			m.Sources = append(m.Sources, a.WithZone(""))
+		}
+	}
+	size := metaHeader + len(m.Version) + len(m.appendSources(nil))
 	for _, r := range roles {
 		if r.State == Master {
 			m.Masters++
@@ -135,7 +147,7 @@ func newMeta(l Local) Meta {
 
 // appendTo appends the encoded form, big endian: version, flags, start in seconds since
 // 1970, fingerprint, program version with a length byte, then the numbers of Masters,
-// of omitted roles and of roles, and each role's state and its name with a length byte.
+// of omitted roles and of roles, each role's state and its name with a length byte, and the sources.
 func (m Meta) appendTo(b []byte) []byte {
 	var flags, started = byte(0), int64(0)
 	if m.ConfigTooLong {
@@ -158,6 +170,20 @@ func (m Meta) appendTo(b []byte) []byte {
 	for _, r := range m.Roles {
 		b = append(b, byte(r.State), byte(len(r.VirtualRouter)))
 		b = append(b, r.VirtualRouter...)
+	}
+	return m.appendSources(b)
+}
+
+// appendSources appends the number of sources and each with a length byte, or nothing
+// if there are none.
+func (m Meta) appendSources(b []byte) []byte {
+	if len(m.Sources) == 0 {
+		return b
+	}
+	b = append(b, byte(len(m.Sources)))
+	for _, a := range m.Sources {
+		b = append(b, byte(a.BitLen()/8))
+		b = append(b, a.AsSlice()...)
 	}
 	return b
 }
@@ -193,6 +219,15 @@ func parseMeta(b []byte) (Meta, error) {
 			return Meta{}, errMetaShort
 		}
 		m.Roles = append(m.Roles, Role{name, state})
+	}
+	if len(r.b) > 0 { // earlier versions end here
+		for range r.take(1)[0] {
+			a, ok := netip.AddrFromSlice([]byte(r.text()))
+			if r.short || !ok {
+				return Meta{}, errMetaShort
+			}
+			m.Sources = append(m.Sources, a)
+		}
 	}
 	if r.short {
 		return Meta{}, errMetaShort

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestNewMeta(t *testing.T) {
 		Roles:   []Role{{"cdn", Master}, {"mail", Master}, {"dns", Fault}, {"api", Backup}, {"web", Backup}},
 		Masters: 2,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, addrs); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -49,6 +50,10 @@ func TestNewMetaFits(t *testing.T) {
 		{"100 backups, names of 10", Local{Roles: roles(100, Backup, "router-%03d")}, 39, 61, 0, false},
 		{"100 masters are counted", Local{Roles: roles(100, Master, "router-%03d")}, 39, 61, 100, false},
 		{"a name too long for the length byte", Local{Roles: []Role{{strings.Repeat("n", 256), Master}, {"z", Backup}}}, 0, 2, 1, false},
+		// 33 + 1 + 2×5 bytes before the roles: (512-44)/12 = 39; 9 sources are not told.
+		{"100 backups and two sources", Local{Roles: roles(100, Backup, "router-%03d"), Sources: sources(2)}, 39, 61, 0, false},
+		{"100 backups and eight sources", Local{Roles: roles(100, Backup, "router-%03d"), Sources: sources(8)}, 36, 64, 0, false},
+		{"100 backups and nine sources", Local{Roles: roles(100, Backup, "router-%03d"), Sources: sources(9)}, 39, 61, 0, false},
 		{"a long version is cut", Local{Version: strings.Repeat("v", 1000)}, 0, 0, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,7 +69,7 @@ func TestNewMetaFits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(m, again); diff != "" {
+			if diff := cmp.Diff(m, again, addrs); diff != "" {
 				t.Errorf("after the round trip -sent +received\n%s", diff)
 			}
 		})
@@ -85,7 +90,12 @@ const metaHex = "01" + "03" + // version; text too long, leaving
 	"03312e32" + // "1.2"
 	"0001" + "0007" + "0002" + // 1 Master, 7 omitted, 2 roles
 	"02" + "03776562" + // Master, "web"
-	"01" + "02646e" // Backup, "dn"
+	"01" + "02646e" + // Backup, "dn"
+	metaSources
+
+// metaSources are two sources, IPv4 and IPv6. What comes before them is all that earlier
+// versions of the program send.
+const metaSources = "02" + "040a00000b" + "10fe800000000000000000000000000001"
 
 func TestMetaBytes(t *testing.T) {
 	want := Meta{
@@ -95,6 +105,7 @@ func TestMetaBytes(t *testing.T) {
 		ConfigTooLong: true,
 		Leaving:       true,
 		Roles:         []Role{{"web", Master}, {"dn", Backup}},
+		Sources:       []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("fe80::1")},
 		Omitted:       7,
 		Masters:       1,
 	}
@@ -106,19 +117,19 @@ func TestMetaBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, addrs); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	if !bytes.Equal(want.appendTo(nil), wire) {
 		t.Errorf("encoded\n%x, want\n%x", want.appendTo(nil), wire)
 	}
 	// A later version of the program may append fields.
-	if later, err := parseMeta(append(bytes.Clone(wire), 1, 2, 3)); err != nil || !cmp.Equal(want, later) {
+	if later, err := parseMeta(append(bytes.Clone(wire), 1, 2, 3)); err != nil || !cmp.Equal(want, later, addrs) {
 		t.Errorf("with three bytes more: %+v, %v", later, err)
 	}
 	for n := range len(wire) {
-		if m, err := parseMeta(wire[:n]); err == nil {
-			t.Errorf("the first %d bytes are accepted as %+v", n, m)
+		if m, err := parseMeta(wire[:n]); (err == nil) != (n == len(wire)-len(metaSources)/2) {
+			t.Errorf("the first %d bytes give %+v, %v", n, m, err)
 		}
 	}
 	wire[0] = 2
@@ -159,7 +170,7 @@ func FuzzParseMeta(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was accepted is refused after the round trip: %v", err)
 		}
-		if diff := cmp.Diff(m, m2); diff != "" {
+		if diff := cmp.Diff(m, m2, addrs); diff != "" {
 			t.Fatalf("after the round trip\n%s", diff)
 		}
 	})
@@ -212,4 +223,15 @@ func FuzzParseExchange(f *testing.F) {
 			t.Fatalf("%x became %x", b, x.appendTo(nil))
 		}
 	})
+}
+
+var addrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+// sources are n addresses.
+func sources(n int) []netip.Addr {
+	list := make([]netip.Addr, n)
+	for i := range list {
+		list[i] = netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
+	}
+	return list
 }

@@ -42,6 +42,8 @@ type Local struct {
 	Version string    // of the program
 	Started time.Time // when the process started
 	Roles   []Role    // in every virtual router
+	// Sources are the addresses that its VRRP advertisements come from.
+	Sources []netip.Addr
 	// Config is the effective configuration's text, in a form that is the same on
 	// every director with the same configuration.
 	Config string
