@@ -14,8 +14,15 @@
 // a key stands, so the rules of the grammar are not left to it: position.go notes
 // the place of every key and value, node.go joins the two into one tree, and one
 // function per table reads the keys it knows from that tree (director.go,
-// virtualrouter.go, virtualserver.go, realserver.go, check.go, services.go). Rules
-// between tables are in contradict.go.
+// virtualrouter.go, virtualserver.go, realserver.go, check.go, track.go, services.go).
+// What a virtual router has beside the election is read by subject: transport.go,
+// hmac.go, vmac.go, routing.go, announce.go, tracking.go, group.go, each with the rules
+// about it. Other rules between tables are in contradict.go.
+//
+// # Secrets
+//
+// Passwords and keys are in the file in clear. No message repeats one (secret.go), and
+// the effective text has a digest in their place (password.go, hmac.go).
 //
 // # Names
 //

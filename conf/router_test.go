@@ -179,10 +179,11 @@ func TestCompleteInstances(t *testing.T) {
 	}
 }
 
-// RFC 9568 section 6.4.3: the address owner accepts packets whatever Accept_Mode is.
-func TestOwnerAccepts(t *testing.T) {
+// RFC 9568 section 6.4.3: the address owner accepts packets whatever Accept_Mode is. It may
+// send from the virtual address, which is its own.
+func TestOwner(t *testing.T) {
 	c := parse(t, "[director.a]\naddress = \"10.0.0.11\"\n[director.b]\naddress = \"10.0.0.12\"\n"+
-		"[vrrp.out]\ninterface = \"eth0\"\nvrid = 51\nvirtual_addresses = [\"10.0.0.100/24\"]\naccept = false\npriority = { a = 255 }\n")
+		"[vrrp.out]\ninterface = \"eth0\"\nvrid = 51\nvirtual_addresses = [\"10.0.0.100/24\"]\naccept = false\npriority = { a = 255 }\nsource = { a = \"10.0.0.100\" }\n")
 	for _, tt := range []struct {
 		director string
 		want     bool
