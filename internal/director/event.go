@@ -32,6 +32,7 @@ const (
 	EventReloadFailed       EventKind = "reload-failed"
 	EventTransition         EventKind = "vrrp-transition"
 	EventSwitchover         EventKind = "switchover"
+	EventVRRPProcess        EventKind = "vrrp-process" // it ended, and nobody had asked for that
 	EventRealServerLeft     EventKind = "real-server-left"
 	EventRealServerReturned EventKind = "real-server-returned"
 	EventQuorumLost         EventKind = "quorum-lost"

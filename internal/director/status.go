@@ -16,13 +16,15 @@ import (
 // Status is everything about a director that a reader can ask for. Its JSON form is
 // what the admin socket serves and `hadirector status --json` prints.
 type Status struct {
-	Director       string          `json:"director"`
-	Version        string          `json:"version"`
-	Started        time.Time       `json:"started"`
-	At             time.Time       `json:"at"`
-	Ready          bool            `json:"ready"`
-	NotReady       []string        `json:"not_ready"`
-	Config         ConfigStatus    `json:"config"`
+	Director string       `json:"director"`
+	Version  string       `json:"version"`
+	Started  time.Time    `json:"started"`
+	At       time.Time    `json:"at"`
+	Ready    bool         `json:"ready"`
+	NotReady []string     `json:"not_ready"`
+	Config   ConfigStatus `json:"config"`
+	// VRRPProcess is the process that the virtual routers run in.
+	VRRPProcess    *ProcessStatus  `json:"vrrp_process,omitempty"`
 	VirtualRouters []RouterStatus  `json:"virtual_routers"`
 	VirtualServers []VirtualStatus `json:"virtual_servers"`
 	IPVS           IPVSStatus      `json:"ipvs"`
@@ -40,16 +42,16 @@ type ConfigStatus struct {
 
 // RouterStatus is one virtual router.
 type RouterStatus struct {
-	Name             string         `json:"name"`
-	State            string         `json:"state"`
-	Reason           string         `json:"reason"`
-	Detail           string         `json:"detail,omitempty"`
-	Since            time.Time      `json:"since,omitzero"`
-	Interface        string         `json:"interface"`
-	VRID             uint8          `json:"vrid"`
-	Family           string         `json:"family"`
-	Version          uint8          `json:"version"`
-	Priority         uint8          `json:"priority"`
+	Name      string    `json:"name"`
+	State     string    `json:"state"`
+	Reason    string    `json:"reason"`
+	Detail    string    `json:"detail,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	Interface string    `json:"interface"`
+	VRID      uint8     `json:"vrid"`
+	Family    string    `json:"family"`
+	Version   uint8     `json:"version"`
+	Priority  uint8     `json:"priority"`
 	// Lowered is why the priority is lower than configured for the sake of another
 	// director.
 	Lowered string `json:"lowered,omitempty"`
@@ -61,7 +63,7 @@ type RouterStatus struct {
 	// Held says that this Backup does not take over from a silent Master, on_split.
 	Held bool `json:"held,omitempty"`
 	// Unguarded is why advertisements are accepted from any address.
-	Unguarded string `json:"unguarded,omitempty"`
+	Unguarded        string         `json:"unguarded,omitempty"`
 	Preempt          bool           `json:"preempt"`
 	VirtualAddresses []netip.Prefix `json:"virtual_addresses"`
 	Master           string         `json:"master,omitempty"` // director's name, or an address
@@ -208,6 +210,7 @@ func (d *Director) Status() Status {
 		Peers:    []PeerStatus{},
 	}
 	s.Ready = len(s.NotReady) == 0
+	s.VRRPProcess = d.processStatus()
 	s.VirtualRouters = d.routerStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
 	peers, _ := p.peers.snapshots()

@@ -20,6 +20,7 @@ const (
 	ReloadFailed       Kind = "reload-failed"
 	VRRPTransition     Kind = "vrrp-transition"
 	Switchover         Kind = "switchover"
+	VRRPProcess        Kind = "vrrp-process"
 	RealServerLeft     Kind = "real-server-left"
 	RealServerReturned Kind = "real-server-returned"
 	QuorumLost         Kind = "quorum-lost"
