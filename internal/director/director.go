@@ -16,7 +16,7 @@ import (
 // stopTimeout bounds how long a stopping director tries to clean the kernel.
 const stopTimeout = 10 * time.Second
 
-// Options are what a Director is made of. All are required but NewPeers.
+// Options are what a Director is made of. All are required but NewPeers and Process.
 type Options struct {
 	Config  *conf.Config
 	Self    string // this director's name in Config
@@ -29,6 +29,7 @@ type Options struct {
 	// Reports and HealthEvents are where VRRP and Health tell what happened.
 	Reports      <-chan vrrp.Report
 	HealthEvents <-chan healthcheck.Event
+	Process      VRRPProcess
 	// NewPeers makes the membership of the directors; nil: none.
 	NewPeers PeersFactory
 	// KeyID names the cluster key that a configuration asks for, so that another
@@ -163,6 +164,10 @@ func (d *Director) loop(ctx context.Context) {
 			d.compile()
 		case p := <-d.passes:
 			d.passed(p)
+		case <-d.o.Process.Pulse:
+			continue
+		case e := <-d.o.Process.Ends:
+			d.processEnded(e)
 		case <-d.peersChanged:
 			d.peersNews()
 		case <-d.later.C:
