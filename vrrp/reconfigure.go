@@ -34,6 +34,13 @@ func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 // priority, interval or version makes of it. Setting it anew would let a series of
 // changes, such as a tracked object that flaps, put the takeover off for ever.
 func (vr *VirtualRouter) reconfigureBackup(now time.Time, p Params) {
+	if vr.backup.owner {
+		// Its timer is the start delay's. One that is an owner no more listens afterwards.
+		if vr.p = p; p.Priority != PriorityOwner {
+			vr.enterBackup(vr.listenAt, p.AdvertInterval)
+		}
+		return
+	}
 	before := vr.downTime()
 	if p.Version != vr.p.Version {
 		vr.master = router{} // whose advertisements we no longer take
@@ -48,6 +55,10 @@ func (vr *VirtualRouter) reconfigureBackup(now time.Time, p Params) {
 		// The Master that was ignored need not go any more. Its advertisements are heard
 		// from now on, and until the next one it is not down.
 		vr.setDownTimer(now, false)
+	}
+	if p.Hold {
+		// One that waits for the others of its sync group is asked again.
+		vr.backup.expired = false
 	}
 	if vr.backup.held && !p.Hold {
 		// The Master has been silent for long enough already.
