@@ -26,6 +26,9 @@ type masterTimers struct {
 	// one was made, and roundsLeft how many follow at the short spacing.
 	announceAt, announcedAt time.Time
 	roundsLeft              int
+	// tiedSince and tiedAt are when the first and the last advertisement of a contest
+	// arrived that is left to another member of the sync group.
+	tiedSince, tiedAt time.Time
 	// handOverUntil is how long another router is given to take over; zero: none was
 	// asked to. Until then nothing is advertised or announced.
 	handOverUntil time.Time
@@ -117,7 +120,11 @@ func (vr *VirtualRouter) masterAdvert(now time.Time, ev AdvertReceived) []Action
 		vr.requestAnnouncements(now)
 		return vr.announceIfDue(now, actions)
 	}
-	if why := vr.loses(ev); why != "" {
+	why := vr.loses(ev)
+	if why == ReasonHigherAddress && vr.defers(now) {
+		return nil
+	}
+	if why != "" {
 		vr.master = router{ev.From, ev.Advert.Priority}
 		vr.rival = vr.master
 		vr.enterBackup(now, ev.Advert.Interval)

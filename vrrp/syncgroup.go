@@ -32,8 +32,10 @@ type GroupAction struct {
 }
 
 // Add makes a virtual router a member. Members are numbered from 0 in the order in
-// which they are added; the name is for the operator.
+// which they are added, which has to be the same on every director: the first one's
+// addresses decide between equal priorities. The name is for the operator.
 func (g *SyncGroup) Add(name string, vr *VirtualRouter) {
+	vr.rank = len(g.members)
 	g.members = append(g.members, &groupMember{number: len(g.members), name: name, vr: vr})
 }
 
@@ -125,6 +127,9 @@ func (g *SyncGroup) startup(now time.Time, m *groupMember, ev Startup) []GroupAc
 	if m.vr.state == Initialize && !ev.Adopt && g.isMaster(m) {
 		return m.does(m.vr.becomeMaster(now, ReasonGroup))
 	}
+	// Addresses that a predecessor held when the others had left already are not taken
+	// again.
+	ev.Adopt = ev.Adopt && g.backup() == nil
 	return g.one(now, m, ev)
 }
 
@@ -202,4 +207,22 @@ func (m *groupMember) does(actions []Action) []GroupAction {
 		out[i] = GroupAction{m.number, a}
 	}
 	return out
+}
+
+// defers tells whether a Master leaves it to those before it in the sync group who wins
+// among equal priorities. Whose address is higher may be answered otherwise in the other
+// family or on another link; then each of two directors would lose one member and give
+// up all of them, again and again. If those before it do not hear the contest, it decides
+// after a Master_Down_Interval for each.
+func (vr *VirtualRouter) defers(now time.Time) bool {
+	if vr.rank == 0 {
+		return false
+	}
+	t := &vr.active
+	patience := time.Duration(vr.rank) * MasterDownInterval(vr.p.Version, vr.p.Priority, vr.p.AdvertInterval)
+	if t.tiedSince.IsZero() || now.Sub(t.tiedAt) > patience {
+		t.tiedSince = now
+	}
+	t.tiedAt = now
+	return now.Sub(t.tiedSince) < patience
 }

@@ -15,6 +15,8 @@ type VirtualRouter struct {
 	reason Reason
 	detail string
 	since  time.Time
+	// rank is the place in the sync group, 0 the first.
+	rank int
 	// listenAt is when Params.StartDelay is over.
 	listenAt time.Time
 
