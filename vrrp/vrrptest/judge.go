@@ -1,0 +1,170 @@
+package vrrptest
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+// Violation is a rule that a virtual router, or a segment of them, has broken.
+type Violation struct {
+	At   time.Time
+	Rule string
+}
+
+func (v *Violation) Error() string {
+	return fmt.Sprintf("at %v: %s", v.At.Sub(Epoch), v.Rule)
+}
+
+// judge looks at every step of every virtual router.
+type judge struct {
+	failed *Violation
+	// contest has the pairs of connected Masters, and since when they are.
+	contest map[[2]*member]dispute
+	// changes counts the changes of state.
+	changes int
+	longest time.Duration // the longest interval and start delay so far
+	delays  time.Duration
+}
+
+func (j *judge) fail(s *Segment, format string, args ...any) {
+	if j.failed == nil {
+		j.failed = &Violation{s.now, fmt.Sprintf(format, args...)}
+	}
+}
+
+// event is told of every event before it is handled.
+func (j *judge) event(now time.Time, a arrival) {
+	for _, m := range a.to.unit.members {
+		h := &m.history
+		h.saidRelease = false
+		h.handingOver = m.vr.Snapshot().HandingOver
+		_, all := a.ev.(vrrp.HandOver)
+		if m != a.to && !all {
+			continue
+		}
+		switch ev := a.ev.(type) {
+		case vrrp.Startup:
+			if !ev.Adopt && !a.to.unit.masters() {
+				h.listenAt = now.Add(m.params.StartDelay)
+			}
+			h.listen(now, m.params.AdvertInterval, false)
+		case vrrp.AdvertReceived:
+			if m.state == vrrp.Backup && m.accepts(now, ev) {
+				h.hears(now, m.params, ev.Advert)
+			}
+		case vrrp.ParamsChanged:
+			h.reconsider(now, m.vr.Snapshot().Params, ev.Params)
+		case vrrp.HandOver:
+			h.asked = m.state == vrrp.Master
+		}
+	}
+}
+
+// accepts tells whether an advertisement counts for a virtual router that runs.
+func (m *member) accepts(now time.Time, rx vrrp.AdvertReceived) bool {
+	return !now.Before(m.history.listenAt) && m.params.Check(rx.From, rx.Advert) == nil
+}
+
+// action is told of every action of a step after it was carried out.
+func (j *judge) action(s *Segment, now time.Time, m *member, cause arrival, a vrrp.Action) {
+	h := &m.history
+	switch a := a.(type) {
+	case vrrp.SendAdvert:
+		h.sentAt = now
+		if a.Advert.Priority == 0 {
+			h.saidRelease = true
+		}
+	case vrrp.ReleaseAddrs:
+		_, leaves := cause.ev.(vrrp.Shutdown)
+		_, fails := cause.ev.(vrrp.Failed)
+		if m.was == vrrp.Master && (leaves || fails) && !h.saidRelease && !h.handingOver {
+			j.fail(s, "%v gives its addresses up and has not said priority 0", m)
+		}
+	case vrrp.Transitioned:
+		j.changes++
+		if a.From != m.was || a.From == a.To {
+			j.fail(s, "%v was %v and reports %s", m, m.was, Describe(a))
+		}
+		if lie := m.lie(now, cause, a.Transition); lie != "" {
+			j.fail(s, "%v says %s, but %s", m, Describe(a), lie)
+		}
+		switch a.To {
+		case vrrp.Backup:
+			if rx, ok := cause.ev.(vrrp.AdvertReceived); ok && cause.to == m && a.Reason != vrrp.ReasonGroup && a.Reason != vrrp.ReasonLate {
+				h.listen(now, rx.Advert.Interval, true)
+			} else {
+				h.listen(now, m.params.AdvertInterval, false)
+			}
+			if rx, ok := cause.ev.(vrrp.AdvertReceived); ok && cause.to == m && a.Reason == vrrp.ReasonLate {
+				h.hears(now, m.params, rx.Advert)
+			}
+		case vrrp.Master:
+			h.asked = false
+		}
+	}
+}
+
+// after looks at a unit after a step.
+func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
+	masters, others := 0, 0
+	for _, m := range u.members {
+		h := &m.history
+		if m.params.Hold {
+			h.loose = true
+		}
+		snap := m.vr.Snapshot()
+		if snap.State != m.state {
+			j.fail(s, "%v is %v and has reported %v", m, snap.State, m.state)
+		}
+		var want []netip.Prefix
+		if m.state == vrrp.Master {
+			want = append(slices.Clone(m.params.Addresses), m.params.Excluded...)
+			if !snap.HandingOver {
+				h.asked = false
+			}
+		}
+		// What a predecessor has left is still there, and the owner's is its own.
+		leftover := h.setAt.IsZero() || m.params.Priority == 255
+		if !leftover && !sameSet(want, m.holds) {
+			j.fail(s, "%v is %v and has %v on its interface", m, m.state, m.holds)
+		}
+		switch {
+		case m.state == vrrp.Master && !snap.HandingOver:
+			masters++
+		case m.state != vrrp.Master && m.state != vrrp.Initialize:
+			others++
+		}
+		if rx, ok := cause.ev.(vrrp.AdvertReceived); ok && m == cause.to && !m.accepts(now, rx) {
+			if next, _ := m.vr.Deadline(); len(m.did) > 0 || !next.Equal(m.deadline) {
+				j.fail(s, "%v does something about an advertisement that it must discard", m)
+			}
+		}
+	}
+	if masters > 0 && others > 0 && !u.leaving(cause) {
+		j.fail(s, "the members of %v's sync group are not Master together", u.members[0].host.name)
+	}
+	j.contests(s)
+}
+
+// masters tells whether a member of the unit is Master.
+func (u *unit) masters() bool {
+	return slices.ContainsFunc(u.members, func(m *member) bool { return m.state == vrrp.Master })
+}
+
+// leaving tells whether the unit is in the middle of being started or stopped, one
+// member after the other.
+func (u *unit) leaving(cause arrival) bool {
+	switch cause.ev.(type) {
+	case vrrp.Shutdown, vrrp.Startup:
+		return true
+	}
+	return false
+}
+
+func sameSet(a, b []netip.Prefix) bool {
+	return len(without(a, b)) == 0 && len(without(b, a)) == 0
+}
