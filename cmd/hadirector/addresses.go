@@ -7,64 +7,87 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/netip"
+	"maps"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/hadirector/hadirector/internal/atomicfile"
+	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/vrrp"
-	"github.com/hadirector/hadirector/vrrp/router"
 )
 
-// virtualAddresses are virtual addresses by interface.
-type virtualAddresses map[string][]netip.Prefix
-
 // addressLedger is the virtual routers with a memory: a file in the runtime directory
-// names every address that they may have put on an interface, so that a daemon that
-// follows a killed one can take them away, also those that the file no longer names.
+// names everything that they may have put into the kernel, so that a daemon that follows
+// a killed one can take it away, also what the configuration no longer names.
 type addressLedger struct {
-	*router.Set
+	director.VRRP
 	path    string
+	kernel  releaser
 	logger  *slog.Logger
-	last    virtualAddresses // of the last Apply
-	written string           // the list as it stands in the file
-	err     string           // of the last write, so that each is said once
+	written string // the list as it stands in the file
+	err     string // of the last write, so that each is said once
+
+	mu    sync.Mutex // guards noted, which the virtual routers' process is supervised with
+	last  map[string]vrrp.Instance
+	noted []vrrp.Instance
 }
 
-// Apply notes the addresses before the virtual routers get them. Those of the Apply
-// before stay noted, because the virtual routers let go of them in their own time.
+// releaser takes away what instances left in the kernel, but for what those of keep hold.
+type releaser interface {
+	release(left []vrrp.Instance, keep map[string]vrrp.Instance) error
+}
+
+// Apply notes what the instances hold before the virtual routers get them. What those of
+// the Apply before hold stays noted, because the virtual routers let go of it in their own
+// time.
 func (l *addressLedger) Apply(in map[string]vrrp.Instance) {
-	next := make(virtualAddresses)
-	for _, i := range in {
-		next[i.ID.Interface] = append(next[i.ID.Interface], i.Addresses...)
-	}
-	noted := make(virtualAddresses)
-	for _, m := range []virtualAddresses{l.last, next} {
-		for ifname, addrs := range m {
-			noted[ifname] = append(noted[ifname], addrs...)
-		}
-	}
-	l.last = next
+	noted := holdings(in)
+	noted = append(noted, without(holdings(l.last), noted, vrrp.Instance.Equal)...)
+	l.mu.Lock()
+	l.last, l.noted = in, noted
+	l.mu.Unlock()
 	l.save(noted)
-	l.Set.Apply(in)
+	l.VRRP.Apply(in)
 }
 
-// Run runs the virtual routers and forgets their addresses when all are released.
+// holdings are what instances put into the kernel, and nothing else of them: no secret,
+// and nothing that changes while they run.
+func holdings(instances map[string]vrrp.Instance) []vrrp.Instance {
+	var list []vrrp.Instance
+	for _, name := range slices.Sorted(maps.Keys(instances)) {
+		in := instances[name]
+		list = append(list, vrrp.Instance{
+			Name: in.Name, ID: in.ID, VMAC: in.VMAC, Routes: in.Routes, Rules: in.Rules, Refuse: in.Refuse,
+			Params: vrrp.Params{Addresses: in.Addresses, Excluded: in.Excluded},
+		})
+	}
+	return list
+}
+
+// Run runs the virtual routers and forgets what they held when all of it is released.
 func (l *addressLedger) Run(ctx context.Context) error {
-	err := l.Set.Run(ctx)
+	err := l.VRRP.Run(ctx)
 	if rerr := os.Remove(l.path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 		l.logger.Warn("list of virtual addresses not removed", "err", rerr)
 	}
 	return err
 }
 
-// save writes the list. A full disk costs only the clean-up after a crash.
-func (l *addressLedger) save(m virtualAddresses) {
-	for ifname := range m {
-		slices.SortFunc(m[ifname], func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-		m[ifname] = slices.Compact(m[ifname])
+// releaseNoted takes away what is noted, but for what the instances of keep hold: the
+// process that had put it there is gone.
+func (l *addressLedger) releaseNoted(keep map[string]vrrp.Instance) {
+	l.mu.Lock()
+	noted := l.noted
+	l.mu.Unlock()
+	if err := l.kernel.release(noted, keep); err != nil {
+		l.logger.Warn("addresses of an ended vrrp process not released", "err", err)
 	}
-	b, err := json.Marshal(m)
+}
+
+// save writes the list. A full disk costs only the clean-up after a crash.
+func (l *addressLedger) save(list []vrrp.Instance) {
+	b, err := json.Marshal(list)
 	if err == nil && string(b) == l.written {
 		return // most Applies change a priority or the readiness
 	}
@@ -84,35 +107,36 @@ func (l *addressLedger) save(m virtualAddresses) {
 }
 
 // leftovers reads what a killed daemon noted; nothing if the last one ended cleanly.
-func (l *addressLedger) leftovers() (virtualAddresses, error) {
+func (l *addressLedger) leftovers() ([]vrrp.Instance, error) {
 	b, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var m virtualAddresses
+	var list []vrrp.Instance
 	if err == nil {
-		err = json.Unmarshal(b, &m)
+		err = json.Unmarshal(b, &list)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the list of virtual addresses %s: %w", l.path, err)
 	}
-	return m, nil
+	return list, nil
 }
 
-// releaseLeftovers takes away the virtual addresses that a killed predecessor left.
-// The virtual routers would release those of today's configuration too, but they take
-// part only when the kernel's table is programmed, and until then both directors would
-// answer for the addresses.
-func (l *addressLedger) releaseLeftovers(addrs router.Addresser) {
+// releaseLeftovers takes away the virtual addresses that a killed predecessor left, with
+// their routes and rules. The virtual routers would release those of today's configuration
+// too, but they take part only when the kernel's table is programmed, and until then both
+// directors would answer for the addresses.
+func (l *addressLedger) releaseLeftovers() {
 	left, err := l.leftovers()
 	if err != nil {
 		l.logger.Warn("addresses of an earlier run are not known", "err", err)
 	}
-	for ifname, list := range left {
-		if err := addrs.Release(ifname, list); err != nil {
-			l.logger.Warn("addresses of an earlier run not released", "interface", ifname, "addresses", list, "err", err)
+	for _, in := range left {
+		attrs := []any{"virtual_router", in.Name, "interface", in.Link(), "addresses", in.Held()}
+		if err := l.kernel.release([]vrrp.Instance{in}, nil); err != nil {
+			l.logger.Warn("addresses of an earlier run not released", append(attrs, "err", err)...)
 			continue
 		}
-		l.logger.Info("addresses of an earlier run released", "interface", ifname, "addresses", list)
+		l.logger.Info("addresses of an earlier run released", attrs...)
 	}
 }

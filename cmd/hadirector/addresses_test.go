@@ -2,26 +2,52 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/hadirector/hadirector/vrrp"
-	"github.com/hadirector/hadirector/vrrp/router"
 )
 
-// released collects what is released.
-type released struct{ virtualAddresses }
+// taken writes down what is taken away.
+type taken struct{ story []string }
 
-func (r released) Acquire(string, []netip.Prefix) error { return nil }
-func (r released) Release(ifname string, addrs []netip.Prefix) error {
-	r.virtualAddresses[ifname] = addrs
+func (k *taken) Acquire(string, []netip.Prefix) error { return fmt.Errorf("nobody acquires here") }
+
+func (k *taken) Release(ifname string, addrs []netip.Prefix) error {
+	k.story = append(k.story, fmt.Sprintf("%s %v", ifname, addrs))
 	return nil
+}
+
+func (k *taken) AcquireRouting(string, []vrrp.Route, []vrrp.Rule) error {
+	return fmt.Errorf("nobody acquires here")
+}
+
+func (k *taken) ReleaseRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error {
+	k.story = append(k.story, fmt.Sprintf("%s %d routes %d rules", ifname, len(routes), len(rules)))
+	return nil
+}
+
+// idle are virtual routers that nobody runs.
+type idle struct{}
+
+func (idle) Apply(map[string]vrrp.Instance)      {}
+func (idle) HandOver(...string)                  {}
+func (idle) Announce(...string)                  {}
+func (idle) Run(context.Context) error           { return nil }
+func (idle) Snapshots() map[string]vrrp.Snapshot { return nil }
+
+func newTestLedger(path string) (*addressLedger, *taken) {
+	k := &taken{}
+	return &addressLedger{
+		VRRP: idle{}, path: path, kernel: &vrrpKernel{Addresser: k, Routing: k}, logger: slog.New(slog.DiscardHandler),
+	}, k
 }
 
 func prefixes(list ...string) []netip.Prefix {
@@ -32,74 +58,113 @@ func prefixes(list ...string) []netip.Prefix {
 	return ps
 }
 
+// instances are one virtual router with these addresses, and secrets.
 func instances(addrs ...string) map[string]vrrp.Instance {
 	return map[string]vrrp.Instance{"web": {
-		Name: "web", ID: vrrp.ID{Interface: "eth0", Family: vrrp.IPv4, VRID: 51}, Params: vrrp.Params{Addresses: prefixes(addrs...)},
+		Name: "web", ID: vrrp.ID{Interface: "eth0", Family: vrrp.IPv4, VRID: 51},
+		Params: vrrp.Params{Addresses: prefixes(addrs...), Auth: vrrp.Password("secret-1")},
+		HMAC:   &vrrp.HMAC{Keys: []vrrp.HMACKey{{ID: 1, Secret: []byte("secret-2")}}},
 	}}
 }
 
 func TestKilledDaemonsAddressesAreReleased(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "addresses.json")
-	logger := slog.New(slog.DiscardHandler)
-	killed := &addressLedger{Set: newIdleSet(t), path: path, logger: logger}
+	path := filepath.Join(t.TempDir(), "vrrp.json")
+	killed, _ := newTestLedger(path)
 	killed.Apply(instances("10.0.0.99/24"))
 	killed.Apply(instances("10.0.0.100/24", "10.0.0.101/24"))
-	killed.Apply(instances("10.0.0.102/24"))
+	last := instances("10.0.0.102/24")
+	in := last["web"]
+	in.Excluded = prefixes("10.0.1.103/24")
+	in.VMAC = &vrrp.VMAC{Link: "vrrp.51"}
+	in.Routes = []vrrp.Route{{To: netip.MustParsePrefix("10.9.0.0/16")}}
+	in.Rules = []vrrp.Rule{{Family: vrrp.IPv4, Table: 7}, {Family: vrrp.IPv4, Table: 8}}
+	last["web"] = in
+	killed.Apply(last)
 
 	// Those of the last two: the first one's were released long before the third came.
-	got := released{make(virtualAddresses)}
-	next := &addressLedger{Set: newIdleSet(t), path: path, logger: logger}
-	next.releaseLeftovers(got)
-	want := virtualAddresses{"eth0": prefixes("10.0.0.100/24", "10.0.0.101/24", "10.0.0.102/24")}
-	if diff := cmp.Diff(want, got.virtualAddresses, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+	next, kernel := newTestLedger(path)
+	next.releaseLeftovers()
+	want := []string{
+		"vrrp.51 [10.0.0.102/24 10.0.1.103/24]", "vrrp.51 1 routes 2 rules",
+		"eth0 [10.0.0.100/24 10.0.0.101/24]",
+	}
+	if diff := cmp.Diff(want, kernel.story); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-func TestStoppedDaemonLeavesNoAddresses(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "addresses.json")
-	l := &addressLedger{Set: newIdleSet(t), path: path, logger: slog.New(slog.DiscardHandler)}
-	l.save(virtualAddresses{"eth0": prefixes("10.0.0.100/24")})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := l.Run(ctx); err != nil {
+func TestLedgerHoldsNoSecrets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vrrp.json")
+	l, _ := newTestLedger(path)
+	l.Apply(instances("10.0.0.100/24"))
+	b, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err := l.leftovers(); err != nil || len(m) != 0 {
-		t.Errorf("%v, %v", m, err)
+	if auth := "115,101,99"; strings.Contains(string(b), auth) { // "sec"
+		t.Errorf("the password is in %s", b)
+	}
+	if hmac := "c2VjcmV0LTI="; strings.Contains(string(b), hmac) {
+		t.Errorf("the key is in %s", b)
+	}
+}
+
+// TestReleaseAfterTheProcessKeepsWhatIsWanted is a virtual router's process that ended
+// while its addresses changed.
+func TestReleaseAfterTheProcessKeepsWhatIsWanted(t *testing.T) {
+	l, kernel := newTestLedger(filepath.Join(t.TempDir(), "vrrp.json"))
+	before, now := instances("10.0.0.100/24", "10.0.0.101/24"), instances("10.0.0.101/24", "10.0.0.102/24")
+	route := func(s string) vrrp.Route { return vrrp.Route{To: netip.MustParsePrefix(s)} }
+	rule := func(table uint32) vrrp.Rule { return vrrp.Rule{Family: vrrp.IPv4, Table: table} }
+	set := func(m map[string]vrrp.Instance, routes []vrrp.Route, rules []vrrp.Rule) {
+		in := m["web"]
+		in.Routes, in.Rules = routes, rules
+		m["web"] = in
+	}
+	set(before, []vrrp.Route{route("10.8.0.0/16"), route("10.9.0.0/16")}, []vrrp.Rule{rule(7)})
+	set(now, []vrrp.Route{route("10.9.0.0/16")}, []vrrp.Rule{rule(7)})
+	l.Apply(before)
+	l.Apply(now)
+	l.releaseNoted(now)
+	if diff := cmp.Diff([]string{"eth0 [10.0.0.100/24]", "eth0 1 routes 0 rules"}, kernel.story); diff != "" {
+		t.Errorf("with those of now wanted, -want +got:\n%s", diff)
+	}
+	kernel.story = nil
+	l.releaseNoted(nil)
+	want := []string{
+		"eth0 [10.0.0.101/24 10.0.0.102/24]", "eth0 1 routes 1 rules",
+		"eth0 [10.0.0.100/24 10.0.0.101/24]", "eth0 2 routes 1 rules",
+	}
+	if diff := cmp.Diff(want, kernel.story); diff != "" {
+		t.Errorf("with nothing wanted, -want +got:\n%s", diff)
+	}
+}
+
+func TestStoppedDaemonLeavesNoAddresses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vrrp.json")
+	l, _ := newTestLedger(path)
+	l.Apply(instances("10.0.0.100/24"))
+	if list, err := l.leftovers(); err != nil || len(list) != 1 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	if err := l.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := l.leftovers(); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 
 func TestDamagedListIsAnError(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "addresses.json")
-	if err := os.WriteFile(path, []byte(`{"eth0": ["nonsense"]}`), 0o600); err != nil {
+	path := filepath.Join(t.TempDir(), "vrrp.json")
+	if err := os.WriteFile(path, []byte(`[{"Name": "web", "Addresses": ["nonsense"]}]`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if m, err := (&addressLedger{path: path}).leftovers(); err == nil {
-		t.Errorf("read %v", m)
+	l, _ := newTestLedger(path)
+	if list, err := l.leftovers(); err == nil {
+		t.Errorf("read %v", list)
 	}
 }
-
-// newIdleSet is a set of virtual routers that nobody runs.
-func newIdleSet(t *testing.T) *router.Set {
-	t.Helper()
-	s, err := router.NewSet(router.Options{
-		Open:      func(vrrp.Instance, netip.Addr) (router.Conn, error) { return nil, os.ErrClosed },
-		Addresser: released{}, Announcer: noAnnouncer{}, Links: noLinks{}, Reports: make(chan vrrp.Report, 1),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-type noAnnouncer struct{}
-
-func (noAnnouncer) Announce(string, []netip.Prefix) error { return nil }
-
-type noLinks struct{}
-
-func (noLinks) Watch(string) (<-chan router.Link, func()) { return nil, func() {} }
 
 func TestMissingCapabilities(t *testing.T) {
 	for _, tt := range []struct {
@@ -111,12 +176,12 @@ func TestMissingCapabilities(t *testing.T) {
 		{"the unit file's", "CapEff:\t0000000000813400\n", nil},
 		{"raw sockets alone", "CapEff:\t0000000000002000\n", []string{"CAP_NET_ADMIN"}},
 	} {
-		got, err := missingCapabilities(tt.status)
+		got, err := missingOf(tt.status, required...)
 		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v, -want +got:\n%s", tt.name, err, diff)
 		}
 	}
-	if _, err := missingCapabilities("Name:\tx\n"); err == nil {
+	if _, err := missingOf("Name:\tx\n", required...); err == nil {
 		t.Error("no error without the line")
 	}
 }

@@ -16,7 +16,7 @@ func requirePrivileges() error {
 	if err != nil {
 		return fmt.Errorf("read this process's capabilities: %w", err)
 	}
-	missing, err := missingCapabilities(string(b))
+	missing, err := missingOf(string(b), required...)
 	if err != nil {
 		return err
 	}
@@ -26,8 +26,18 @@ func requirePrivileges() error {
 	return nil
 }
 
-// missingCapabilities reads the effective capabilities from proc(5)'s status.
-func missingCapabilities(status string) ([]string, error) {
+// capability is one of capabilities(7).
+type capability struct {
+	bit  int
+	name string
+}
+
+// required are those that nothing works without.
+var required = []capability{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"}}
+
+// missingOf returns the names of those that are not among the effective capabilities in
+// proc(5)'s status.
+func missingOf(status string, wanted ...capability) ([]string, error) {
 	for line := range strings.Lines(status) {
 		hex, ok := strings.CutPrefix(line, "CapEff:")
 		if !ok {
@@ -38,10 +48,7 @@ func missingCapabilities(status string) ([]string, error) {
 			return nil, fmt.Errorf("read this process's capabilities: %w", err)
 		}
 		var missing []string
-		for _, c := range []struct {
-			bit  int
-			name string
-		}{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"}} {
+		for _, c := range wanted {
 			if effective&(1<<c.bit) == 0 {
 				missing = append(missing, c.name)
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -103,39 +101,16 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 		return err
 	}
 	defer unlock()
-	d, err := wire(o, cfg, self, level, logger)
+	vrrpLock, err := o.lockVRRP(logger)
+	if err != nil {
+		return err
+	}
+	defer vrrpLock.Close()
+	d, err := wire(o, cfg, self, vrrpLock, level, logger)
 	if err != nil {
 		return err
 	}
 	return d.run(ctx, hangups)
-}
-
-// lockPatience is how long the lock is waited for: a killed predecessor holds it until
-// the kernel has taken its memory back.
-const lockPatience = time.Second
-
-// lock keeps a second daemon with the same runtime directory from running: it would
-// take the first one's services for leftovers. The kernel gives the lock up with the
-// process.
-func (o runOptions) lock() (unlock func(), err error) {
-	path := filepath.Join(o.runtime, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the runtime directory: %w", err)
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	for until := time.Now().Add(lockPatience); errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(until); {
-		time.Sleep(lockPatience / 20)
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
-	if err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another hadirector is running with %s", o.runtime)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
 }
 
 // identify finds out which director of the file this machine is.
@@ -186,5 +161,5 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 // ledger is the file of what is the daemon's own in the kernel.
 func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
 
-// addresses is the file of the virtual addresses that may be on an interface.
-func (o runOptions) addresses() string { return filepath.Join(o.runtime, "addresses.json") }
+// addresses is the file of what the virtual routers may have put into the kernel.
+func (o runOptions) addresses() string { return filepath.Join(o.runtime, "vrrp.json") }

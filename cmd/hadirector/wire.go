@@ -22,8 +22,6 @@ import (
 	"github.com/hadirector/hadirector/internal/telemetry"
 	"github.com/hadirector/hadirector/ipvs/ipvsnl"
 	"github.com/hadirector/hadirector/vrrp"
-	"github.com/hadirector/hadirector/vrrp/router"
-	"github.com/hadirector/hadirector/vrrp/vrrpconn"
 )
 
 // The queues between the parts and the director loop. The parts keep what does not
@@ -41,10 +39,8 @@ type daemon struct {
 	kernel   *lazyKernel
 	director *director.Director
 	journal  *journal.Journal
-	links    *netif.Watcher
 	routers  *addressLedger
-	addrs    *netif.Addresses
-	announce *netif.Announcer
+	vrrp     *vrrpKernel                            // only for what a process that is gone has left
 	parts    map[string]func(context.Context) error // what runs beside the director
 
 	reloading sync.Mutex  // one reload after the other: the file that was read last is in force
@@ -53,25 +49,18 @@ type daemon struct {
 
 // wire puts the parts together. Nothing runs yet, and nothing in the kernel has
 // changed when it fails.
-func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
+func wire(o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
 	d := &daemon{
 		o: o, level: level, logger: logger,
 		kernel:  &lazyKernel{open: func() (director.Kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }},
 		journal: journal.Open(journal.Options{Dir: o.state, Logger: logger}),
-		links:   netif.NewWatcher(logger), addrs: netif.NewAddresses(logger), announce: netif.NewAnnouncer(),
+		vrrp:    newVRRPKernel(logger),
 	}
 	if err := d.kernel.need(cfg); err != nil {
 		return nil, err // a director that cannot balance says so at once
 	}
 	reports := make(chan vrrp.Report, reportQueue)
-	routers, err := router.NewSet(router.Options{
-		Open: vrrpconn.NewHub(logger).Open, Addresser: d.addrs, Announcer: d.announce,
-		Links: d.links, Reports: reports, Logger: logger,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("set up vrrp: %w", err)
-	}
-	d.routers = &addressLedger{Set: routers, path: o.addresses(), logger: logger}
+	process := d.superviseVRRP(cfg, vrrpLock, reports)
 	events := make(chan healthcheck.Event, healthQueue)
 	monitor, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: probe.New, Events: events})
 	if err != nil {
@@ -80,14 +69,14 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
-		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events,
+		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf,
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.parts = map[string]func(context.Context) error{"link watcher": d.links.Run, "journal": d.journal.Run}
+	d.parts = map[string]func(context.Context) error{"journal": d.journal.Run}
 	if cfg.Admin.Metrics.IsValid() {
 		d.parts["metrics"] = telemetry.New(cfg.Admin.Metrics, d.director.Status, d.director.InSync, logger).Run
 	}
@@ -105,7 +94,7 @@ func wire(o runOptions, cfg *conf.Config, self string, level *slog.LevelVar, log
 
 // run works until ctx ends.
 func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
-	// The parts outlive ctx: the director needs links and journal to stop cleanly.
+	// The parts outlive ctx: the director needs the journal to stop cleanly.
 	services, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var running sync.WaitGroup
@@ -120,11 +109,11 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	context.AfterFunc(ctx, func() { d.notify(sdnotify.Stopping()) })
 
 	d.logger.Info("starting", "version", versionText(), "file", d.o.config)
-	d.routers.releaseLeftovers(d.addrs)
+	d.routers.releaseLeftovers()
 	err := d.director.Run(ctx)
 	stop()
 	running.Wait()
-	err = errors.Join(err, d.addrs.Close(), d.announce.Close())
+	err = errors.Join(err, d.vrrp.close())
 	if err == nil {
 		d.logger.Info("stopped")
 	}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// lockPatience is how long the daemon's lock is waited for: a killed predecessor
+	// holds it until the kernel has taken its memory back.
+	lockPatience = time.Second
+	// orphanPatience is how long the virtual routers' process of a daemon that is gone
+	// may take to hand over and end, before it is killed.
+	orphanPatience = 5 * time.Second
+	// lockPause is between two looks at a lock.
+	lockPause = 50 * time.Millisecond
+)
+
+// lock keeps a second daemon with the same runtime directory from running: it would
+// take the first one's services for leftovers. The kernel gives the lock up with the
+// process.
+func (o runOptions) lock() (unlock func(), err error) {
+	f, err := openLock(filepath.Join(o.runtime, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := waitLock(f, lockPatience); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another hadirector is running with %s", o.runtime)
+		}
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// lockVRRP takes the lock of the virtual routers' process, which inherits it and so holds
+// it for as long as it lives, if need be longer than the daemon. One that has outlived its
+// daemon is asked to end first. Who holds the lock is written in the file.
+func (o runOptions) lockVRRP(logger *slog.Logger) (*os.File, error) {
+	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
+	if err != nil {
+		return nil, err
+	}
+	err = waitLock(f, 0)
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		pid, serr := signalHolder(f, s)
+		if serr != nil {
+			logger.Warn("vrrp process of an earlier run cannot be told to end", "err", serr)
+		} else {
+			logger.Info("vrrp process of an earlier run told to end", "pid", pid, "signal", unix.SignalName(s))
+		}
+		err = waitLock(f, orphanPatience)
+	}
+	if err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("the vrrp process of an earlier run holds %s and does not end", f.Name())
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// noteHolder writes into a lock's file which process holds it.
+func noteHolder(f *os.File, pid int) error {
+	text := strconv.Itoa(pid) + "\n"
+	if _, err := f.WriteAt([]byte(text), 0); err != nil {
+		return fmt.Errorf("note who holds %s: %w", f.Name(), err)
+	}
+	return f.Truncate(int64(len(text)))
+}
+
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the runtime directory: %w", err)
+	}
+	return f, nil
+}
+
+// waitLock takes a lock. If another process still holds it when patience has run out, the
+// error is EWOULDBLOCK.
+func waitLock(f *os.File, patience time.Duration) error {
+	for until := time.Now().Add(patience); ; time.Sleep(lockPause) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || !time.Now().Before(until) {
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+	}
+}
+
+// signalHolder sends a signal to the process that a lock's file names, if it has that
+// file open. A process that got the same number since is not touched.
+func signalHolder(f *os.File, s unix.Signal) (pid int, err error) {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
+	if err != nil {
+		return 0, fmt.Errorf("read who holds %s: %w", f.Name(), err)
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("read who holds %s: %q is no process", f.Name(), b)
+	}
+	// From here on the descriptor is the process, whatever becomes of the number.
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return pid, fmt.Errorf("find process %d, which holds %s: %w", pid, f.Name(), err)
+	}
+	defer unix.Close(fd)
+	has, err := hasOpen(pid, f)
+	if err != nil {
+		return pid, fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	if !has {
+		return pid, fmt.Errorf("process %d does not hold %s", pid, f.Name())
+	}
+	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil {
+		return pid, fmt.Errorf("signal process %d: %w", pid, err)
+	}
+	return pid, nil
+}
+
+// hasOpen tells whether a process has a file open.
+func hasOpen(pid int, f *os.File) (bool, error) {
+	want, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		if have, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && os.SameFile(want, have) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

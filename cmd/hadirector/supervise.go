@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/vrrp"
+	"github.com/hadirector/hadirector/vrrp/routerproc"
+)
+
+// endQueue is how many ends of the virtual routers' process may wait to be logged. They
+// come seconds apart.
+const endQueue = 16
+
+// superviseVRRP sets up the virtual routers' process, which the director runs as
+// d.routers, and returns what the director needs beside that. The process holds the lock.
+func (d *daemon) superviseVRRP(cfg *conf.Config, lock *os.File, reports chan<- vrrp.Report) director.VRRPProcess {
+	pulse, ends := make(chan struct{}), make(chan director.ProcessEnd, endQueue)
+	start := routerproc.Command("/proc/self/exe", []string{"hadirector", vrrpCommand}, os.Stderr, lock)
+	d.routers = &addressLedger{path: d.o.addresses(), kernel: d.vrrp, logger: d.logger}
+	process := routerproc.New(routerproc.Options{
+		Spawn: func() (routerproc.Child, error) {
+			c, err := start()
+			if err == nil {
+				if err := noteHolder(lock, c.PID()); err != nil {
+					d.logger.Warn("a daemon that follows this one cannot ask its vrrp process to end", "err", err)
+				}
+			}
+			return c, err
+		},
+		LogFormat: cfg.Log.Format, LogLevel: d.level,
+		Reports: reports, Pulse: pulse, Release: d.routers.releaseNoted,
+		Ended: func(e routerproc.End) {
+			select {
+			case ends <- director.ProcessEnd(e):
+			default: // the director loop hangs, and has other worries
+			}
+		},
+		Logger: d.logger,
+	})
+	d.routers.VRRP = process
+	return director.VRRPProcess{Pulse: pulse, Ends: ends, Status: func() director.ProcessStatus { return processStatus(process.Status()) }}
+}
+
+func processStatus(s routerproc.Status) director.ProcessStatus {
+	out := director.ProcessStatus{
+		Up: s.PID != 0, PID: s.PID, Since: s.Since, Locked: s.Locked, Answered: s.Answered, Restarts: s.Restarts,
+	}
+	switch {
+	case s.Realtime:
+		out.Scheduling = "rr"
+	case s.PID != 0:
+		out.Scheduling = "nice"
+	}
+	return out
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hadirector/hadirector/internal/netif"
+	"github.com/hadirector/hadirector/vrrp"
+	"github.com/hadirector/hadirector/vrrp/router"
+	"github.com/hadirector/hadirector/vrrp/routerproc"
+	"github.com/hadirector/hadirector/vrrp/vrrpconn"
+)
+
+// vrrpCommand is the command that the daemon starts itself with for its virtual routers.
+const vrrpCommand = "vrrp-process"
+
+// vrrpProcessName is how the process shows itself in ps and top: at most 15 characters.
+const vrrpProcessName = "hadirector-vrrp"
+
+// newVRRPProcess is "hadirector vrrp-process", which nobody types.
+func newVRRPProcess() *cobra.Command {
+	return &cobra.Command{
+		Use: vrrpCommand, Short: "the virtual routers' process, started by the daemon", Args: noArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serveVRRP(cmd.ErrOrStderr()) },
+	}
+}
+
+// serveVRRP is the virtual routers' process.
+func serveVRRP(stderr io.Writer) error {
+	// What a terminal or a supervisor sends to all processes of the service is for the
+	// daemon to decide about.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM, syscall.SIGINT)
+	_ = os.WriteFile("/proc/self/comm", []byte(vrrpProcessName), 0) // only a name
+	// Two threads: one for the advertisements, while the other collects garbage or
+	// writes an answer. More would only take real time from other programs.
+	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	// The heap is a few megabytes; half of that in garbage is enough.
+	debug.SetGCPercent(50)
+
+	conn, err := routerproc.Inherited()
+	if err != nil {
+		return err
+	}
+	var set *vrrpSet
+	err = routerproc.Serve(conn, terminate, func(start routerproc.Start) (routerproc.Service, error) {
+		level := new(slog.LevelVar)
+		level.Set(start.LogLevel)
+		logger := newLogger(stderr, start.LogFormat, level)
+		reports := make(chan vrrp.Report, reportQueue)
+		facts := becomeRealtime(logger)
+		var err error
+		if set, err = newVRRPSet(reports, logger); err != nil {
+			return routerproc.Service{}, err
+		}
+		return routerproc.Service{
+			Facts: facts, Set: set, Reports: reports, Release: set.release, Logger: logger, LogLevel: level,
+		}, nil
+	})
+	if set != nil {
+		set.close()
+	}
+	return err
+}
+
+// vrrpSet is the virtual routers with what they need.
+type vrrpSet struct {
+	*router.Set
+	links    *netif.Watcher
+	kernel   *vrrpKernel
+	announce *netif.Announcer
+	logger   *slog.Logger
+}
+
+func newVRRPSet(reports chan<- vrrp.Report, logger *slog.Logger) (*vrrpSet, error) {
+	s := &vrrpSet{links: netif.NewWatcher(logger), kernel: newVRRPKernel(logger), announce: netif.NewAnnouncer(), logger: logger}
+	var err error
+	s.Set, err = router.NewSet(router.Options{
+		Open: vrrpconn.NewHub(logger).Open, Addresser: s.kernel, Announcer: s.announce,
+		Links: s.links, Routing: s.kernel, Reports: reports, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up vrrp: %w", err)
+	}
+	return s, nil
+}
+
+// Run runs the virtual routers, and the watcher of their links as long as they need it.
+func (s *vrrpSet) Run(ctx context.Context) error {
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		if err := s.links.Run(watching); err != nil {
+			s.logger.Error("part of the vrrp process ended", "part", "link watcher", "err", err)
+		}
+	})
+	err := s.Set.Run(ctx)
+	stop()
+	watcher.Wait()
+	return err
+}
+
+// release takes away what instances may have left.
+func (s *vrrpSet) release(instances map[string]vrrp.Instance) {
+	if err := s.kernel.release(holdings(instances), nil); err != nil {
+		s.logger.Warn("addresses not released", "err", err)
+	}
+}
+
+// close brings back what was changed beside the virtual routers' own.
+func (s *vrrpSet) close() {
+	for _, err := range []error{s.kernel.close(), s.announce.Close()} {
+		if err != nil {
+			s.logger.Warn("the machine is not quite as it was", "err", err)
+		}
+	}
+}
