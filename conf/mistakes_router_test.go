@@ -202,6 +202,8 @@ var routerMistakes = []mistake{
 		`14:7: this cannot be read, and is not shown because it may be a secret: a string needs quotes`},
 	{"keys over two lines", `vrid = 51`, "vrid = 51\nhmac.keys = [\n\tsecret,\n]",
 		`11:2: this cannot be read, and is not shown because it may be a secret: a string needs quotes`},
+	{"word without quotes in a table called auth", ``, "[virtual_server.auth]\naddress = \"10.0.0.101:80\"\nprotocol = tcp\n",
+		`26:12: expected value but found "tcp" instead; a string needs quotes: "tcp"`},
 	{"key file without quotes", ``, "[sync]\nkey_file = /etc/x\n",
 		`25:12: expected value but found '/' instead; a string needs quotes: "/etc/x"`},
 }

@@ -194,6 +194,18 @@ func TestOwner(t *testing.T) {
 	}
 }
 
+// The names are those that keepalived gives such links.
+func TestDefaultVMAC(t *testing.T) {
+	c := parse(t, "[director.a]\naddress = \"10.0.0.11\"\n[director.b]\naddress = \"10.0.0.12\"\n"+
+		"[vrrp.four]\ninterface = \"eth0\"\nvrid = 255\nvirtual_addresses = [\"10.0.0.100/24\"]\nvmac = true\n"+
+		"[vrrp.six]\ninterface = \"eth0\"\nvrid = 255\nvirtual_addresses = [\"fe80::100/64\"]\nvmac = true\n")
+	for name, want := range map[string]string{"four": "vrrp.255", "six": "vrrp6.255"} {
+		if in, _ := instanceOf(c, name, "a", true); in.VMAC == nil || in.Link() != want || in.ID.Interface != "eth0" {
+			t.Errorf("%s: on %s, want %s", name, in.Link(), want)
+		}
+	}
+}
+
 // The order of a table does not matter, and every value does.
 func TestFingerprintOfTracks(t *testing.T) {
 	a := parse(t, complete)

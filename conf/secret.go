@@ -2,6 +2,7 @@ package conf
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -11,8 +12,9 @@ import (
 var (
 	// assigned finds the keys that a line gives values to.
 	assigned = regexp.MustCompile(`([A-Za-z0-9_-]+)["']?\s*=`)
-	// headerName finds the last part of a line that is a table's header.
-	headerName = regexp.MustCompile(`^\s*\[[^\]]*?([A-Za-z0-9_-]+)["']?\s*\]?\s*(?:#.*)?$`)
+	// header finds the parts before the last, and the last one, of a line that is a
+	// table's header.
+	header = regexp.MustCompile(`^\s*\[([^\]]*?)([A-Za-z0-9_-]+)["']?\s*\]?\s*(?:#.*)?$`)
 )
 
 // secretNames are the keys whose values nobody may see, and what foreign programs and
@@ -27,20 +29,21 @@ var secretParts = []string{"pass", "pwd", "secret", "hmac", "auth", "key"}
 // because of the table that it is in.
 func (p *parser) mayBeSecret(line int) bool {
 	for at := line; at >= 1; at-- {
-		text := p.textOf(at)
-		keys := assigned.FindAllStringSubmatch(text, -1)
+		keys := assigned.FindAllStringSubmatch(p.textOf(at), -1)
 		for _, m := range keys {
 			if secretName(m[1]) {
 				return true
 			}
 		}
-		if len(keys) > 0 || headerName.MatchString(text) {
+		if len(keys) > 0 || header.MatchString(p.textOf(at)) {
 			break
 		}
 	}
 	for at := line; at >= 1; at-- {
-		if m := headerName.FindStringSubmatch(p.textOf(at)); m != nil {
-			return secretName(m[1])
+		if m := header.FindStringSubmatch(p.textOf(at)); m != nil {
+			// The second part of a header is a name of the operator's choice.
+			named := strings.Count(m[1], ".") == 1
+			return slices.Contains(secretNames, m[2]) || !named && secretName(m[2])
 		}
 	}
 	return false
