@@ -79,7 +79,8 @@ var rules = map[string]rule{
 	"healthcheck/probe":   {level: shell, uses: []string{"healthcheck"}},
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
-	"internal/netif":      {level: shell, uses: []string{"vrrp", "vrrp/router", "internal/sysctl"}}, // implements router.Links and others
+	"internal/netif":      {level: shell, uses: []string{"vrrp", "vrrp/router", "internal/atomicfile", "internal/sysctl"}}, // implements router.Links and others
+	"internal/nft":        {level: shell, uses: []string{"vrrp/router"}},                                                   // implements router.Filter
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
 	"internal/atomicfile": {level: shell},
 	"internal/clusterkey": {level: shell},
@@ -114,6 +115,8 @@ var doors = []struct {
 	{"github.com/BurntSushi/toml", []string{"conf"}},
 	{"github.com/VictoriaMetrics/metrics", []string{"internal/telemetry"}},
 	{"github.com/coreos/go-systemd/v22", []string{"internal/sdnotify"}},
+	{"github.com/google/nftables", []string{"internal/nft"}},
+	{"github.com/mdlayher/netlink", []string{"internal/nft"}}, // the socket options of nftables
 	{"github.com/hashicorp/memberlist", []string{"syncd/peers"}},
 	{"github.com/mdlayher/arp", []string{"internal/netif"}},
 	{"github.com/mdlayher/ndp", []string{"internal/netif"}},

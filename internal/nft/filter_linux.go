@@ -1,0 +1,194 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/hadirector/hadirector/vrrp/router"
+)
+
+var _ router.Filter = (*Filter)(nil)
+
+// Filter writes the daemon's table. It may be used by any goroutine.
+//
+// Each change replaces the whole table in one transaction: packets see the old one or
+// the new one, and whatever somebody else has done to it is mended.
+type Filter struct {
+	mu      sync.Mutex // guards what follows, and makes one transaction follow the other
+	refused map[held]bool
+	links   map[string]bool
+	written *content // the table as it was last written; nil: there is none, or who knows
+}
+
+// held is an address and the interface of the virtual router that has it.
+type held struct {
+	ifname string
+	addr   netip.Addr
+}
+
+// content is what the table's sets have, in order.
+type content struct {
+	refused []netip.Addr
+	links   []string
+}
+
+// New returns a Filter. It writes nothing yet.
+func New() *Filter { return &Filter{refused: map[held]bool{}, links: map[string]bool{}} }
+
+// Refuse keeps packets to the addresses from being taken for the machine itself, on
+// whatever interface they come. What IPVS takes for a virtual server, and what is
+// forwarded, is not concerned; neighbour discovery goes on.
+func (f *Filter) Refuse(ifname string, addrs []netip.Prefix) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range addrs {
+		f.refused[held{ifname, p.Addr()}] = true
+	}
+	if err := f.write(); err != nil {
+		return fmt.Errorf("refuse packets to the addresses on %s: %w", ifname, err)
+	}
+	return nil
+}
+
+// Accept ends Refuse.
+func (f *Filter) Accept(ifname string, addrs []netip.Prefix) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range addrs {
+		delete(f.refused, held{ifname, p.Addr()})
+	}
+	if err := f.write(); err != nil {
+		return fmt.Errorf("accept packets to the addresses on %s: %w", ifname, err)
+	}
+	return nil
+}
+
+// GuardLink keeps IGMP and MLD reports of a virtual router's own link from the wire, so
+// that no switch learns the virtual MAC address from a Backup. A link with a link-local
+// address, which only a Master's has, may send MLD reports: switches that snoop need
+// them for the addresses' neighbour discovery.
+func (f *Filter) GuardLink(link string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.links[link] = true
+	if err := f.write(); err != nil {
+		return fmt.Errorf("guard link %s: %w", link, err)
+	}
+	return nil
+}
+
+// UnguardLink ends GuardLink.
+func (f *Filter) UnguardLink(link string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.links, link)
+	if err := f.write(); err != nil {
+		return fmt.Errorf("unguard link %s: %w", link, err)
+	}
+	return nil
+}
+
+// Restore writes the table again if it is gone, as after "nft flush ruleset", and tells
+// whether it was. It is cheap, so it may be called every few seconds.
+func (f *Filter) Restore() (restored bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.written == nil {
+		return false, nil
+	}
+	there, err := exists()
+	if err != nil || there {
+		return false, err
+	}
+	f.written = nil
+	if err := f.write(); err != nil {
+		return false, fmt.Errorf("restore the packet filter: %w", err)
+	}
+	return true, nil
+}
+
+// Close deletes the table, also one that an earlier run has left: it is called at the
+// start, before the first of the other calls, and at the end.
+func (f *Filter) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.refused)
+	clear(f.links)
+	f.written = nil
+	there, err := exists()
+	if noTables(err) {
+		return nil // and so there is no such table either
+	}
+	if err == nil && there {
+		err = replace(content{})
+	}
+	if err != nil {
+		return fmt.Errorf("delete the packet filter: %w", err)
+	}
+	return nil
+}
+
+// write makes the table what it should be, if it was not written like that before. One
+// that is missing is written at once: a Refuse after "nft flush ruleset" must not
+// believe in the past.
+func (f *Filter) write() error {
+	want := content{links: slices.Sorted(maps.Keys(f.links))}
+	for h := range f.refused {
+		want.refused = append(want.refused, h.addr)
+	}
+	slices.SortFunc(want.refused, netip.Addr.Compare)
+	want.refused = slices.Compact(want.refused)
+	switch {
+	case f.written == nil && want.empty():
+		return nil
+	case f.written != nil && f.written.equal(want):
+		if there, err := exists(); err == nil && there {
+			return nil
+		}
+	}
+	if err := replace(want); err != nil {
+		f.written = nil
+		if noTables(err) {
+			err = fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
+		}
+		return err
+	}
+	f.written = &want
+	if want.empty() {
+		f.written = nil
+	}
+	return nil
+}
+
+func (c content) empty() bool { return len(c.refused)+len(c.links) == 0 }
+
+func (c content) equal(d content) bool {
+	return slices.Equal(c.refused, d.refused) && slices.Equal(c.links, d.links)
+}
+
+// noTables tells whether an error means that the kernel has no nftables: no netfilter
+// netlink, or nobody there who knows the messages or the family.
+func noTables(err error) bool {
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) ||
+		errors.Is(err, unix.EAFNOSUPPORT)
+}
+
+// exists tells whether the table is there.
+func exists() (bool, error) {
+	c, err := dial()
+	if err != nil {
+		return false, err
+	}
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, fmt.Errorf("list tables: %w", err)
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), nil
+}
