@@ -14,6 +14,11 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
+// Virtual tells whether it is a virtual router's (RFC 9568 section 7.3).
+func (m MAC) Virtual() bool {
+	return m == VirtualMAC(IPv4, VRID(m[5])) || m == VirtualMAC(IPv6, VRID(m[5]))
+}
+
 // Inquiry is one round of questions to a segment: who has these addresses?
 type Inquiry struct {
 	// Interface is where to ask.

@@ -16,7 +16,7 @@ import (
 // stopTimeout bounds how long a stopping director tries to clean the kernel.
 const stopTimeout = 10 * time.Second
 
-// Options are what a Director is made of. All are required but NewPeers and Process.
+// Options are what a Director is made of. All are required but Prober, NewPeers and Process.
 type Options struct {
 	Config  *conf.Config
 	Self    string // this director's name in Config
@@ -37,6 +37,8 @@ type Options struct {
 	KeyID func(*conf.Config) (string, error)
 	// InterfaceOf finds the interface that holds an address.
 	InterfaceOf func(netip.Addr) (string, error)
+	// Prober asks who has the virtual addresses; nil: nobody does.
+	Prober Prober
 
 	Recorder Recorder
 	Logger   *slog.Logger
@@ -51,6 +53,8 @@ type Director struct {
 	o        Options
 	rec      *reconciler
 	peers    *peersRunner
+	witness  *witnessRunner
+	split    *splitRunner
 	board    board // what readers see
 	passes   chan Pass
 	reloads  chan reloadRequest
@@ -72,6 +76,7 @@ type Director struct {
 	// yielded is when a virtual router was switched over to another director. Until it
 	// is Master again it preempts nobody.
 	yielded  map[string]time.Time
+	hold     map[string]bool // the virtual routers that must not take over, on_split
 	switches []*switchover
 	// later wakes the loop when the passing of time alone changes the virtual routers.
 	later    *time.Timer
@@ -115,6 +120,7 @@ func New(o Options) (*Director, error) {
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
 	d.peers = newPeersRunner(o, d.peersChanged)
+	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
 	d.board.started = time.Now()
 	d.publish()
 	return d, nil
@@ -127,6 +133,7 @@ func (d *Director) Run(ctx context.Context) error {
 	routers := spawn(d.o.VRRP.Run)
 	checks := spawn(d.o.Health.Run)
 	peers := spawn(d.peers.run)
+	witness, split := spawn(d.witness.run), spawn(d.split.run)
 	reconciler := spawn(d.rec.run)
 
 	d.record(Event{Kind: EventStart, Object: d.o.Self, Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
@@ -137,7 +144,7 @@ func (d *Director) Run(ctx context.Context) error {
 	// The virtual routers go first: the peer takes over at once and new
 	// connections find it, while what is still under way here is still served.
 	err := d.stopRouters(routers)
-	err = errors.Join(err, checks.stop(), peers.stop(), reconciler.stop())
+	err = errors.Join(err, checks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop())
 
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -170,6 +177,10 @@ func (d *Director) loop(ctx context.Context) {
 			d.processEnded(e)
 		case <-d.peersChanged:
 			d.peersNews()
+		case n := <-d.witness.news:
+			d.witnessed(n)
+		case n := <-d.split.news:
+			d.splitNews(n)
 		case <-d.later.C:
 			d.timePassed()
 		case o := <-d.orders:
@@ -228,6 +239,7 @@ func (d *Director) compile() {
 // transition takes in a virtual router's change of state.
 func (d *Director) transition(r vrrp.Report) {
 	d.facts.VRRP[r.Instance] = r.To
+	d.witness.kick()
 	d.logTransition(r)
 	d.switched(r)
 	d.announce()

@@ -31,6 +31,7 @@ type world struct {
 	vrrp   *fakeVRRP
 	health *fakeHealth
 	peers  *fakePeers
+	prober Prober
 	slow   bool // the kernel takes its time
 
 	mu     sync.Mutex // guards what follows: every part of the director writes
@@ -112,7 +113,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 		Kernel: w.kernel, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
-		Recorder:    w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
+		Prober:      w.prober, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
 	}
 	if w.slow {
@@ -147,6 +148,9 @@ func (w *world) becomes(from, to vrrp.State, reason vrrp.Reason) {
 type fakeVRRP struct {
 	world   *world
 	reports chan vrrp.Report
+
+	mu        sync.Mutex // guards snapshots
+	snapshots map[string]vrrp.Snapshot
 }
 
 func (v *fakeVRRP) Apply(in map[string]vrrp.Instance) {
@@ -159,6 +163,10 @@ func (v *fakeVRRP) HandOver(names ...string) {
 	v.world.tell("hand over %s", strings.Join(names, " "))
 }
 
+func (v *fakeVRRP) Announce(names ...string) {
+	v.world.tell("announce %s", strings.Join(names, " "))
+}
+
 func (v *fakeVRRP) Run(ctx context.Context) error {
 	<-ctx.Done()
 	v.world.tell("vrrp stopped, table has %d services", strings.Count(v.world.kernel.String(), "-A"))
@@ -168,7 +176,18 @@ func (v *fakeVRRP) Run(ctx context.Context) error {
 	return nil
 }
 
-func (v *fakeVRRP) Snapshots() map[string]vrrp.Snapshot { return nil }
+func (v *fakeVRRP) Snapshots() map[string]vrrp.Snapshot {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.snapshots)
+}
+
+// snapshot sets what is seen of the virtual router.
+func (v *fakeVRRP) snapshot(s vrrp.Snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.snapshots = map[string]vrrp.Snapshot{"web": s}
+}
 
 type fakeHealth struct{ events chan healthcheck.Event }
 

@@ -30,6 +30,9 @@ type VRRP interface {
 	// HandOver asks the named instances that are Master to give way to another
 	// director, after what was applied before.
 	HandOver(names ...string)
+	// Announce asks the named instances that are Master to announce their addresses
+	// again.
+	Announce(names ...string)
 	// Run blocks until ctx is canceled and every Master has handed over and released
 	// its addresses.
 	Run(ctx context.Context) error

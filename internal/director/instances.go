@@ -89,6 +89,7 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 		if lowered != "" {
 			in.Priority = Lowered(in.Priority)
 		}
+		in.Hold = d.hold[name]
 		if !d.yielded[name].IsZero() {
 			in.Preempt = false
 		}
@@ -113,7 +114,10 @@ func (d *Director) lowered(now time.Time) string {
 // applyInstances starts or updates the virtual routers.
 func (d *Director) applyInstances() {
 	now := time.Now()
-	d.o.VRRP.Apply(d.instances(now))
+	a := applied{d.force.cfg, d.instances(now)}
+	d.o.VRRP.Apply(a.instances)
+	d.witness.configure(a)
+	d.split.configure(a)
 	d.logLowered(d.lowered(now))
 }
 

@@ -73,8 +73,15 @@ type RouterStatus struct {
 	// Mismatch is what the Master last heard has otherwise configured.
 	Mismatch string `json:"mismatch,omitempty"`
 	// AddressError is why the virtual addresses could not be written.
-	AddressError string        `json:"address_error,omitempty"`
-	Counters     vrrp.Counters `json:"counters"`
+	AddressError string `json:"address_error,omitempty"`
+	// Problems are what is wrong between the directors, in words for the operator:
+	// blocked advertisements, two Masters, equal priorities.
+	Problems       []string `json:"problems"`
+	AdvertsBlocked bool     `json:"adverts_blocked"`
+	SplitBrain     bool     `json:"split_brain"`
+	// Witness is who has the virtual addresses by the answers of the segment.
+	Witness  *WitnessStatus `json:"witness,omitempty"`
+	Counters vrrp.Counters  `json:"counters"`
 }
 
 // VirtualStatus is one virtual server.
@@ -237,6 +244,7 @@ func (p *published) syncStatus() *SyncStatus {
 func (d *Director) routerStatus(p *published) []RouterStatus {
 	list := make([]RouterStatus, 0, len(p.force.cfg.VirtualRouters))
 	snapshots := d.o.VRRP.Snapshots()
+	splits, witness := *d.split.pub.Load(), *d.witness.pub.Load()
 	for _, vr := range p.force.cfg.VirtualRouters {
 		r := RouterStatus{
 			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Family: vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()).String(), Version: uint8(vr.Version),
@@ -258,6 +266,9 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 				r.Master = directorName(p.force.cfg, s.MasterAddr)
 			}
 		}
+		split := splits[vr.Name]
+		r.Problems, r.AdvertsBlocked, r.SplitBrain = append([]string{}, split.problems...), split.blocked, split.brain
+		r.Witness = witness[vr.Name].status()
 		list = append(list, r)
 	}
 	return list
