@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		{"shell with x/sys", "ipvs/ipvsnl", "golang.org/x/sys/unix", ""},
 		{"through its door", "internal/netif", "github.com/vishvananda/netlink", ""},
 		{"beside the door", "vrrp/vrrpconn", "github.com/vishvananda/netlink", "vrrp/vrrpconn imports github.com/vishvananda/netlink: github.com/vishvananda/netlink is used through internal/netif and ipvs/ipvsnl alone"},
-		{"a door of its own inside another", "internal/netif", "github.com/vishvananda/netlink/nl", "internal/netif imports github.com/vishvananda/netlink/nl: github.com/vishvananda/netlink/nl is used through ipvs/ipvsnl alone"},
+		{"a door of its own inside another", "vrrp/vrrpconn", "golang.org/x/net/bpf", "vrrp/vrrpconn imports golang.org/x/net/bpf: golang.org/x/net/bpf is used through internal/netif alone"},
 		{"config with pure ones", "conf", Module + "/vrrp " + Module + "/ipvs github.com/BurntSushi/toml", ""},
 		{"config with a shell", "conf", Module + "/internal/netif", "conf imports internal/netif: conf turns TOML"},
 		{"director with config and pure ones", "internal/director", Module + "/conf " + Module + "/vrrp", ""},
