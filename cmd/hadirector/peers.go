@@ -83,7 +83,7 @@ func (m *membership) Run(ctx context.Context) error {
 
 // Update tells the others about this director.
 func (m *membership) Update(a director.Announcement) {
-	l := peers.Local{Version: a.Version, Started: m.started, Config: a.Config}
+	l := peers.Local{Version: a.Version, Started: m.started, Sources: a.Sources, Config: a.Config}
 	for _, name := range slices.Sorted(maps.Keys(a.Roles)) {
 		l.Roles = append(l.Roles, peers.Role{VirtualRouter: name, State: peers.State(a.Roles[name])})
 	}
@@ -97,7 +97,7 @@ func (m *membership) Snapshots() []director.Peer {
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		p := members[name]
 		d := director.Peer{Name: p.Name, Address: p.Addr, Alive: p.Alive, Since: p.Since, Leaving: p.Meta.Leaving, LastSeen: p.LastSeen, Why: p.Why}
-		d.Version, d.Fingerprint = p.Meta.Version, p.Meta.Config
+		d.Version, d.Sources, d.Fingerprint = p.Meta.Version, p.Meta.Sources, p.Meta.Config
 		d.Roles = make(map[string]vrrp.State, len(p.Meta.Roles))
 		for _, r := range p.Meta.Roles {
 			d.Roles[r.VirtualRouter] = vrrp.State(r.State)

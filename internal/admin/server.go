@@ -36,7 +36,7 @@ type Options struct {
 	// Switchover gives virtual routers to another director; an error means that nothing
 	// has happened.
 	Switchover func(ctx context.Context, by string, names []string) ([]director.SwitchedOver, error)
-	Logger *slog.Logger
+	Logger     *slog.Logger
 }
 
 // Reloaded is the outcome of a reload.

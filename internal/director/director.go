@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
@@ -78,6 +79,9 @@ type Director struct {
 	yielded  map[string]time.Time
 	hold     map[string]bool // the virtual routers that must not take over, on_split
 	switches []*switchover
+	senders  map[string][]netip.Addr // where the other directors advertise from, as they tell
+	// announced is where this director has told them that it advertises from.
+	announced []netip.Addr
 	// later wakes the loop when the passing of time alone changes the virtual routers.
 	later    *time.Timer
 	reload   ReloadStatus
@@ -111,6 +115,7 @@ func New(o Options) (*Director, error) {
 		reload:  ReloadStatus{At: time.Now(), OK: true},
 		said:    newSaid(),
 		yielded: make(map[string]time.Time),
+		senders: make(map[string][]netip.Addr),
 		orders:  make(chan *switchover),
 		later:   time.NewTimer(0),
 	}
@@ -268,6 +273,9 @@ func (d *Director) passed(p Pass) {
 	d.lastPass = p
 	d.logPass(p)
 	d.facts.Programmed = p.Reached
+	if !slices.Equal(d.sources(), d.announced) {
+		d.announce()
+	}
 	before := d.facts.DataPlane
 	d.facts.DataPlane.observe(p)
 	if d.instancesAt == 0 && d.facts.DataPlane != before {

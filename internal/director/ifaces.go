@@ -58,6 +58,7 @@ type Peers interface {
 type Announcement struct {
 	Version     string
 	Roles       map[string]vrrp.State // by virtual router
+	Sources     []netip.Addr          // that its advertisements come from
 	Fingerprint [16]byte              // of the effective configuration
 	// Config is the effective configuration in its canonical form. Of a peer it is
 	// empty until it has arrived, and for good if it is too long to be exchanged.

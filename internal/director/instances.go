@@ -89,6 +89,7 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 		if lowered != "" {
 			in.Priority = Lowered(in.Priority)
 		}
+		in.Senders = withSenders(in.Senders, d.senders)
 		in.Hold = d.hold[name]
 		if !d.yielded[name].IsZero() {
 			in.Preempt = false

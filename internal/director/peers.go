@@ -167,8 +167,9 @@ func (d *Director) announce() {
 	for _, vr := range d.force.cfg.VirtualRouters {
 		roles[vr.Name] = d.facts.VRRP[vr.Name]
 	}
+	d.announced = d.sources()
 	d.peers.update(Announcement{
-		Version: d.o.Version, Roles: roles,
+		Version: d.o.Version, Roles: roles, Sources: d.announced,
 		Fingerprint: d.force.fingerprint, Config: d.force.text,
 	})
 }
@@ -183,6 +184,9 @@ type peerState struct {
 // its configuration begins or ceases to differ.
 func (d *Director) peersNews() {
 	list, epoch := d.peers.snapshots()
+	if d.learnSenders(list) && d.instancesAt == 0 {
+		d.applyInstances()
+	}
 	if epoch != d.said.epoch {
 		// A new membership has yet to find the peers that the old one knew.
 		d.said.epoch, d.said.peers = epoch, make(map[string]peerState)
