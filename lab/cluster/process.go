@@ -139,6 +139,9 @@ func (p *Process) Output() string {
 	return b.String()
 }
 
+// PID is the process's id, and that of the group of what it starts.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends a signal to the process alone.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
