@@ -164,7 +164,7 @@ func (p *Process) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case i := <-p.applied:
-			s.wanted, s.unsent = i, true
+			s.apply(i)
 		case order := <-p.orders:
 			if s.child != nil {
 				s.orders = append(s.orders, order)

@@ -66,6 +66,39 @@ func (s *supervisor) spawn() {
 	s.p.tell(func() { s.p.status.PID, s.p.status.Since = c.PID(), now })
 }
 
+// apply takes in what the director wants. A virtual router that gets another name keeps
+// its state.
+func (s *supervisor) apply(in map[string]vrrp.Instance) {
+	names := make(map[vrrp.ID]string, len(s.wanted))
+	for name, i := range s.wanted {
+		names[i.ID] = name
+	}
+	renamed := make(map[string]string)
+	for name, i := range in {
+		if before, ok := names[i.ID]; ok && before != name {
+			renamed[before] = name
+		}
+	}
+	s.states, s.gone, s.adopt = rename(s.states, renamed), rename(s.gone, renamed), rename(s.adopt, renamed)
+	s.wanted, s.unsent = in, true
+}
+
+// rename gives entries other names, which may be those that others had.
+func rename[T any](m map[string]T, renamed map[string]string) map[string]T {
+	out := make(map[string]T, len(m))
+	for name, v := range m {
+		if _, ok := renamed[name]; !ok {
+			out[name] = v
+		}
+	}
+	for before, name := range renamed {
+		if v, ok := m[before]; ok {
+			out[name] = v
+		}
+	}
+	return out
+}
+
 // next is what the child is told next.
 func (s *supervisor) next() (toChild, bool) {
 	switch {
