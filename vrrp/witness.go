@@ -129,7 +129,7 @@ func (f Finding) String() string {
 	case len(f.Unseen) > 0:
 		return "nobody answers for it, nor " + strings.Join(f.Unseen, " and ") + " on this segment"
 	}
-	return "not asked yet"
+	return "not known"
 }
 
 func joined(macs []MAC) string {

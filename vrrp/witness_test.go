@@ -129,8 +129,8 @@ func TestClassify(t *testing.T) {
 }
 
 // A finding that has not been made says so.
-func TestNotAskedYet(t *testing.T) {
-	if got := (vrrp.Finding{Verdict: vrrp.VerdictUnknown}).String(); got != "not asked yet" {
+func TestNotKnown(t *testing.T) {
+	if got := (vrrp.Finding{Verdict: vrrp.VerdictUnknown}).String(); got != "not known" {
 		t.Errorf("%q", got)
 	}
 }

@@ -149,11 +149,15 @@ type fakeVRRP struct {
 	world   *world
 	reports chan vrrp.Report
 
-	mu        sync.Mutex // guards snapshots
+	mu        sync.Mutex // guards what follows
 	snapshots map[string]vrrp.Snapshot
+	running   map[string]vrrp.Instance
 }
 
 func (v *fakeVRRP) Apply(in map[string]vrrp.Instance) {
+	v.mu.Lock()
+	v.running = in
+	v.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		v.world.tell("vrrp %s priority %d preempt %v", name, in[name].Priority, in[name].Preempt)
 	}
@@ -180,6 +184,13 @@ func (v *fakeVRRP) Snapshots() map[string]vrrp.Snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return maps.Clone(v.snapshots)
+}
+
+// applied is a virtual router as it was last applied.
+func (v *fakeVRRP) applied(name string) vrrp.Instance {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.running[name]
 }
 
 // snapshot sets what is seen of the virtual router.
