@@ -94,6 +94,7 @@ func TestNewErrors(t *testing.T) {
 		return sp
 	}
 	good := netip.MustParseAddrPort("192.0.2.1:80")
+	none := netip.AddrPort{} // a track has no address
 	tests := []struct {
 		name string
 		sp   healthcheck.Spec
@@ -110,6 +111,12 @@ func TestNewErrors(t *testing.T) {
 		{"host with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Host = "x\r\nX: y" }), good, `host "x\r\nX: y" is not one that a request can carry`},
 		{"status range upside down", with(func(s *healthcheck.Spec) { s.HTTP.StatusMin = 300 }), good, "status range 300-299 is not one within 100-599"},
 		{"status range missing", with(func(s *healthcheck.Spec) { s.HTTP.StatusMin, s.HTTP.StatusMax = 0, 0 }), good, "status range 0-0 is not one within 100-599"},
+		{"script without a path", healthcheck.Spec{Type: healthcheck.Script, Script: healthcheck.ScriptSpec{Command: "check\x00/a"}}, none, `script "check" is not an absolute path`},
+		{"file without a path", fileSpec("state/value"), none, `file "state/value" is not an absolute path`},
+		{"process without a name", processSpec("", false, 1), none, "no process is named"},
+		{"ping to nobody", healthcheck.Spec{Type: healthcheck.Ping}, none, "address invalid IP cannot be asked for an echo"},
+		{"ping to all", pingSpec("224.0.0.1", ""), none, "address 224.0.0.1 cannot be asked for an echo"},
+		{"ping to a link-local address", pingSpec("fe80::1", ""), none, "link-local address fe80::1 needs an interface"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

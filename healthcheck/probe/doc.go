@@ -1,9 +1,10 @@
-// Package probe holds the ways to ask a real server whether it is healthy: [New]
-// makes the Checker for a check of type "tcp" or "http".
+// Package probe holds the ways to ask whether something is healthy: [New] makes the
+// Checker for a check of a real server, "tcp" or "http", or for a track, which asks the
+// director itself: "script", "file", "process" and "ping".
 //
 // # What every probe keeps to
 //
-// It asks on a fresh connection, because the next client will, and because a
+// A probe of a real server asks on a fresh connection, because the next client will, and because a
 // connection that was kept says nothing about the server's willingness to take one.
 //
 // It ends with its context, at the latest: the context bounds the whole probe, from
@@ -15,7 +16,11 @@
 // would use up the local ports. The real server sees its connection reset, for "tcp"
 // perhaps before it has accepted it, and may log that.
 //
-// It says why it failed in a sentence that an operator understands, without
+// The same holds for tracks: what a script says, what a file holds and how long either
+// takes is bounded, and nothing that a script starts outlives its probe, unless it
+// leaves the script's process group.
+//
+// Every probe says why it failed in a sentence that an operator understands, without
 // addresses and ephemeral ports, so that equal failures have equal text. The
 // sentences are listed in docs/healthchecks.md. Failures that are the director's own
 // wrap healthcheck.ErrNotAsked; errors.Is also finds the kernel's error inside.

@@ -6,25 +6,41 @@ import (
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
-// New returns the Checker that makes the check sp at target t. The context given to
+// New returns the Checker that makes the check sp at target t; the types that ask the
+// director itself look at sp alone. The context given to
 // its Check must end at sp.Timeout, as the Monitor's does; sp.Timeout itself is only
 // what a cause says.
 //
 // The errors name what is wrong with the Spec. The configuration's parser has
 // refused all of these before.
 func New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
-	if !t.Addr.IsValid() || t.Addr.Port() == 0 {
-		return nil, fmt.Errorf("address %v cannot be connected to", t.Addr)
+	switch sp.Type {
+	case healthcheck.TCP, healthcheck.HTTP:
+		if !t.Addr.IsValid() || t.Addr.Port() == 0 {
+			return nil, fmt.Errorf("address %v cannot be connected to", t.Addr)
+		}
 	}
 	switch sp.Type {
 	case healthcheck.TCP:
 		return newTCP(sp, t), nil
 	case healthcheck.HTTP:
-		c, err := newHTTP(sp, t)
-		if err != nil {
-			return nil, err // not c: a nil *httpCheck is not a nil Checker
-		}
-		return c, nil
+		return checker(newHTTP(sp, t))
+	case healthcheck.Script:
+		return checker(newScript(sp))
+	case healthcheck.Ping:
+		return checker(newPing(sp))
+	case healthcheck.Process:
+		return checker(newProcess(sp))
+	case healthcheck.File:
+		return checker(newFile(sp))
 	}
 	return nil, fmt.Errorf("type %q is not known", sp.Type)
+}
+
+// checker returns no Checker with an error: a nil pointer is not a nil Checker.
+func checker[C healthcheck.Checker](c C, err error) (healthcheck.Checker, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
