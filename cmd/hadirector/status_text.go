@@ -61,6 +61,7 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 			fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Detail)
 		}
 		writeRole(b, r)
+		writeWitness(b, r)
 		if r.AddressError != "" {
 			fmt.Fprintf(b, "  %s: ADDRESSES NOT WRITTEN: %s\n", r.Name, r.AddressError)
 		}

@@ -70,7 +70,7 @@ func wire(o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level 
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
 		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
-		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf,
+		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Prober: netif.Prober{},
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
 	if err != nil {

@@ -95,6 +95,7 @@ func (w writer) routers(s director.Status) {
 			w.count(r.Counters.Discarded[reason], labels(r, "reason", reason)...)
 		}
 	}
+	w.witness(s, labels)
 }
 
 func (w writer) servers(s director.Status) {

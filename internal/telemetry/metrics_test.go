@@ -27,7 +27,12 @@ func status() director.Status {
 		VRRPProcess: &director.ProcessStatus{Up: true, Restarts: 2},
 		VirtualRouters: []director.RouterStatus{{
 			Name: "web", State: "master", Interface: "eth0", VRID: 51, Family: "ipv4", Priority: 150,
-			Counters: vrrp.Counters{AdvertsSent: 7, Transitions: 2, LateTimers: 9, MaxLate: 1500 * time.Millisecond, Discarded: map[string]uint64{"ttl": 3, "checksum": 4}},
+			Counters:       vrrp.Counters{AdvertsSent: 7, Transitions: 2, LateTimers: 9, MaxLate: 1500 * time.Millisecond, Discarded: map[string]uint64{"ttl": 3, "checksum": 4}},
+			AdvertsBlocked: true,
+			Witness: &director.WitnessStatus{
+				Rounds: 8, Failed: 1, Changes: map[vrrp.Verdict]uint64{vrrp.VerdictNoOwner: 2},
+				Addresses: []director.WitnessedStatus{{Address: netip.MustParseAddr("10.0.0.100"), Verdict: vrrp.VerdictStranger}},
+			},
 		}},
 		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
 			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6},
@@ -54,6 +59,13 @@ func TestMetrics(t *testing.T) {
 		`hadirector_vrrp_process_restarts_total 2`,
 		`hadirector_vrrp_timer_late_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 9`,
 		`hadirector_vrrp_timer_lateness_max_seconds{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 1.5`,
+		`hadirector_vrrp_adverts_blocked{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 1`,
+		`hadirector_vrrp_split_brain{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 0`,
+		`hadirector_vrrp_witness{virtual_router="web",interface="eth0",vrid="51",family="ipv4",address="10.0.0.100",verdict="stranger"} 1`,
+		`hadirector_vrrp_witness{virtual_router="web",interface="eth0",vrid="51",family="ipv4",address="10.0.0.100",verdict="owner-ok"} 0`,
+		`hadirector_vrrp_witness_changes_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",verdict="no-owner"} 2`,
+		`hadirector_vrrp_witness_rounds_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",result="ok"} 8`,
+		`hadirector_vrrp_witness_rounds_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",result="error"} 1`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="web-1"} 1`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="we\"b"} 0`,
 		`hadirector_real_server_connections{virtual_server="web",real_server="web-1",state="inactive"} 6`,
