@@ -52,12 +52,10 @@ func TestFRRBacksDownAndTakesOver(t *testing.T) {
 	for _, tt := range frrDialects {
 		for _, end := range ends {
 			t.Run(tt.name+" "+end.name, func(t *testing.T) {
+				t.Parallel()
 				b := newBed(t)
-				b.record(tt.peer.Checksum9568)
-				b.configure(speaking(tt.keys, tt.vips))
-				if tt.vips[0].Is6() {
-					b.settle()
-				}
+				b.prepare(tt.keys, tt.vips)
+				b.record(tt.keys)
 				f := tt.peer
 				f.Priority = 100
 				peer := b.frr(f)
@@ -86,12 +84,10 @@ func TestWeBackDownToFRRAndTakeOver(t *testing.T) {
 	for _, tt := range frrDialects {
 		for _, end := range ends {
 			t.Run(tt.name+" "+end.name, func(t *testing.T) {
+				t.Parallel()
 				b := newBed(t)
-				b.record(tt.peer.Checksum9568)
-				b.configure(speaking(tt.keys, tt.vips))
-				if tt.vips[0].Is6() {
-					b.settle()
-				}
+				b.prepare(tt.keys, tt.vips)
+				b.record(tt.keys)
 				ours := b.director(cluster.LBA)
 				ours.wait(changedState, "to=master")
 

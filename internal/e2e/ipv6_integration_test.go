@@ -40,15 +40,7 @@ func TestBothFamiliesFailOver(t *testing.T) {
 // Unicast over IPv6 goes between the directors' addresses.
 func TestUnicastOverIPv6(t *testing.T) {
 	b := newBed(t)
-	text := speaking("unicast = true", ip6)
-	for machine, addresses := range map[string][2]string{
-		cluster.LBA: {`"10.0.0.11"`, "2001:db8::11"}, cluster.LBB: {`"10.0.0.12"`, "2001:db8::12"},
-	} {
-		text = strings.Replace(text, addresses[0], `"`+addresses[1]+`"`, 1)
-		b.run(machine, "ip", "addr", "add", addresses[1]+"/64", "dev", "eth0", "nodad")
-	}
-	b.settle()
-	b.configure(text)
+	b.prepare("unicast = true", ip6)
 	master, backup := b.pair()
 	b.answers(cluster.LBB)
 	b.until("lb-b knows the Master by its address", func() bool {

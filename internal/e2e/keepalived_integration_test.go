@@ -23,6 +23,40 @@ var dialects = []struct {
 	{"version 2 with a password", "version = 2\npassword = \"secret12\"", ip4,
 		cluster.Keepalived{Interval: time.Second, Version: 2, Password: "secret12"}},
 	{"IPv6", "", ip6, cluster.Keepalived{Interval: advertInterval, IPv6: true}},
+	{"version 3, keepalived with the virtual MAC address", "", ip4, cluster.Keepalived{Interval: advertInterval, VMAC: true}},
+	{"version 3, unicast", "unicast = true", ip4, cluster.Keepalived{Interval: advertInterval, Unicast: lbB4}},
+	{"version 2, unicast", "unicast = true\nversion = 2", ip4, cluster.Keepalived{Interval: time.Second, Version: 2, Unicast: lbB4}},
+	// keepalived leaves the hop limit of unicast over IPv6 to the kernel.
+	{"IPv6, unicast", "unicast = true\nunicast_min_ttl = 64", ip6, cluster.Keepalived{Interval: advertInterval, IPv6: true, Unicast: lbB6}},
+}
+
+// The ends of unicast, as lb-b sees them.
+var (
+	lbB4 = [2]netip.Addr{cluster.Addr(cluster.LBB), cluster.Addr(cluster.LBA)}
+	lbB6 = [2]netip.Addr{netip.MustParseAddr("2001:db8::12"), netip.MustParseAddr("2001:db8::11")}
+)
+
+// prepare writes the configuration of one row of dialects, and readies the machines for it.
+func (b *bed) prepare(keys string, vips []netip.Addr) {
+	b.t.Helper()
+	text := speaking(keys, vips)
+	if vips[0].Is6() {
+		if strings.Contains(keys, "unicast = true") {
+			text = b.addressDirectors(text)
+		}
+		b.settle()
+	}
+	b.configure(text)
+}
+
+// addressDirectors gives the directors IPv6 addresses, and names them in the configuration.
+func (b *bed) addressDirectors(text string) string {
+	b.t.Helper()
+	for i, machine := range []string{cluster.LBB, cluster.LBA} {
+		b.run(machine, "ip", "addr", "add", lbB6[i].String()+"/64", "dev", "eth0", "nodad")
+		text = strings.Replace(text, `"`+cluster.Addr(machine).String()+`"`, `"`+lbB6[i].String()+`"`, 1)
+	}
+	return text
 }
 
 // The virtual addresses of either family.
@@ -50,11 +84,10 @@ func speaking(keys string, vips []netip.Addr) string {
 func TestKeepalivedBacksDownAndTakesOver(t *testing.T) {
 	for _, tt := range dialects {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			b := newBed(t)
-			b.configure(speaking(tt.keys, tt.vips))
-			if tt.vips[0].Is6() {
-				b.settle()
-			}
+			b.prepare(tt.keys, tt.vips)
+			b.record(tt.keys)
 			k := tt.peer
 			k.Priority = 100
 			peer := b.keepalived(cluster.LBB, k)
@@ -79,11 +112,10 @@ func TestKeepalivedBacksDownAndTakesOver(t *testing.T) {
 func TestWeBackDownToKeepalivedAndTakeOver(t *testing.T) {
 	for _, tt := range dialects {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			b := newBed(t)
-			b.configure(speaking(tt.keys, tt.vips))
-			if tt.vips[0].Is6() {
-				b.settle()
-			}
+			b.prepare(tt.keys, tt.vips)
+			b.record(tt.keys)
 			ours := b.director(cluster.LBA)
 			ours.wait(changedState, "to=master")
 

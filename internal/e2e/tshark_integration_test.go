@@ -15,10 +15,9 @@ import (
 )
 
 // record keeps what travels on the LAN until the test ends, and has tshark decode what lb-a
-// has sent: a malformed packet, or one that tshark has a remark about, fails the test. It is
-// for tests in which lb-a alone runs the daemon under test. Checksum9568 tells tshark which
-// form of checksum to expect.
-func (b *bed) record(checksum9568 bool) {
+// has sent: a malformed packet, or an advertisement that tshark has a remark about, fails the
+// test. It is for tests in which lb-a alone runs the daemon, with keys in [vrrp.web].
+func (b *bed) record(keys string) {
 	b.t.Helper()
 	file := filepath.Join(b.Dir(), "lan.pcapng")
 	dump, err := b.StartOnSwitch("dumpcap", "dumpcap", "-q", "-i", "br0", "-w", file)
@@ -40,16 +39,20 @@ func (b *bed) record(checksum9568 bool) {
 			b.t.Error(err)
 			return
 		}
-		b.decode(file, checksum9568)
+		b.decode(file, keys)
 	})
 }
 
 // decode reads a capture with tshark.
-func (b *bed) decode(file string, checksum9568 bool) {
+func (b *bed) decode(file, keys string) {
 	b.t.Helper()
-	ours := "(eth.src == " + strings.TrimSpace(b.run(cluster.LBA, "cat", "/sys/class/net/eth0/address")) + ")"
-	out, err := exec.Command("tshark", "-r", file, "-o", "vrrp.v3_checksum_as_in_v2:"+tsharkBool(checksum9568),
-		"-Y", ours+" && (vrrp || _ws.malformed || arp || icmpv6)",
+	ours := "eth.src == " + strings.TrimSpace(b.run(cluster.LBA, "cat", "/sys/class/net/eth0/address"))
+	if strings.Contains(keys, "vmac = true") {
+		ours += " || eth.src[0:4] == 00:00:5e:00" // and the peer's, if it does the same
+	}
+	plain := strings.ToUpper(strconv.FormatBool(strings.Contains(keys, `checksum = "rfc9568"`)))
+	out, err := exec.Command("tshark", "-r", file, "-o", "vrrp.v3_checksum_as_in_v2:"+plain,
+		"-Y", "("+ours+") && (vrrp || _ws.malformed || arp || icmpv6)",
 		"-T", "fields", "-E", "separator=|", "-e", "frame.number", "-e", "_ws.col.Protocol", "-e", "_ws.malformed", "-e", "_ws.expert.message",
 		"-e", "vrrp.checksum.status").Output()
 	if err != nil {
@@ -75,6 +78,3 @@ func (b *bed) decode(file string, checksum9568 bool) {
 		b.t.Error("tshark saw no advertisement of lb-a")
 	}
 }
-
-// tsharkBool writes a preference.
-func tsharkBool(b bool) string { return strings.ToUpper(strconv.FormatBool(b)) }

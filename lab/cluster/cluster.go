@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,8 @@ import (
 
 // Options are the choices of New.
 type Options struct {
-	// Prefix begins the namespaces' names. Empty: one made of this process's id, so that
-	// any number of runs live side by side. "-" means none at all, for a machine that
+	// Prefix begins the namespaces' names. Empty: one made of this process's id and a
+	// number, so that any number of clusters live side by side. "-" means none at all, for a machine that
 	// holds nothing but this lab.
 	Prefix string
 	// Log gets every line that a process of the cluster prints, as it comes. May be nil.
@@ -37,13 +38,16 @@ type Cluster struct {
 	echoes    map[string]*echo
 }
 
+// clusters counts those that this process has made.
+var clusters atomic.Int32
+
 // New builds the topology: namespaces, links, addresses. Nothing runs in it yet. It needs
 // root and iproute2.
 func New(o Options) (*Cluster, error) {
 	c := &Cluster{prefix: o.Prefix, log: o.Log, spawn: make(chan func()), echoes: make(map[string]*echo)}
 	switch o.Prefix {
 	case "":
-		c.prefix = fmt.Sprintf("%s%d-", runPrefix, os.Getpid())
+		c.prefix = fmt.Sprintf("%s%d-%d-", runPrefix, os.Getpid(), clusters.Add(1))
 		sweep()
 	case "-":
 		c.prefix = ""

@@ -25,9 +25,6 @@ type FRR struct {
 	Priority int
 	Interval time.Duration // between adverts
 	IPv6     bool          // the virtual addresses are VIP6Link and VIP6 instead of VIP
-	// Checksum9568 leaves the pseudo-header out of the checksum over IPv4, as RFC 9568
-	// has it. By default FRR includes it.
-	Checksum9568 bool
 }
 
 // StartFRR starts vrrpd on a director, and zebra, which it depends on. vrrpd logs to its
@@ -114,9 +111,6 @@ func (f FRR) config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "log stdout debugging\ndebug vrrp protocol\ninterface eth0\n vrrp 51 version 3\n vrrp 51 priority %d\n vrrp 51 advertisement-interval %d\n",
 		f.Priority, f.Interval.Milliseconds())
-	if f.Checksum9568 {
-		b.WriteString(" no vrrp 51 checksum-with-ipv4-pseudoheader\n")
-	}
 	for _, a := range f.addresses() {
 		word := "ip"
 		if a.Addr().Is6() {
