@@ -77,6 +77,66 @@ func TestHMACVectors(t *testing.T) {
 	}
 }
 
+// signedFrames are Ethernet frames captured from keepalived 2.4.3, key 1 of which is
+// "Sesame-Sesame-Sesame-Sesame-1234".
+var signedFrames = []struct {
+	name  string
+	frame string
+	want  Advert
+}{
+	{
+		"v3", "01005e000012daaefbd86deb080045c0003c00010000ff70d07c0a000002e000001231336401000a75cc0a000064" +
+			"010100006b01d7f5f9f80000546b306aee9a2220fb2aa38035968460",
+		Advert{Version: 3, VRID: 51, Priority: 100, Interval: 100 * time.Millisecond, Addresses: addrs("10.0.0.100")},
+	},
+	{
+		"v3uni", "52c68cb950ff2282d30afec2080045c0003c00010000ff70a68e0a0000020a00000131336401000a4bde0a000064" +
+			"010100006b01d7f795310000f07cfbe4b2f404ab6cb12dd03ce63bb8",
+		Advert{Version: 3, VRID: 51, Priority: 100, Interval: 100 * time.Millisecond, Addresses: addrs("10.0.0.100")},
+	},
+	{
+		"v3v6", "3333000000120e916fae4ea486dd6c024211003470fffe800000000000000000000000000002ff02000000000000000000000000001231336401000a50d0" +
+			"fe800000000000000000000000000100010100006b01d7f9304900002be69e410cd795a617bf6f7547a06c74",
+		Advert{Version: 3, VRID: 51, Priority: 100, Interval: 100 * time.Millisecond, Addresses: addrs("fe80::100")},
+	},
+	{
+		"v3v6uni", "f6c98a07d1ea9a5e9532ab5986dd6c0498fe003470fffe800000000000000000000000000002fe80000000000000000000000000000131336401000aa1d1" +
+			"fe800000000000000000000000000100010100006b01d82c47960000b2ed8c0825b381dd507fad8f37352435",
+		Advert{Version: 3, VRID: 51, Priority: 100, Interval: 100 * time.Millisecond, Addresses: addrs("fe80::100")},
+	},
+	{
+		"v2", "01005e0000129a20a286b8e2080045c0004400010000ff70d0740a000002e000001221336401000170660a0000640000000000000000" +
+			"010100006b01d813234d0000a2cb764fbda6af4395b0ab55b74f6100",
+		Advert{Version: 2, VRID: 51, Priority: 100, Interval: time.Second, Addresses: addrs("10.0.0.100")},
+	},
+}
+
+// TestSignedFrames verifies what keepalived sends, and signs it again byte for byte.
+func TestSignedFrames(t *testing.T) {
+	hm := &HMAC{Keys: []HMACKey{{1, []byte("Sesame-Sesame-Sesame-Sesame-1234")}}, ActiveKey: 1}
+	for _, tt := range signedFrames {
+		t.Run(tt.name, func(t *testing.T) {
+			h, b := split(t, unhex(t, tt.frame))
+			stamp := Stamp(binary.BigEndian.Uint64(b[len(b)-24:]))
+			at := time.Unix(int64(stamp>>32), 999_000_000)
+			got, err := new(Verifier).Parse(at, b, h, hm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmpAddrs); diff != "" {
+				t.Errorf("decoded (-want +got):\n%s", diff)
+			}
+			again, err := hm.Sign(got.AppendTo(nil, h.Src, h.Dst, ChecksumPseudoHeader), h.Src, h.Dst, stamp)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(hex.EncodeToString(b), hex.EncodeToString(again)); diff != "" {
+				t.Errorf("encoded (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // Each row changes the IPv6 image in one byte, and puts the checksum right.
 func TestHMACRefuses(t *testing.T) {
 	const trailer = 24

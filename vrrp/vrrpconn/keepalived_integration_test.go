@@ -37,6 +37,7 @@ func TestKeepalivedAndWeUnderstandEachOther(t *testing.T) {
 		{"version 3", vrrp.Version3, 100 * time.Millisecond, "0.1", vrrp.IPv4, false},
 		{"version 3 unicast", vrrp.Version3, 100 * time.Millisecond, "0.1", vrrp.IPv4, true},
 		{"version 3 IPv6", vrrp.Version3, 100 * time.Millisecond, "0.1", vrrp.IPv6, false},
+		{"version 3 IPv6 unicast", vrrp.Version3, 100 * time.Millisecond, "0.1", vrrp.IPv6, true},
 		{"version 2", vrrp.Version2, time.Second, "1", vrrp.IPv4, false},
 	}
 	for _, tt := range tests {
@@ -52,8 +53,12 @@ func TestKeepalivedAndWeUnderstandEachOther(t *testing.T) {
 				far.IP(t, "addr add fe80::2/64 dev eth0 nodad")
 			}
 			if tt.unicast {
-				in = unicast(51, peer)
-				peers = "unicast_src_ip 10.0.0.2\n unicast_peer { 10.0.0.1 }"
+				in.Unicast, in.Peers = true, []netip.Addr{from}
+				peers = fmt.Sprintf("unicast_src_ip %v\n unicast_peer { %v }", from, source)
+				if tt.family == vrrp.IPv6 {
+					// keepalived leaves it to the kernel unless told unicast_ttl.
+					in.MinTTL = 64
+				}
 			}
 			c := openIn(t, self, onEth0(in), source)
 			log := startKeepalived(t, far, fmt.Sprintf(`
