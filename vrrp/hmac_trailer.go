@@ -25,8 +25,6 @@ const (
 	trailerLen  = 28
 	trailerType = 1
 	macLen      = 16
-	// unsignedLen is the part of the trailer that the HMAC covers.
-	unsignedLen = trailerLen - macLen
 )
 
 // Key returns the secret of a key.

@@ -66,56 +66,59 @@ func TestASharedInboxLosesTheOldest(t *testing.T) {
 // Two sockets deliver to one inbox while it is read: nothing blocks, and nothing is
 // lost without being counted.
 func TestASharedInboxHasManyWriters(t *testing.T) {
-	const each = 5000
-	h, sock := fakeHub()
-	inbox := make(router.Inbox, 2)
-	open := func(in vrrp.Instance, source string) (router.Conn, *fakeSocket) {
-		c, err := h.Open(in, netip.MustParseAddr(source), inbox)
-		must(t, err)
-		return c, sock()
-	}
-	in6 := multicast(51)
-	in6.ID.Family = vrrp.IPv6
-	a, sock4 := open(multicast(51), "10.0.0.1")
-	b, sock6 := open(in6, "fe80::1")
-	v6 := advert(51, 100)
-	v6.Addresses = []netip.Addr{netip.MustParseAddr("fe80::100")}
-	from, group6 := netip.MustParseAddr("fe80::2"), vrrp.Group(vrrp.IPv6)
-	d6 := datagram{payload: wire(v6, from, group6), src: from, dst: group6, ttl: 255, index: loopback}
+	synctest.Test(t, func(t *testing.T) {
+		const each = 5000
+		h, sock := fakeHub()
+		inbox := make(router.Inbox, 2)
+		open := func(in vrrp.Instance, source string) (router.Conn, *fakeSocket) {
+			c, err := h.Open(in, netip.MustParseAddr(source), inbox)
+			must(t, err)
+			return c, sock()
+		}
+		in6 := multicast(51)
+		in6.ID.Family = vrrp.IPv6
+		a, sock4 := open(multicast(51), "10.0.0.1")
+		b, sock6 := open(in6, "fe80::1")
+		v6 := advert(51, 100)
+		v6.Addresses = []netip.Addr{netip.MustParseAddr("fe80::100")}
+		from, group6 := netip.MustParseAddr("fe80::2"), vrrp.Group(vrrp.IPv6)
+		d6 := datagram{payload: wire(v6, from, group6), src: from, dst: group6, ttl: 255, index: loopback}
 
-	read := make(chan uint64)
-	stop := make(chan struct{})
-	go func() {
-		var n uint64
-		for {
-			select {
-			case <-inbox:
-				n++
-			case <-stop:
-				read <- n
-				return
+		read := make(chan uint64)
+		stop := make(chan struct{})
+		go func() {
+			var n uint64
+			for {
+				select {
+				case <-inbox:
+					n++
+				case <-stop:
+					read <- n
+					return
+				}
 			}
-		}
-	}()
-	var writers sync.WaitGroup
-	writers.Go(func() {
-		for range each {
-			sock4.in <- good()
+		}()
+		var writers sync.WaitGroup
+		writers.Go(func() {
+			for range each {
+				sock4.in <- good()
+			}
+		})
+		writers.Go(func() {
+			for range each {
+				sock6.in <- d6
+			}
+		})
+		writers.Wait()
+		synctest.Wait()
+		must(t, a.Close())
+		must(t, b.Close())
+		close(stop)
+		got := <-read + uint64(len(inbox)) + a.Discarded()[ReasonOverflow] + b.Discarded()[ReasonOverflow]
+		if got != 2*each {
+			t.Errorf("%d advertisements were read, are waiting or are counted as lost, want %d", got, 2*each)
 		}
 	})
-	writers.Go(func() {
-		for range each {
-			sock6.in <- d6
-		}
-	})
-	writers.Wait()
-	must(t, a.Close())
-	must(t, b.Close())
-	close(stop)
-	got := <-read + uint64(len(inbox)) + a.Discarded()[ReasonOverflow] + b.Discarded()[ReasonOverflow]
-	if got != 2*each {
-		t.Errorf("%d advertisements were read, are waiting or are counted as lost, want %d", got, 2*each)
-	}
 }
 
 // Close ends the delivery, of what arrives during it too.
