@@ -14,10 +14,7 @@ import (
 	"github.com/hadirector/hadirector/lab/load"
 )
 
-const (
-	gapBound  = 500 * time.Millisecond
-	openConns = 30
-)
+const openConns = 30
 
 // serve starts the real servers.
 func (b *bed) serve() (web map[string]*cluster.Process) {

@@ -22,8 +22,11 @@ import (
 // patience bounds each test. It is not a measure of anything.
 const patience = 3 * time.Minute
 
-// advertInterval is the daemon's default.
+// advertInterval is the daemon's default. A Backup of priority 100 waits 361 ms with it.
 const advertInterval = 100 * time.Millisecond
+
+// gapBound bounds the client-visible gap when the Master falls silent.
+const gapBound = 500 * time.Millisecond
 
 // The log lines that tests wait for.
 const (

@@ -24,9 +24,9 @@ func TestGarbageIsCountedByReason(t *testing.T) {
 	n := b.director(cluster.LBA)
 	n.wait(changedState, "to=master")
 
-	// Each is spoiled in one place. As it is, it takes mastership: from 10.0.0.1, priority
+	// Each is spoiled in one place. As it is, it takes mastership: from 10.0.0.12, priority
 	// 200, every second, 10.0.0.100, with the checksum over the pseudo-header too.
-	const valid = "3133c801006411730a000064"
+	const valid = "3133c801006411680a000064"
 	packets := []struct {
 		reason string
 		ttl    int
@@ -39,7 +39,7 @@ func TestGarbageIsCountedByReason(t *testing.T) {
 	}
 	want := make(map[string]uint64)
 	for _, p := range packets {
-		b.sendVRRP(p.ttl, p.bytes)
+		b.sendVRRP(cluster.LBB, p.ttl, p.bytes)
 		want[p.reason]++
 	}
 	var got map[string]uint64
@@ -57,18 +57,51 @@ func TestGarbageIsCountedByReason(t *testing.T) {
 	if s := b.status(cluster.LBA).VirtualRouters[0]; s.State != "master" || n.count(changedState, "from=master") != 0 {
 		t.Errorf("state %q after garbage, want master all the time", s.State)
 	}
-	b.sendVRRP(255, valid)
+	b.sendVRRP(cluster.LBB, 255, valid)
 	n.wait(changedState, "from=master", "to=backup", "reason=higher-priority", "priority=200")
 }
 
-// sendVRRP sends a packet from the client.
-func (b *bed) sendVRRP(ttl int, bytes string) {
+// A flawless advertisement of higher priority changes nothing if it comes from a host that
+// is no director.
+func TestAttackerChangesNothing(t *testing.T) {
+	b := newBed(t)
+	b.configure(cluster.VRRP)
+	master, backup := b.pair()
+	// From 10.0.0.1; else as in TestGarbageIsCountedByReason, where a director's takes
+	// mastership.
+	const attack, times = "3133c801006411730a000064", 20
+	for range times {
+		b.sendVRRP(cluster.Client, 255, attack)
+	}
+	for _, n := range []*node{master, backup} {
+		var got map[string]uint64
+		b.until("all packets are counted by "+n.Machine, func() bool {
+			got = b.status(n.Machine).VirtualRouters[0].Counters.Discarded
+			return got["peer"] >= times
+		})
+		if diff := cmp.Diff(map[string]uint64{"peer": times}, got); diff != "" {
+			t.Errorf("discarded by %s (-want +got):\n%s", n.Machine, diff)
+		}
+		if lines := n.count("datagram discarded"); lines != 1 || n.count("datagram discarded", "reason=peer", "10.0.0.1") != 1 {
+			t.Errorf("%s has logged %d lines about them, want one that names the sender:\n%s", n.Machine, lines, n.Output())
+		}
+	}
+	if master.count(changedState, "from=master") != 0 || backup.count(changedState, "to=master") != 0 || !b.holds(cluster.LBA) || b.holds(cluster.LBB) {
+		t.Error("mastership has moved")
+	}
+	if r := b.status(cluster.LBB).VirtualRouters[0]; r.MasterPriority != 150 {
+		t.Errorf("lb-b holds priority %d for the Master's, want 150", r.MasterPriority)
+	}
+}
+
+// sendVRRP sends a packet from a machine.
+func (b *bed) sendVRRP(machine string, ttl int, bytes string) {
 	b.t.Helper()
 	data, err := hex.DecodeString(bytes)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.Do(cluster.Client, func() error { return sendVRRP(ttl, data) }); err != nil {
+	if err := b.Do(machine, func() error { return sendVRRP(ttl, data) }); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -1,0 +1,201 @@
+//go:build integration
+
+package e2e
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hadirector/hadirector/lab/cluster"
+	"github.com/hadirector/hadirector/lab/load"
+)
+
+// smallGap bounds what clients see when the Master goes in order, or one of its processes
+// crashes.
+const smallGap = 50 * time.Millisecond
+
+// ping sends a request to the virtual address every millisecond, from the client, until the
+// test ends, and returns when the address has answered.
+func (b *bed) ping() *load.Pings {
+	b.t.Helper()
+	p := &load.Pings{Target: cluster.VIP, Interval: time.Millisecond, Enter: func() error { return b.Enter(cluster.Client) }}
+	ctx, cancel := context.WithCancel(b.ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	b.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.t.Error(err)
+		}
+	})
+	b.answered(p, time.Now())
+	return p
+}
+
+// answered waits for answers in a row.
+func (b *bed) answered(p *load.Pings, from time.Time) {
+	b.t.Helper()
+	if _, err := p.WaitFor(b.ctx, from, 10); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// holders is what the kernels of both directors say about the virtual address.
+type holders struct {
+	b        *bed
+	monitors map[string]*cluster.Process
+}
+
+// watch begins to record which director has the virtual address. Call it before the
+// directors start.
+func (b *bed) watch() *holders {
+	b.t.Helper()
+	h := &holders{b: b, monitors: make(map[string]*cluster.Process)}
+	for _, machine := range []string{cluster.LBA, cluster.LBB} {
+		p, err := b.Start(machine, "monitor", "ip", "-o", "monitor", "address")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		h.monitors[machine] = p
+		b.until("the monitor of "+machine+" sees a change", func() bool {
+			b.run(machine, "ip", "addr", "add", "127.0.0.9/8", "dev", "lo")
+			b.run(machine, "ip", "addr", "del", "127.0.0.9/8", "dev", "lo")
+			return len(p.Lines()) > 0
+		})
+	}
+	return h
+}
+
+// both is how long, since from, both directors had the address at the same time.
+func (h *holders) both(from time.Time) time.Duration {
+	type change struct {
+		at     time.Time
+		lb     string
+		gained bool
+	}
+	var changes []change
+	for lb, p := range h.monitors {
+		for _, l := range p.Lines() {
+			if strings.Contains(l.Text, " "+cluster.VIP.String()+"/") {
+				changes = append(changes, change{l.At, lb, !strings.HasPrefix(l.Text, "Deleted")})
+			}
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
+	changes = append(changes, change{at: time.Now()})
+	var sum time.Duration
+	has := make(map[string]bool)
+	last := from
+	for _, c := range changes {
+		if c.at.After(last) {
+			if has[cluster.LBA] && has[cluster.LBB] {
+				sum += c.at.Sub(last)
+			}
+			last = c.at
+		}
+		has[c.lb] = c.gained
+	}
+	return sum
+}
+
+// Whatever happens to the Master's processes, clients see little of it, and one second later
+// the address is on one director.
+func TestGapWhenTheMasterGoes(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		bound time.Duration
+		event func(b *bed, master *node)
+	}{
+		{"stop", smallGap, func(_ *bed, master *node) { master.stop() }},
+		{"switchover", smallGap, func(b *bed, _ *node) {
+			if _, err := b.Command(cluster.LBA, b.daemon, "switchover"); err != nil {
+				b.t.Fatal(err)
+			}
+		}},
+		{"SIGKILL of the daemon", smallGap, func(b *bed, master *node) {
+			if err := master.Signal(syscall.SIGKILL); err != nil {
+				b.t.Fatal(err)
+			}
+		}},
+		{"SIGKILL of the VRRP process", smallGap, func(b *bed, _ *node) {
+			b.signal(b.vrrpProcess(cluster.LBA).PID, syscall.SIGKILL)
+		}},
+		{"SIGKILL of both, and a restart", gapBound, func(b *bed, master *node) {
+			master.Kill()
+			b.director(cluster.LBA)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBed(t)
+			h := b.watch()
+			b.configure(cluster.VRRP)
+			master, _ := b.pair()
+			b.vrrpProcess(cluster.LBA)
+			pings := b.ping()
+
+			begin := time.Now()
+			tt.event(b, master)
+			later := begin.Add(time.Second)
+			time.Sleep(time.Until(later)) // the time that the address has to be where it belongs
+			if b.holds(cluster.LBA) == b.holds(cluster.LBB) {
+				t.Errorf("one second later lb-a has the address: %v, lb-b: %v", b.holds(cluster.LBA), b.holds(cluster.LBB))
+			}
+			b.answered(pings, time.Now())
+			if d := h.both(later); d > 0 {
+				t.Errorf("later than that both had it for %v", d)
+			}
+			gap := pings.Gap(begin, time.Now())
+			t.Logf("client-visible gap %v; both had the address for %v", gap, h.both(begin))
+			if gap > tt.bound {
+				t.Errorf("client-visible gap %v, want at most %v", gap, tt.bound)
+			}
+		})
+	}
+}
+
+// A machine that stands still keeps its address, whatever the other director does. Once it
+// runs again it has to give way within one advertisement.
+func TestAddressOfAMachineThatStoodStill(t *testing.T) {
+	b := newBed(t)
+	h := b.watch()
+	b.configure(cluster.VRRP)
+	master, backup := b.pair()
+	child := b.vrrpProcess(cluster.LBA).PID
+	pings := b.ping()
+
+	begin := time.Now()
+	b.signal(child, syscall.SIGSTOP)
+	if err := master.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	backup.wait(changedState, "to=master", "reason=master-down")
+	time.Sleep(time.Until(begin.Add(5 * time.Second))) // the stall
+	if !b.holds(cluster.LBA) || !b.holds(cluster.LBB) {
+		t.Fatal("the address is not on both: there is nothing to test")
+	}
+	if d := h.both(begin); d < 3*time.Second {
+		t.Fatalf("both had the address for %v of the five seconds: the record is wrong", d)
+	}
+	master.now()
+	resumed := time.Now()
+	b.signal(child, syscall.SIGCONT)
+	if err := master.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	master.wait(changedState, "from=master")
+	b.until("the address is on one director", func() bool { return b.holds(cluster.LBA) != b.holds(cluster.LBB) })
+	if d := h.both(resumed); d > advertInterval {
+		t.Errorf("both had the address for %v after the return, want at most %v", d, advertInterval)
+	}
+	// The one with the higher priority may take it back, by the rules.
+	b.until("there is one Master", func() bool {
+		a, b := b.status(cluster.LBA).VirtualRouters[0].State, b.status(cluster.LBB).VirtualRouters[0].State
+		return (a == "master") != (b == "master")
+	})
+	b.answered(pings, time.Now())
+	t.Logf("both had the address for %v after the return; client-visible gap %v from the stop on", h.both(resumed), pings.Gap(begin, time.Now()))
+}
