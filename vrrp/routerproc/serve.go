@@ -180,7 +180,7 @@ func (s *server) pinged(m ping) {
 // router's snapshot. Without a parent it is said here.
 func (s *server) reported(r vrrp.Report) {
 	list := []vrrp.Report{r}
-	for more := true; more && len(list) < maxQueue; {
+	for more := true; more && len(s.queue)+len(list) < maxQueue; {
 		select {
 		case r := <-s.Reports:
 			list = append(list, r)

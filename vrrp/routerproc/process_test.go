@@ -1,0 +1,437 @@
+package routerproc
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/hadirector/hadirector/vrrp"
+)
+
+func expect(t *testing.T, what string, want, got []string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s, -want +got:\n%s", what, diff)
+	}
+}
+
+func TestChildIsToldInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		expect(t, "at the start", []string{"1 start json INFO"}, w.told())
+		w.process.Apply(set("web", "db"))
+		w.told()
+		w.process.Apply(set("web"))
+		w.process.HandOver("web", "db")
+		w.process.Announce("web")
+		expect(t, "afterwards", []string{"1 apply [web 150]", "1 hand-over [web db]", "1 announce [web]"}, w.told())
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		expect(t, "at the end", []string{"1 stop"}, w.told())
+		expect(t, "reported", []string{"web master to stopped: shutdown"}, w.reported())
+	})
+}
+
+// TestApplyWaitsForNobody has a child that does not read.
+func TestApplyWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Options{Logger: slog.New(slog.DiscardHandler)})
+		for i := range 100 {
+			p.Apply(set(fmt.Sprint(i)))
+			p.HandOver("web")
+		}
+		if in := <-p.applied; in["99"].Name != "99" {
+			t.Errorf("applied %v, want the newest", in)
+		}
+	})
+}
+
+func TestKilledChildsMasterIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web", "db", "new"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().says("db", vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		w.told()
+		w.reported()
+
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "after the end", []string{
+			"1 ended: signal: killed, pause 0s",
+			"release all but [db 150, new 150, web 150]",
+			"2 start json INFO",
+			"2 apply [db 150, new 150, web 150 adopt]",
+		}, w.told())
+		// The Backup has ended, and nobody has said so. The Master goes on.
+		expect(t, "reported", []string{"db backup to stopped: failed"}, w.reported())
+		if s := w.process.Status(); s.PID != 2 || s.Restarts != 1 {
+			t.Errorf("status %+v", s)
+		}
+		if s := w.process.Snapshots()["web"].State; s != vrrp.Master {
+			t.Errorf("web is %v meanwhile", s)
+		}
+
+		// Until it has reported, everything that is sent names it for adoption.
+		w.process.Apply(set("web"))
+		expect(t, "before its report", []string{"2 apply [web 150 adopt]"}, w.told())
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonAdopted)
+		w.process.Apply(set("web"))
+		expect(t, "after its report", []string{"2 apply [web 150]"}, w.told())
+		expect(t, "reported", []string{"web stopped to master: adopted"}, w.reported())
+	})
+}
+
+// TestOtherVirtualRouterIsNotAdopted has a name that is another virtual router's since.
+func TestOtherVirtualRouterIsNotAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().end(errors.New("signal: killed"))
+		w.told()
+		other := instance("web")
+		other.ID.VRID = 77
+		w.process.Apply(map[string]vrrp.Instance{"web": other})
+		expect(t, "told", []string{"2 apply [web 150]"}, w.told())
+	})
+}
+
+// TestRenamedMasterIsAdopted has a virtual router that changed its name as Master.
+func TestRenamedMasterIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web", "db"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().says("db", vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		// The two change their names.
+		web, db := instance("web"), instance("db")
+		web.Name, db.Name = "db", "web"
+		w.process.Apply(map[string]vrrp.Instance{"db": web, "web": db})
+		w.told()
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "told", []string{"2 apply [db 150 adopt, web 150]"}, w.told()[3:])
+	})
+}
+
+// TestSecondDeathBeforeAdoption: what has not come back since the first end has been
+// silent since then.
+func TestSecondDeathBeforeAdoption(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().end(errors.New("signal: killed"))
+		w.told()
+		w.reported()
+		time.Sleep(199 * time.Millisecond)
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "within two intervals", []string{"3 apply [web 150 adopt]"}, w.told()[3:])
+		expect(t, "reported", nil, w.reported())
+		time.Sleep(time.Millisecond)
+		w.process.Apply(set("web", "db"))
+		expect(t, "later, to the same child", []string{"3 apply [db 150, web 150 adopt]"}, w.told())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().end(errors.New("signal: killed"))
+		w.told()
+		w.reported()
+		time.Sleep(200 * time.Millisecond)
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "after two intervals", []string{"3 apply [web 150]"}, w.told()[3:])
+		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
+	})
+}
+
+func TestHungChildIsKilledAndNotAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		time.Sleep(10 * time.Minute)
+		w.told()
+		w.reported()
+		w.child().hang(true)
+		time.Sleep(maxSilence * pingInterval)
+		expect(t, "before its time", nil, w.told())
+		time.Sleep(pingInterval)
+		expect(t, "afterwards", []string{
+			"1 killed",
+			"1 ended: no answer for 3s, killed, pause 0s",
+			"release all but [web 150]",
+			"2 start json INFO",
+			"2 apply [web 150]",
+		}, w.told())
+		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
+		if s := w.process.Snapshots()["web"]; s.State != vrrp.Initialize || s.Detail == "" {
+			t.Errorf("snapshot %+v", s)
+		}
+	})
+}
+
+// TestDyingAfterASilenceIsNotAdopted: a child that was stopped and then killed has been
+// silent for longer than it has been gone.
+func TestDyingAfterASilenceIsNotAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().hang(true)
+		time.Sleep(3 * pingInterval)
+		w.told()
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "told", []string{"2 apply [web 150]"}, w.told()[3:])
+	})
+}
+
+// TestSlowStartIsNoHang: a child that has not said anything yet has more time.
+func TestSlowStartIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.child().hang(true)
+		w.told()
+		time.Sleep(maxStartSilence * pingInterval)
+		expect(t, "before its time", nil, w.told())
+		time.Sleep(pingInterval)
+		expect(t, "afterwards", []string{"1 killed"}, w.told()[:1])
+	})
+}
+
+// TestOwnStallDoesNotCount: on a machine that stood still, the first tick comes before the
+// child's answer is read.
+func TestOwnStallDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &parentWorld{t: t}
+		c := &fakeChild{parentWorld: w, pid: 1, exit: make(chan error, 1)}
+		s := &supervisor{p: New(Options{}), child: c, talks: true, silence: 0}
+		time.Sleep(time.Hour)
+		s.tick()
+		if s.silence != 1 || s.killed != "" {
+			t.Errorf("silence %d, killed %q", s.silence, s.killed)
+		}
+		s.received(fromChild{Pong: &pong{}})
+		s.tick()
+		if s.silence != 0 || !s.unpinged {
+			t.Errorf("silence %d after an answer", s.silence)
+		}
+	})
+}
+
+func TestRepeatedEndsArePutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		for range 2 {
+			w.child().end(errors.New("exit status 2"))
+			w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonAdopted)
+		}
+		w.told()
+		w.reported()
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "the third time", []string{"release all but nothing", "3 ended: exit status 2, pause 1s"}, w.told())
+		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
+		if s := w.process.Status(); s.PID != 0 || s.Restarts != 2 {
+			t.Errorf("status %+v", s)
+		}
+		// Meanwhile nothing is in the way.
+		w.process.Apply(set("web", "db"))
+		w.process.HandOver("web")
+		time.Sleep(999 * time.Millisecond)
+		expect(t, "before the pause is over", nil, w.told())
+		time.Sleep(time.Millisecond)
+		expect(t, "after it", []string{"4 start json INFO", "4 apply [db 150, web 150]"}, w.told())
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "the fourth time", []string{"release all but nothing", "4 ended: exit status 2, pause 2s"}, w.told())
+
+		// One that has run for a while begins anew.
+		time.Sleep(2*time.Second + steady)
+		w.told()
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "after a while", []string{"5 ended: exit status 2, pause 0s"}, w.told()[:1])
+	})
+}
+
+func TestChildThatCannotBeStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.spawning(errors.New("no memory"))
+		w.told()
+		w.reported()
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "after the end", []string{
+			"1 ended: signal: killed, pause 0s", "not spawned",
+			"release all but nothing", "0 ended: no memory, pause 1s",
+		}, w.told())
+		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
+		w.spawning(nil)
+		time.Sleep(time.Second)
+		expect(t, "a second later", []string{"2 start json INFO", "2 apply [web 150]"}, w.told())
+	})
+}
+
+// TestPings: a ping says whether the director loop lives, and follows the log's level.
+func TestPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		alive := func() (list []bool) {
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, m := range w.pings {
+				list = append(list, m.Alive)
+			}
+			w.pings = nil
+			return list
+		}
+		time.Sleep(2 * pingInterval)
+		if diff := cmp.Diff([]bool{false, false}, alive()); diff != "" {
+			t.Errorf("with a loop that hangs: %s", diff)
+		}
+		<-w.pulse
+		time.Sleep(2 * pingInterval)
+		if diff := cmp.Diff([]bool{true, false}, alive()); diff != "" {
+			t.Errorf("with one sign of life: %s", diff)
+		}
+		<-w.pulse
+		select {
+		case <-w.pulse:
+			t.Error("two signs of life are wanted between two pings")
+		case <-time.After(pingInterval / 2):
+		}
+		w.level.Set(slog.LevelDebug)
+		time.Sleep(pingInterval)
+		w.mu.Lock()
+		if m := w.pings[0]; m.LogLevel != slog.LevelDebug || !m.Alive {
+			t.Errorf("ping %+v", m)
+		}
+		w.mu.Unlock()
+	})
+}
+
+func TestSnapshotsAndStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().pipe.out <- fromChild{Facts: &Facts{Realtime: true, Locked: true}}
+		w.child().says("web", vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		if s := w.process.Snapshots()["web"].State; s != vrrp.Backup {
+			t.Errorf("after its report it is %v", s)
+		}
+		begin := time.Now()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := w.process.Snapshots()["web"].Counters.AdvertsSent; n == 0 {
+			t.Error("no counters after a second")
+		}
+		s := w.process.Status()
+		if want := (Facts{true, true}); s.Facts != want || s.PID != 1 || s.Since != begin || s.Answered.Sub(begin) < pingInterval {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// TestReportsWaitForTheirReader: none is lost, doubled or out of order, and the child does
+// not wait.
+func TestReportsWaitForTheirReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		const n = 500
+		for i := range n {
+			w.child().says(fmt.Sprint(i), vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		}
+		got := w.reported()
+		if len(got) != n {
+			t.Fatalf("%d reports, want %d", len(got), n)
+		}
+		for i, text := range got {
+			if want := fmt.Sprintf("%d stopped to backup: startup", i); text != want {
+				t.Fatalf("report %d is %q", i, text)
+			}
+		}
+	})
+}
+
+func TestChildThatDoesNotStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		slow := set("web")
+		in := slow["web"]
+		in.AdvertInterval = 10 * time.Second
+		slow["web"] = in
+		w.process.Apply(slow)
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().stays = true
+		w.told()
+		w.reported()
+		begin := time.Now()
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		// Half as long again as the interval for the hand-over, and five seconds.
+		if d := time.Since(begin); d != 20*time.Second {
+			t.Errorf("it had %v", d)
+		}
+		expect(t, "told", []string{
+			"1 stop", "1 killed",
+			`log level=WARN msg="vrrp process did not end in order, taking away what it left" err="did not stop in time, killed"`,
+			"release all but nothing",
+		}, w.told())
+		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
+	})
+}
+
+func TestStopWithoutAChild(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		w.spawning(errors.New("no memory"))
+		w.child().end(errors.New("signal: killed"))
+		w.told()
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		expect(t, "told", nil, w.told())
+	})
+}
+
+func TestStopWithoutAReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		for i := range 20 { // more than the channel holds
+			w.child().says(fmt.Sprint(i), vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		}
+		w.told()
+		begin := time.Now()
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d != reportPatience {
+			t.Errorf("it waited %v", d)
+		}
+		expect(t, "told", []string{"1 stop", `log level=WARN msg="transitions were not reported, nobody reads them" count=5`}, w.told())
+	})
+}
