@@ -15,12 +15,16 @@ import (
 )
 
 var (
-	hmacGrammar = grammar{keys: []string{"mode", "active", "keys", "window"}}
+	hmacGrammar = grammar{keys: []string{"mode", "active", "keys", "anti_replay", "window"}}
 	hmacModes   = map[string]vrrp.HMACMode{
 		"enforce": vrrp.HMACEnforce, "permissive": vrrp.HMACPermissive, "receive-only": vrrp.HMACReceiveOnly,
 	}
 	hmacModeNames = []string{"enforce", "permissive", "receive-only"}
+	antiReplays   = []string{"time", monotonic}
 )
+
+// monotonic is the anti_replay that compares no clocks.
+const monotonic = "monotonic"
 
 // The bounds of a key, which are keepalived's (vrrp_auth_hmac.h), and what it begins
 // with if it is written in hexadecimal digits, or is to be found in a file.
@@ -47,9 +51,15 @@ func (p *parser) hmac(n *node, interval time.Duration) *vrrp.HMAC {
 		return nil
 	}
 	h := &vrrp.HMAC{
-		Mode:   p.hmacMode(n.kid("mode")),
-		Keys:   p.hmacKeys(p.required(n, "keys", `a table of keys by their numbers, such as { 1 = "hex:…" }`)),
-		Window: p.hmacWindow(n.kid("window"), interval),
+		Mode:      p.hmacMode(n.kid("mode")),
+		Keys:      p.hmacKeys(p.required(n, "keys", `a table of keys by their numbers, such as { 1 = "hex:…" }`)),
+		Monotonic: p.antiReplay(n.kid("anti_replay")),
+	}
+	switch w := n.kid("window"); {
+	case !h.Monotonic:
+		h.Window = p.hmacWindow(w, interval)
+	case w != nil:
+		p.errorf(w, "anti_replay = %q compares no clocks, so it has no window", monotonic)
 	}
 	if h.Mode != vrrp.HMACEnforce {
 		p.warnf(n.at("mode"), "advertisements that are not signed are accepted: this is for the time of a change, want enforce after it")
@@ -63,6 +73,10 @@ func (p *parser) hmacMode(n *node) vrrp.HMACMode {
 		return vrrp.HMACEnforce
 	}
 	return hmacModes[p.choice(n, "a mode", hmacModeNames[0], hmacModeNames, nil, nil)]
+}
+
+func (p *parser) antiReplay(n *node) bool {
+	return n != nil && p.choice(n, "an anti_replay mode", antiReplays[0], antiReplays, nil, nil) == monotonic
 }
 
 // hmacWindow reads how far clocks may be apart. The default is keepalived's.
@@ -172,7 +186,11 @@ func formatHMAC(h *vrrp.HMAC) string {
 		}
 	}
 	keys := join(h.Keys, func(k vrrp.HMACKey) string { return fmt.Sprintf("%d = %q", k.ID, hiddenKey(k)) })
-	return fmt.Sprintf("{ mode = %q, active = %d, keys = { %s }, window = %q }", mode, h.ActiveKey, keys, formatDuration(h.Window))
+	replay := fmt.Sprintf("window = %q", formatDuration(h.Window))
+	if h.Monotonic {
+		replay = fmt.Sprintf("anti_replay = %q", monotonic)
+	}
+	return fmt.Sprintf("{ mode = %q, active = %d, keys = { %s }, %s }", mode, h.ActiveKey, keys, replay)
 }
 
 // hiddenKey returns what stands for a key in the effective text, as hidden does for a

@@ -236,6 +236,7 @@ func TestFingerprintOfTracks(t *testing.T) {
 		{"active = 1", "active = 255", "vrrp.in.hmac.active"},
 		{`mode = "permissive"`, `mode = "receive-only"`, "vrrp.in.hmac.mode"},
 		{`window = "4m"`, `window = "3m"`, "vrrp.in.hmac.window"},
+		{`window = "4m"`, `anti_replay = "monotonic"`, "vrrp.in.hmac.anti_replay vrrp.in.hmac.window"},
 		{`interface = "eth2"`, `interface = "eth3"`, "track.uplink.interface"},
 		{`timeout = "250ms"`, `timeout = "251ms"`, "track.gateway.timeout"},
 		{`"", "-x"`, `"-x"`, "track.script.command"},
@@ -357,5 +358,19 @@ func TestEffectiveRouter(t *testing.T) {
 	tracks, _, _ = strings.Cut(tracks, "[sync]")
 	if diff := cmp.Diff(effectiveRouters, routers+"[track.uplink]"+tracks[:len(tracks)-1]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Without clocks there is no window, and the printed text says the same.
+func TestHMACWithoutClocks(t *testing.T) {
+	without := parse(t, strings.Replace(complete, `window = "4m"`, `anti_replay = "monotonic"`, 1))
+	if h := without.VirtualRouters[1].HMAC; !h.Monotonic || h.Window != 0 {
+		t.Errorf("monotonic %v, window %v", h.Monotonic, h.Window)
+	}
+	if want := `, anti_replay = "monotonic" }`; !strings.Contains(without.Canonical(), want) {
+		t.Errorf("the effective text lacks %q", want)
+	}
+	if h := parse(t, strings.Replace(complete, `window = "4m"`, `anti_replay = "time"`, 1)).VirtualRouters[1].HMAC; h.Monotonic || h.Window != 5*time.Second {
+		t.Errorf("time: monotonic %v, window %v", h.Monotonic, h.Window)
 	}
 }
