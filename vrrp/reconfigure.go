@@ -23,9 +23,14 @@ func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 		vr.reconfigureBackup(now, p)
 	}
 	vr.p = p
-	// As at Startup: whoever had a new address before, we must not have it now.
-	if added := without(p.Held(), old.Held()); len(added) > 0 {
-		return []Action{ReleaseAddrs{added}}
+	// As at Startup: whoever had a new address before, we must not have it now. Nor one
+	// that was left to the owner that we were.
+	release := without(p.Held(), old.Held())
+	if old.Priority == PriorityOwner && p.Priority != PriorityOwner {
+		release = p.Held()
+	}
+	if len(release) > 0 {
+		return []Action{ReleaseAddrs{release}}
 	}
 	return nil
 }

@@ -67,9 +67,16 @@ func (vr *VirtualRouter) Handle(now time.Time, ev Event) []Action {
 			return vr.start(now, ReasonRecovered)
 		}
 	case ParamsChanged:
+		if vr.late(now) {
+			down := vr.stepDown(now)
+			return append(vr.reconfigure(now, ev.Params), down...)
+		}
 		return vr.reconfigure(now, ev.Params)
 	case HandOver:
-		if vr.state == Master {
+		switch {
+		case vr.late(now):
+			return vr.stepDown(now)
+		case vr.state == Master:
 			return vr.handOver(now)
 		}
 	case AnnounceAgain:
