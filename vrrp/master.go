@@ -132,7 +132,11 @@ func (vr *VirtualRouter) masterAdvert(now time.Time, ev AdvertReceived) []Action
 		// side of a partition that heals, learns only from our advertisement that
 		// there were two, and that the neighbours may have our address. It comes after
 		// the release, so that nobody else answers once the winner has announced.
-		return []Action{ReleaseAddrs{vr.p.Held()}, vr.advert(vr.p.Priority), vr.transition(now, Backup, why, "")}
+		// The interval is the winner's: with ours, if it is much shorter, the Backups that
+		// hear this last would call the winner down before its next one.
+		last := vr.advert(vr.p.Priority)
+		last.Advert.Interval = vr.masterAdverInterval
+		return []Action{ReleaseAddrs{vr.p.Held()}, last, vr.transition(now, Backup, why, "")}
 	}
 	return vr.assert(now)
 }
