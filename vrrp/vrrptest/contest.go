@@ -7,17 +7,32 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// dispute is how long two directors have held the same virtual addresses while each
-// could hear the other.
-type dispute struct {
-	since time.Time
-	limit time.Duration
+// toward is what the judge knows of a virtual router and the same one of another
+// director. Its times are the segment's, zero if it is not so at present.
+type toward struct {
+	// heard is since when this one is Master and all that it sends reaches the other.
+	heard time.Time
+	// rivals is since when the other one is so too, and limit how long that may last.
+	rivals time.Time
+	limit  time.Duration
 }
 
-// contests looks for two Masters that hear each other. One of them gives way to the
-// other's next advertisement, so it takes at most the longer interval and the way; a
-// Master that hands over does not advertise until it has waited long enough.
-func (j *judge) contests(s *Segment) {
+// look looks at every two directors, after each step and before time goes on.
+func (j *judge) look(s *Segment) {
+	for _, h := range s.hosts {
+		for _, m := range h.members {
+			for len(m.toward) < len(s.hosts) {
+				m.toward = append(m.toward, toward{})
+			}
+			for _, o := range s.hosts {
+				for _, n := range o.members {
+					if n.id == m.id && o != h {
+						j.hearing(s, m, n)
+					}
+				}
+			}
+		}
+	}
 	if j.failed != nil {
 		return
 	}
@@ -26,7 +41,7 @@ func (j *judge) contests(s *Segment) {
 			for _, o := range s.hosts[i+1:] {
 				for _, n := range o.members {
 					if m.id == n.id {
-						j.contestOf(s, m, n)
+						j.contest(s, m, n)
 					}
 				}
 			}
@@ -34,17 +49,28 @@ func (j *judge) contests(s *Segment) {
 	}
 }
 
-func (j *judge) contestOf(s *Segment, m, n *member) {
-	key := [2]*member{m, n}
-	if m.state != vrrp.Master || n.state != vrrp.Master || !m.live() || !n.live() || !s.clear(m, n) {
-		if len(j.contest) > 0 {
-			delete(j.contest, key)
-		}
+// hearing keeps since when a Master is heard.
+func (j *judge) hearing(s *Segment, m, n *member) {
+	t := &m.toward[n.host.index]
+	switch {
+	case m.state != vrrp.Master || !m.live() || !n.live() || !s.clear(m, n) || m.vr.Snapshot().HandingOver:
+		t.heard = time.Time{}
+	case t.heard.IsZero():
+		t.heard = s.now
+	}
+}
+
+// contest looks for two Masters that hear each other. One of them gives way to the
+// other's next advertisement, so it takes at most the longer interval and the way; a
+// Master that hands over does not advertise until it has waited long enough.
+func (j *judge) contest(s *Segment, m, n *member) {
+	t := &m.toward[n.host.index]
+	if m.state != vrrp.Master || n.state != vrrp.Master || !m.live() || !n.live() || !s.clear(m, n) || !s.clear(n, m) {
+		t.rivals, t.limit = time.Time{}, 0
 		return
 	}
-	d, ok := j.contest[key]
-	if !ok {
-		d.since = s.now
+	if t.rivals.IsZero() {
+		t.rivals = s.now
 	}
 	interval := max(m.params.AdvertInterval, n.params.AdvertInterval)
 	limit := interval + 2*s.wire.slowest()
@@ -54,18 +80,33 @@ func (j *judge) contestOf(s *Segment, m, n *member) {
 	if rank := slices.Index(m.unit.members, m); rank > 0 && m.params.Priority == n.params.Priority {
 		// The members before it decide, if they can.
 		for i, before := range m.unit.members[:rank] {
-			if other := n.unit.members[i]; !s.clear(before, other) {
+			if other := n.unit.members[i]; !s.clear(before, other) || !s.clear(other, before) {
 				limit += time.Duration(rank) * 4 * interval
 			}
 		}
 	}
-	d.limit = max(d.limit, limit)
-	if j.contest == nil {
-		j.contest = make(map[[2]*member]dispute)
-	}
-	j.contest[key] = d
-	if lasts := s.now.Sub(d.since); lasts > d.limit {
+	t.limit = max(t.limit, limit)
+	if lasts := s.now.Sub(t.rivals); lasts > t.limit {
 		j.fail(s, "%v and %v hear each other and have both been Master for %v", m, n, lasts)
+	}
+}
+
+// deaf looks for a Master that a virtual router calls down although it has heard, all
+// the time that this takes, whatever that Master had to say.
+func (j *judge) deaf(s *Segment, m *member) {
+	for _, h := range s.hosts {
+		for _, o := range h.members {
+			if o.id != m.id || h == m.host {
+				continue
+			}
+			// One that advertises less often than the Master last heard may well not have
+			// been due.
+			patience := masterDownInterval(m.params, m.history.interval)
+			due := o.params.AdvertInterval + s.wire.slowest()
+			if since := o.toward[m.host.index].heard; !since.IsZero() && s.now.Sub(since) >= patience && patience > due {
+				j.fail(s, "%v calls the Master down, but could hear %v for %v", m, o, s.now.Sub(since))
+			}
+		}
 	}
 }
 
@@ -74,10 +115,9 @@ func handOverTime(interval time.Duration) time.Duration {
 	return max(interval+interval/2, 250*time.Millisecond)
 }
 
-// clear tells whether each hears all that the other sends.
-func (s *Segment) clear(m, n *member) bool {
-	return s.wire.passes(m, n) && s.wire.passes(n, m) && compatible(m.params, n.params) &&
-		s.wire.path(m.host, n.host).loss == 0 && s.wire.path(n.host, m.host).loss == 0
+// clear tells whether all that one sends reaches the other and is accepted.
+func (s *Segment) clear(from, to *member) bool {
+	return s.wire.passes(from, to) && compatible(from.params, to.params) && s.wire.path(from.host, to.host).loss == 0
 }
 
 // compatible tells whether two virtual routers accept each other's advertisements.

@@ -35,7 +35,13 @@ type history struct {
 	// the process slept, was held, or got other parameters.
 	loose, slept bool
 
-	saidRelease bool // in the present step
+	// stalledAt and wokeAt are when the process was last stalled, and went on.
+	stalledAt, wokeAt time.Time
+
+	// Of the present step: whether priority 0 was said, and whether it found a Master so
+	// late that every other router has called it down.
+	saidRelease, late bool
+	before            vrrp.Params // before the event
 }
 
 func skewTime(p vrrp.Params, interval time.Duration) time.Duration {
@@ -64,7 +70,7 @@ func (h *history) listen(now time.Time, interval time.Duration, known bool) {
 	if h.listenAt.After(now) {
 		now = h.listenAt
 	}
-	*h = history{setAt: now, interval: interval, known: known, listenAt: h.listenAt, handingOver: h.handingOver}
+	*h = history{setAt: now, interval: interval, known: known, listenAt: h.listenAt, handingOver: h.handingOver, stalledAt: h.stalledAt, wokeAt: h.wokeAt, before: h.before}
 }
 
 // hears takes an advertisement that a Backup accepts (RFC 9568 section 6.4.2).
@@ -133,6 +139,8 @@ func (m *member) lie(now time.Time, cause arrival, t vrrp.Transition) string {
 			return fmt.Sprintf("the timer runs until %v from now", down.Sub(now))
 		case now.After(down) && !grouped && !h.loose && !h.slept:
 			return fmt.Sprintf("the timer ran out %v ago", now.Sub(down))
+		case !grouped && down.After(h.stalledAt) && h.wokeAt.Sub(down) > h.interval && now.Sub(h.wokeAt) < h.interval:
+			return "it was stalled when the timer ran out, and has not listened since"
 		case t.Reason == vrrp.ReasonMasterReleased && !h.released:
 			return "the last that was heard is not priority 0"
 		case t.Reason == vrrp.ReasonMasterDown && h.released:
@@ -164,7 +172,7 @@ func (m *member) lie(now time.Time, cause arrival, t vrrp.Transition) string {
 		}
 	case vrrp.ReasonLate:
 		// The last advertisement may have been an answer between two by the timer.
-		if !givesWay || now.Sub(h.sentAt) <= masterDownInterval(p, p.AdvertInterval) {
+		if !givesWay || now.Sub(h.sentAt) <= masterDownInterval(h.before, h.before.AdvertInterval) {
 			return fmt.Sprintf("the last advertisement was %v ago", now.Sub(h.sentAt))
 		}
 	case vrrp.ReasonStartup:

@@ -16,6 +16,7 @@ const inboxSize = 16
 // host is one director: a machine, and the daemon on it.
 type host struct {
 	name    string
+	index   int // among the segment's
 	members []*member
 	units   []*unit // what runs; none while no daemon runs
 
@@ -72,6 +73,7 @@ type member struct {
 	lost  map[string]int
 
 	history history
+	toward  []toward // by the other director's index
 }
 
 // arrival is an event for a virtual router; what is its name in the transcript.
@@ -209,6 +211,9 @@ func (s *Segment) rouse(h *host) {
 	if h.sleep != awake {
 		for _, m := range h.members {
 			m.history.slept = true
+			if h.sleep == stalled {
+				m.history.stalledAt, m.history.wokeAt = h.clock(h.slept), h.clock(s.now)
+			}
 		}
 	}
 	h.sleep, h.backlog = awake, nil

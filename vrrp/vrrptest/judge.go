@@ -22,12 +22,10 @@ func (v *Violation) Error() string {
 // judge looks at every step of every virtual router.
 type judge struct {
 	failed *Violation
-	// contest has the pairs of connected Masters, and since when they are.
-	contest map[[2]*member]dispute
 	// changes counts the changes of state.
 	changes int
-	longest time.Duration // the longest interval and start delay so far
-	delays  time.Duration
+	// longest is the longest interval so far.
+	longest time.Duration
 }
 
 func (j *judge) fail(s *Segment, format string, args ...any) {
@@ -39,13 +37,14 @@ func (j *judge) fail(s *Segment, format string, args ...any) {
 // event is told of every event before it is handled.
 func (j *judge) event(now time.Time, a arrival) {
 	for _, m := range a.to.unit.members {
-		h := &m.history
-		h.saidRelease = false
-		h.handingOver = m.vr.Snapshot().HandingOver
-		_, all := a.ev.(vrrp.HandOver)
-		if m != a.to && !all {
+		h, snap := &m.history, m.vr.Snapshot()
+		h.before, h.handingOver = snap.Params, snap.HandingOver
+		h.saidRelease, h.late = false, false
+		if !a.concerns(m) {
 			continue
 		}
+		interval := h.before.AdvertInterval
+		h.late = m.state == vrrp.Master && !h.handingOver && now.Sub(h.sentAt) > interval+masterDownInterval(h.before, interval)
 		switch ev := a.ev.(type) {
 		case vrrp.Startup:
 			if !ev.Adopt && !a.to.unit.masters() {
@@ -57,11 +56,21 @@ func (j *judge) event(now time.Time, a arrival) {
 				h.hears(now, m.params, ev.Advert)
 			}
 		case vrrp.ParamsChanged:
-			h.reconsider(now, m.vr.Snapshot().Params, ev.Params)
+			h.reconsider(now, h.before, ev.Params)
 		case vrrp.HandOver:
 			h.asked = m.state == vrrp.Master
 		}
 	}
+}
+
+// concerns tells whether an event is for a virtual router itself, and not for another
+// member of its sync group.
+func (a arrival) concerns(m *member) bool {
+	switch a.ev.(type) {
+	case vrrp.Timeout, vrrp.HandOver:
+		return true
+	}
+	return a.to == m
 }
 
 // accepts tells whether an advertisement counts for a virtual router that runs.
@@ -88,6 +97,9 @@ func (j *judge) action(s *Segment, now time.Time, m *member, cause arrival, a vr
 		j.changes++
 		if a.From != m.was || a.From == a.To {
 			j.fail(s, "%v was %v and reports %s", m, m.was, Describe(a))
+		}
+		if a.Reason == vrrp.ReasonMasterDown {
+			j.deaf(s, m)
 		}
 		if lie := m.lie(now, cause, a.Transition); lie != "" {
 			j.fail(s, "%v says %s, but %s", m, Describe(a), lie)
@@ -138,6 +150,9 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 		case m.state != vrrp.Master && m.state != vrrp.Initialize:
 			others++
 		}
+		if h.late && m.state == vrrp.Master {
+			j.fail(s, "%v is still Master after %v without an advertisement", m, now.Sub(h.sentAt))
+		}
 		if rx, ok := cause.ev.(vrrp.AdvertReceived); ok && m == cause.to && !m.accepts(now, rx) {
 			if next, _ := m.vr.Deadline(); len(m.did) > 0 || !next.Equal(m.deadline) {
 				j.fail(s, "%v does something about an advertisement that it must discard", m)
@@ -147,7 +162,7 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 	if masters > 0 && others > 0 && !u.leaving(cause) {
 		j.fail(s, "the members of %v's sync group are not Master together", u.members[0].host.name)
 	}
-	j.contests(s)
+	j.look(s)
 }
 
 // masters tells whether a member of the unit is Master.

@@ -75,9 +75,10 @@ func (b *scheduler) directors() {
 		}
 	}
 	common := 50 + b.IntN(150)
+	different := pick(b, 0, 75, 75, 100)
 	for i := range 2 + b.IntN(4) {
 		d := &simulated{name: string(rune('a' + i)), priority: common}
-		if !b.chance(25) {
+		if b.chance(different) {
 			d.priority = 1 + b.IntN(254)
 		}
 		if i == 0 && b.chance(10) {

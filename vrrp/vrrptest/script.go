@@ -231,13 +231,13 @@ func (s *Segment) addRouter(args []string) error {
 	name, label, _ := strings.Cut(args[0], "/")
 	h, _ := s.find(name)
 	if h == nil {
-		h = &host{name: name}
+		h = &host{name: name, index: len(s.hosts)}
 		s.hosts = append(s.hosts, h)
 	}
 	if _, ok := s.vrids[label]; !ok {
 		s.vrids[label] = firstVRID + vrrp.VRID(len(s.vrids))
 	}
-	m := &member{host: h, label: label, id: s.vrids[label], index: len(s.hosts)<<4 + len(h.members), config: vrrp.Params{
+	m := &member{host: h, label: label, id: s.vrids[label], index: h.index<<4 + len(h.members), config: vrrp.Params{
 		Version:        vrrp.Version3,
 		Priority:       vrrp.PriorityDefault,
 		AdvertInterval: time.Second,

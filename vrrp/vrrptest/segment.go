@@ -105,7 +105,7 @@ func (s *Segment) pass(t time.Time) {
 	if t.After(s.now) {
 		s.now = t
 	}
-	s.judge.contests(s)
+	s.judge.look(s)
 }
 
 // nextTimer returns a virtual router whose timer runs out first.

@@ -137,10 +137,11 @@ func (s *Segment) transmit(f frame) {
 	}
 }
 
-// lost tells of a frame that does not arrive. What is cut is only counted.
+// lost tells of a frame that does not arrive. What does not for a reason that lasts is
+// only counted.
 func (s *Segment) lost(f frame, why string) {
 	f.to.noteLost(why)
-	if s.chatty && why != "cut" {
+	if s.chatty && why == "loss" {
 		s.logf(f.to.String(), "does not hear priority %d from %v: %s", f.advert.Priority, f.src, why)
 	}
 }
