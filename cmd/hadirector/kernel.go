@@ -35,7 +35,7 @@ func (k *lazyKernel) get() (director.Kernel, error) {
 
 // need opens IPVS for a configuration that cannot do without.
 func (k *lazyKernel) need(cfg *conf.Config) error {
-	if len(cfg.VirtualServers) == 0 && cfg.Sync == nil {
+	if len(cfg.VirtualServers) == 0 {
 		return nil
 	}
 	_, err := k.get()

@@ -58,7 +58,9 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 		}
 		d.Table[vs.Service.Key] = e
 	}
-	if cfg.Sync != nil {
+	// Without a virtual server there is no connection to tell of, and [sync] is for the
+	// membership alone.
+	if cfg.Sync != nil && len(cfg.VirtualServers) > 0 {
 		master, backup := roles(cfg, f.VRRP)
 		d.Daemons = syncd.Desired(syncd.Config{Interface: cfg.Sync.Interface, SyncID: cfg.Sync.SyncID}, master, backup)
 		if me, ok := cfg.Director(self); ok {

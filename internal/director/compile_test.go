@@ -114,6 +114,15 @@ func TestCompileWithoutSorryServerKeepsWhatIsUp(t *testing.T) {
 	}
 }
 
+// A pair that only moves addresses has a membership and no IPVS.
+func TestCompileWithoutVirtualServersWantsNoSyncDaemon(t *testing.T) {
+	head, _, _ := strings.Cut(pairTOML, "[virtual_server.web]")
+	got := Compile(parse(t, head+"[sync]\nkey_file = \"/etc/hadirector/cluster.key\"\n"), "lb-a", Facts{})
+	if text := render(got); text != "" {
+		t.Errorf("desired %s, want nothing", text)
+	}
+}
+
 func TestActiveActiveDirectorSendsAndReceives(t *testing.T) {
 	cfg := parse(t, pairTOML+"\n[vrrp.mail]\ninterface = \"eth0\"\nvrid = 52\nvirtual_addresses = [\"10.0.0.101/24\"]\npriority = { lb-a = 100, lb-b = 150 }\n")
 	got := Compile(cfg, "lb-a", Facts{VRRP: map[string]vrrp.State{"web": vrrp.Master, "mail": vrrp.Backup}})

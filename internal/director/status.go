@@ -231,7 +231,7 @@ func (p *published) syncStatus() *SyncStatus {
 	if p.force.cfg.Sync == nil {
 		return nil
 	}
-	s := &SyncStatus{Known: p.pass.DaemonsRead, Daemons: []DaemonStatus{}}
+	s := &SyncStatus{Known: p.pass.DaemonsRead || len(p.force.cfg.VirtualServers) == 0, Daemons: []DaemonStatus{}}
 	for _, dm := range p.pass.Daemons {
 		s.Daemons = append(s.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
 	}

@@ -23,6 +23,8 @@ func (r *witnessRunner) look(now time.Time, snapshots map[string]vrrp.Snapshot) 
 				w.role, w.joined = role{}, false
 				stopped = true
 			}
+		case is.state == w.role.state && w.role.master == "":
+			w.role = is // its name is known now: it has not changed
 		case is != w.role:
 			w.joined = w.role != (role{})
 			w.role = is

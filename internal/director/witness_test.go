@@ -166,6 +166,24 @@ func TestBackupWitnessesTheMaster(t *testing.T) {
 	})
 }
 
+// A Backup that starts hears the Master a moment later. That is no change of Master, and
+// puts nothing off.
+func TestTheMastersNameMayComeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s, d, stop := witnessWorld(t, keyedTOML)
+		defer stop()
+		s.are(machines{macB: {addrB, theVIP}})
+		w.vrrp.snapshot(vrrp.Snapshot{State: vrrp.Backup})
+		w.becomes(vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		isSilent(500 * time.Millisecond)
+		w.vrrp.snapshot(vrrp.Snapshot{State: vrrp.Backup, MasterAddr: addrB})
+		isSilent(1100 * time.Millisecond)
+		if got := verdictOf(t, d); got != "owner-ok: lb-b has it" {
+			t.Errorf("after the first round: %s", got)
+		}
+	})
+}
+
 func TestLoserConfirmsTheTakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s, _, stop := witnessWorld(t, keyedTOML)
