@@ -28,6 +28,7 @@ func writeStatus(w io.Writer, s director.Status) error {
 		fmt.Fprintf(&b, "last reload failed %s ago: %s\n", age(s.At, r.At), r.Error)
 	}
 	writeRouters(&b, s)
+	writeTracks(&b, s)
 	writeVirtualServers(&b, s)
 	writeKernel(&b, s)
 	writePeers(&b, s)
@@ -74,8 +75,39 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 	}
 }
 
+// writeTracks lists what decides about the priorities besides the configuration.
+func writeTracks(b *bytes.Buffer, s director.Status) {
+	if len(s.Tracks) == 0 {
+		return
+	}
+	fmt.Fprintln(b)
+	t := newTable(b, "TRACK", "TYPE", "STATUS", "FOR", "VALUE")
+	for _, tr := range s.Tracks {
+		value := "-"
+		if tr.Value != nil {
+			value = fmt.Sprint(*tr.Value)
+		}
+		t.row(tr.Name, tr.Type, tr.Status, age(s.At, tr.Since), value)
+	}
+	t.flush()
+	for _, tr := range s.Tracks {
+		if tr.Cause != "" {
+			fmt.Fprintf(b, "  %s: %s\n", tr.Name, tr.Cause)
+		}
+	}
+}
+
 // writeRole says what about a virtual router's role an operator should know.
 func writeRole(b *bytes.Buffer, r director.RouterStatus) {
+	for _, t := range r.Tracks {
+		switch {
+		case t.Fault && strings.Contains(r.Detail, "track "+t.Track+" "): // said above
+		case t.Fault:
+			fmt.Fprintf(b, "  %s: does not take part: track %s %s\n", r.Name, t.Track, t.Why)
+		default:
+			fmt.Fprintf(b, "  %s: priority %d, %+d: track %s %s\n", r.Name, r.BasePriority, t.Weight, t.Track, t.Why)
+		}
+	}
 	if r.Lowered != "" {
 		fmt.Fprintf(b, "  %s: priority lowered: %s\n", r.Name, r.Lowered)
 	}

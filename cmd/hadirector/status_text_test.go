@@ -97,6 +97,61 @@ sync   no daemon runs
 peers  cluster.key: no such file
 peer   lb-a 10.0.0.11 never seen: no answer
 `},
+		{"tracks", director.Status{
+			Director: "lb-a", Version: "v1", At: at, Started: ago(time.Hour), Ready: true,
+			Config: director.ConfigStatus{Hash: "bae15c3f8e2b", LastReload: director.ReloadStatus{OK: true}},
+			VirtualRouters: []director.RouterStatus{{
+				Name: "web", State: "backup", Since: ago(time.Minute), Priority: 80, BasePriority: 150, Master: "lb-b", Interface: "eth0", VRID: 51,
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24")},
+				Tracks: []director.TrackEffectStatus{
+					{Track: "uplink", Weight: -60, Why: "down: link eth1 has no carrier"},
+					{Track: "notch", Weight: -20, Why: "says -20"},
+					{Track: "pool", Weight: 10, Why: "up"},
+				},
+			}, {
+				Name: "api", State: "fault", Since: ago(time.Minute), Detail: "track gateway down: no route to host",
+				Priority: 150, BasePriority: 150, Interface: "eth0", VRID: 52,
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.101/24")},
+				Tracks:           []director.TrackEffectStatus{{Track: "gateway", Fault: true, Why: "down: no route to host"}},
+			}, {
+				Name: "old", State: "fault", Since: ago(time.Minute), Detail: "link eth2 is down",
+				Priority: 150, BasePriority: 150, Interface: "eth2", VRID: 53,
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.102/24")},
+				Tracks:           []director.TrackEffectStatus{{Track: "gateway", Fault: true, Why: "down: no route to host"}},
+			}},
+			Tracks: []director.TrackStatus{
+				{Name: "uplink", Type: "interface", Status: "down", Since: ago(time.Minute), Cause: "link eth1 has no carrier"},
+				{Name: "notch", Type: "file", Status: "up", Since: ago(time.Hour), Value: new(-20)},
+				{Name: "pool", Type: "virtual_server", Status: "up", Since: ago(time.Hour)},
+				{Name: "gateway", Type: "ping", Status: "down", Since: ago(2 * time.Minute), Cause: "no route to host"},
+				{Name: "spare", Type: "script", Status: "unknown"},
+			},
+			IPVS: director.IPVSStatus{InSync: true},
+		}, `
+lb-a  ready, up 1h0m, version v1, configuration bae15c3f8e2b
+
+VIRTUAL ROUTER  STATE   FOR   PRIO  MASTER  INTERFACE  VRID  ADDRESSES
+web             backup  1m0s  80    lb-b    eth0       51    10.0.0.100/24
+api             fault   1m0s  150   -       eth0       52    10.0.0.101/24
+old             fault   1m0s  150   -       eth2       53    10.0.0.102/24
+  web: priority 150, -60: track uplink down: link eth1 has no carrier
+  web: priority 150, -20: track notch says -20
+  web: priority 150, +10: track pool up
+  api: track gateway down: no route to host
+  old: link eth2 is down
+  old: does not take part: track gateway down: no route to host
+
+TRACK    TYPE            STATUS   FOR   VALUE
+uplink   interface       down     1m0s  -
+notch    file            up       1h0m  -20
+pool     virtual_server  up       1h0m  -
+gateway  ping            down     2m0s  -
+spare    script          unknown  -     -
+  uplink: link eth1 has no carrier
+  gateway: no route to host
+
+ipvs   no virtual servers
+`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var b strings.Builder

@@ -29,6 +29,7 @@ import (
 const (
 	reportQueue = 64
 	healthQueue = 256
+	trackQueue  = 16
 )
 
 // daemon is the wired program.
@@ -66,17 +67,24 @@ func wire(o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level 
 	if err != nil {
 		return nil, fmt.Errorf("set up health checks: %w", err)
 	}
+	trackEvents := make(chan healthcheck.Event, trackQueue)
+	tracks, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: probe.New, Events: trackEvents})
+	if err != nil {
+		return nil, fmt.Errorf("set up tracks: %w", err)
+	}
+	links := netif.NewWatcher(logger)
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
 		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
+		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Prober: netif.Prober{},
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.parts = map[string]func(context.Context) error{"journal": d.journal.Run}
+	d.parts = map[string]func(context.Context) error{"journal": d.journal.Run, "link watcher": links.Run}
 	if cfg.Admin.Metrics.IsValid() {
 		d.parts["metrics"] = telemetry.New(cfg.Admin.Metrics, d.director.Status, d.director.InSync, logger).Run
 	}

@@ -21,6 +21,8 @@ type Facts struct {
 	Health map[healthcheck.Target]healthcheck.Status
 	// Assumed are the targets whose status is not their own check's verdict yet.
 	Assumed map[healthcheck.Target]bool
+	// Tracks is each track's state, by its name; one that is missing has no verdict.
+	Tracks map[string]TrackState
 	// Programmed says that the kernel was as desired after the last pass.
 	Programmed bool
 	DataPlane  DataPlane

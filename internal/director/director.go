@@ -31,6 +31,11 @@ type Options struct {
 	Reports      <-chan vrrp.Report
 	HealthEvents <-chan healthcheck.Event
 	Process      VRRPProcess
+	// Tracks asks about the tracks that have to be asked, and TrackEvents is where it
+	// tells. Links tells of the interfaces that are tracks.
+	Tracks      Health
+	TrackEvents <-chan healthcheck.Event
+	Links       Links
 	// NewPeers makes the membership of the directors; nil: none.
 	NewPeers PeersFactory
 	// KeyID names the cluster key that a configuration asks for, so that another
@@ -67,6 +72,7 @@ type Director struct {
 	// Everything below belongs to the goroutine of Run.
 	force   inForce
 	facts   Facts
+	links   linkWatch
 	desired Desired // the newest
 	// instancesAt is the generation of the desired state that must have been tried
 	// before the configured virtual routers are applied; 0: they have been.
@@ -111,6 +117,7 @@ func New(o Options) (*Director, error) {
 			VRRP:    make(map[string]vrrp.State),
 			Health:  make(map[healthcheck.Target]healthcheck.Status),
 			Assumed: make(map[healthcheck.Target]bool),
+			Tracks:  make(map[string]TrackState),
 		},
 		reload:  ReloadStatus{At: time.Now(), OK: true},
 		said:    newSaid(),
@@ -136,7 +143,7 @@ func New(o Options) (*Director, error) {
 // Its error says what could not be cleaned.
 func (d *Director) Run(ctx context.Context) error {
 	routers := spawn(d.o.VRRP.Run)
-	checks := spawn(d.o.Health.Run)
+	checks, tracks := spawn(d.o.Health.Run), spawn(d.o.Tracks.Run)
 	peers := spawn(d.peers.run)
 	witness, split := spawn(d.witness.run), spawn(d.split.run)
 	reconciler := spawn(d.rec.run)
@@ -149,7 +156,8 @@ func (d *Director) Run(ctx context.Context) error {
 	// The virtual routers go first: the peer takes over at once and new
 	// connections find it, while what is still under way here is still served.
 	err := d.stopRouters(routers)
-	err = errors.Join(err, checks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop())
+	d.unwatchLinks()
+	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop())
 
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -174,6 +182,10 @@ func (d *Director) loop(ctx context.Context) {
 		case e := <-d.o.HealthEvents:
 			d.healthBatch(e)
 			d.compile()
+		case e := <-d.o.TrackEvents:
+			d.trackEvent(e)
+		case links := <-d.links.news:
+			d.linksChanged(links)
 		case p := <-d.passes:
 			d.passed(p)
 		case <-d.o.Process.Pulse:
@@ -221,10 +233,12 @@ func (d *Director) stopRouters(routers *runner) error {
 // announce an address whose service is not there yet.
 func (d *Director) configure() {
 	d.o.Health.Apply(d.force.targets)
+	d.configureTracks()
 	d.peers.configure(d.force.cfg)
 	d.announce()
 	d.compile()
 	d.instancesAt = d.desired.Generation
+	d.knownTracks()
 	d.readiness()
 	d.configureRouters()
 }
@@ -251,9 +265,9 @@ func (d *Director) transition(r vrrp.Report) {
 }
 
 // readiness tells the virtual routers when this director has become ready, or has
-// ceased to be.
-func (d *Director) readiness() {
-	why := NotReady(d.force.targets, d.facts)
+// ceased to be. It returns whether it is.
+func (d *Director) readiness() bool {
+	why := d.force.notReady(d.facts)
 	if ready := len(why) == 0; ready != d.ready {
 		d.ready = ready
 		d.everReady = d.everReady || ready
@@ -266,6 +280,7 @@ func (d *Director) readiness() {
 			d.applyInstances()
 		}
 	}
+	return d.ready
 }
 
 // passed takes in the outcome of a reconciliation.

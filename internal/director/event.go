@@ -46,6 +46,7 @@ const (
 	EventSplitHealed        EventKind = "split-healed"
 	EventEqualPriorities    EventKind = "equal-priorities"
 	EventPrioritiesDiffer   EventKind = "priorities-differ" // again
+	EventTrackChanged       EventKind = "track-changed"
 	EventRealServerLeft     EventKind = "real-server-left"
 	EventRealServerReturned EventKind = "real-server-returned"
 	EventQuorumLost         EventKind = "quorum-lost"

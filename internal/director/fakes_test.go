@@ -30,6 +30,8 @@ type world struct {
 	ledger *memoryLedger
 	vrrp   *fakeVRRP
 	health *fakeHealth
+	tracks *fakeTracks
+	links  *fakeLinks
 	peers  *fakePeers
 	prober Prober
 	slow   bool // the kernel takes its time
@@ -44,6 +46,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, kernel: ipvstest.New(), ledger: &memoryLedger{}}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
+	w.tracks, w.links = &fakeTracks{events: make(chan healthcheck.Event, 16)}, &fakeLinks{world: w}
 	return w
 }
 
@@ -112,6 +115,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
 		Kernel: w.kernel, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
+		Tracks: w.tracks, TrackEvents: w.tracks.events, Links: w.links,
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
 		Prober:      w.prober, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
@@ -252,7 +256,7 @@ func benchmarkDirector(tb testing.TB, toml string, events <-chan healthcheck.Eve
 	}
 	d, err := New(Options{
 		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{},
-		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
+		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, Tracks: &fakeTracks{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -28,6 +28,7 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	for vs := range touched {
 		d.logPool(vs)
 	}
+	d.virtualServerTracks()
 	d.readiness()
 }
 

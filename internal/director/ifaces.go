@@ -46,6 +46,22 @@ type Health interface {
 	Snapshots() map[healthcheck.Target]healthcheck.Snapshot
 }
 
+// Links tells of interfaces.
+type Links interface {
+	// Watch delivers the state of all the named interfaces as soon as it is known and
+	// whenever it changes, newest wins, until stop is called. Nobody writes to a map
+	// that has been delivered.
+	Watch(ifnames ...string) (changes <-chan map[string]Link, stop func())
+}
+
+// Link is what a track needs to know about an interface.
+type Link struct {
+	// Up says that it exists, is administratively up and has carrier.
+	Up bool
+	// Why says what is missing when Up is false: "link eth1 does not exist".
+	Why string
+}
+
 // Peers is the membership of the directors.
 type Peers interface {
 	// Update tells the other directors about this one. It does not block.

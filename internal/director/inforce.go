@@ -42,6 +42,11 @@ func newInForce(cfg *conf.Config) inForce {
 	return f
 }
 
+// notReady is [NotReady] for the configuration in force, with its tracks.
+func (f inForce) notReady(facts Facts) []string {
+	return append(NotReady(f.targets, facts), tracksNotReady(f.cfg, facts.Tracks)...)
+}
+
 // hasDirector tells whether a director of that name can run with a configuration. One
 // without directors is a plain load balancer's, and its director has any name.
 func hasDirector(cfg *conf.Config, name string) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -82,7 +83,9 @@ func Lowered(p vrrp.Priority) vrrp.Priority {
 func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 	instances := Instances(d.force.cfg, d.o.Self, d.ready)
 	dead, lowered := d.facts.DataPlane.dead(now), d.lowered(now)
+	fitness := d.fitness()
 	for name, in := range instances {
+		in.Priority, in.Fault = fitness[name].Priority, fitness[name].Fault()
 		if in.Fault == "" {
 			in.Fault = dead
 		}
@@ -97,6 +100,15 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 		instances[name] = in
 	}
 	return instances
+}
+
+// priority is that of one virtual router among the instances.
+func (d *Director) priority(vr *conf.VirtualRouter, now time.Time) vrrp.Priority {
+	p := Fit(d.force.cfg, vr, d.o.Self, d.facts.Tracks).Priority
+	if d.lowered(now) != "" {
+		return Lowered(p)
+	}
+	return p
 }
 
 // lowered says why this director's priorities are lowered, in words for the operator,

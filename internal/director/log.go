@@ -46,7 +46,7 @@ func (d *Director) record(e Event) {
 func (d *Director) logTransition(r vrrp.Report) {
 	attrs := []any{"virtual_router", r.Instance, "from", r.From, "to", r.To, "reason", r.Reason}
 	if vr, ok := virtualRouter(d.force.cfg, r.Instance); ok {
-		attrs = append(attrs, "interface", vr.Interface, "vrid", vr.VRID, "priority", vr.Priority[d.o.Self])
+		attrs = append(attrs, "interface", vr.Interface, "vrid", vr.VRID, "priority", d.priority(&vr, r.At))
 	}
 	if r.Detail != "" {
 		attrs = append(attrs, "err", r.Detail)

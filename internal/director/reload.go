@@ -83,6 +83,7 @@ func (d *Director) apply(cfg *conf.Config) (changed []string, err error) {
 	d.force = newInForce(cfg)
 	d.reload = ReloadStatus{At: time.Now(), OK: true}
 	d.carryOver(before)
+	d.facts.Tracks = carriedTracks(before.cfg, cfg, d.facts.Tracks)
 	d.renamed(before.cfg)
 	changed = conf.DiffKeys(before.text, d.force.text)
 	text := "nothing changed"

@@ -26,6 +26,7 @@ type Status struct {
 	// VRRPProcess is the process that the virtual routers run in.
 	VRRPProcess    *ProcessStatus  `json:"vrrp_process,omitempty"`
 	VirtualRouters []RouterStatus  `json:"virtual_routers"`
+	Tracks         []TrackStatus   `json:"tracks"`
 	VirtualServers []VirtualStatus `json:"virtual_servers"`
 	IPVS           IPVSStatus      `json:"ipvs"`
 	Sync           *SyncStatus     `json:"sync,omitempty"`
@@ -51,7 +52,11 @@ type RouterStatus struct {
 	VRID      uint8     `json:"vrid"`
 	Family    string    `json:"family"`
 	Version   uint8     `json:"version"`
-	Priority  uint8     `json:"priority"`
+	// Priority is the effective priority, BasePriority the configured one, and
+	// Tracks are the tracks that change it or keep the virtual router out.
+	Priority     uint8               `json:"priority"`
+	BasePriority uint8               `json:"base_priority"`
+	Tracks       []TrackEffectStatus `json:"tracks"`
 	// Lowered is why the priority is lower than configured for the sake of another
 	// director.
 	Lowered string `json:"lowered,omitempty"`
@@ -187,7 +192,7 @@ func (d *Director) publish() {
 		replaced: make(chan struct{}), force: d.force, reload: d.reload,
 		facts: Facts{
 			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
-			Programmed: d.facts.Programmed,
+			Programmed: d.facts.Programmed, Tracks: maps.Clone(d.facts.Tracks),
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
@@ -210,7 +215,7 @@ func (d *Director) Status() Status {
 	p := d.board.current.Load()
 	s := Status{
 		Director: d.o.Self, Version: d.o.Version, Started: d.board.started, At: time.Now(),
-		NotReady: append([]string{}, NotReady(p.force.targets, p.facts)...),
+		NotReady: append([]string{}, p.force.notReady(p.facts)...),
 		Config:   ConfigStatus{File: p.force.cfg.File, Hash: hash(p.force.fingerprint), LoadedAt: p.force.at, LastReload: p.reload},
 		IPVS:     p.ipvsStatus(),
 		Sync:     p.syncStatus(),
@@ -219,6 +224,7 @@ func (d *Director) Status() Status {
 	s.Ready = len(s.NotReady) == 0
 	s.VRRPProcess = d.processStatus()
 	s.VirtualRouters = d.routerStatus(p)
+	s.Tracks = d.trackStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
 	peers, _ := p.peers.snapshots()
 	for _, peer := range peers {
@@ -246,10 +252,11 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 	snapshots := d.o.VRRP.Snapshots()
 	splits, witness := *d.split.pub.Load(), *d.witness.pub.Load()
 	for _, vr := range p.force.cfg.VirtualRouters {
+		fit := Fit(p.force.cfg, &vr, d.o.Self, p.facts.Tracks)
 		r := RouterStatus{
 			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Family: vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()).String(), Version: uint8(vr.Version),
 			VirtualAddresses: vr.VirtualAddresses, State: "starting",
-			Priority: uint8(vr.Priority[d.o.Self]), AdvertInterval: vr.AdvertInterval.String(),
+			Priority: uint8(fit.Priority), BasePriority: uint8(fit.Base), Tracks: fit.status(), AdvertInterval: vr.AdvertInterval.String(),
 			Counters: vrrp.Counters{Discarded: map[string]uint64{}},
 			Lowered:  p.lowered, SwitchedOver: p.yielded[vr.Name],
 		}

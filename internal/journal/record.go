@@ -20,6 +20,7 @@ const (
 	ReloadFailed       Kind = "reload-failed"
 	VRRPTransition     Kind = "vrrp-transition"
 	Switchover         Kind = "switchover"
+	TrackChanged       Kind = "track-changed"
 	VRRPProcess        Kind = "vrrp-process"
 	TakeoverConfirmed  Kind = "takeover-confirmed"
 	WitnessOwnerOK     Kind = "witness-owner-ok"

@@ -28,6 +28,7 @@ func WriteMetrics(out io.Writer, s director.Status) {
 
 	w.process(s)
 	w.routers(s)
+	w.tracks(s)
 	w.servers(s)
 
 	w.gauge("hadirector_ipvs_in_sync", "Whether the kernel's table is as configured.")
@@ -67,6 +68,10 @@ func (w writer) routers(s director.Status) {
 	for _, r := range s.VirtualRouters {
 		w.set(float64(r.Priority), labels(r)...)
 	}
+	w.gauge("hadirector_vrrp_base_priority", "The configured priority.")
+	for _, r := range s.VirtualRouters {
+		w.set(float64(r.BasePriority), labels(r)...)
+	}
 	for _, m := range []struct {
 		name, help string
 		value      func(director.RouterStatus) uint64
@@ -96,6 +101,19 @@ func (w writer) routers(s director.Status) {
 		}
 	}
 	w.witness(s, labels)
+}
+
+func (w writer) tracks(s director.Status) {
+	w.gauge("hadirector_track_up", "Whether the track is up; without a verdict it counts as up.")
+	for _, t := range s.Tracks {
+		w.set(flag(t.Status != "down"), "track", t.Name)
+	}
+	w.gauge("hadirector_track_value", "The number in the file that is tracked, as long as it can be read.")
+	for _, t := range s.Tracks {
+		if t.Value != nil {
+			w.set(float64(*t.Value), "track", t.Name)
+		}
+	}
 }
 
 func (w writer) servers(s director.Status) {

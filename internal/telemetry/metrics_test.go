@@ -26,7 +26,7 @@ func status() director.Status {
 		Config:      director.ConfigStatus{Hash: "abc", LoadedAt: time.Unix(1000, 0), LastReload: director.ReloadStatus{OK: false}},
 		VRRPProcess: &director.ProcessStatus{Up: true, Restarts: 2},
 		VirtualRouters: []director.RouterStatus{{
-			Name: "web", State: "master", Interface: "eth0", VRID: 51, Family: "ipv4", Priority: 150,
+			Name: "web", State: "master", Interface: "eth0", VRID: 51, Family: "ipv4", Priority: 90, BasePriority: 150,
 			Counters:       vrrp.Counters{AdvertsSent: 7, Transitions: 2, LateTimers: 9, MaxLate: 1500 * time.Millisecond, Discarded: map[string]uint64{"ttl": 3, "checksum": 4}},
 			AdvertsBlocked: true,
 			Witness: &director.WitnessStatus{
@@ -34,6 +34,7 @@ func status() director.Status {
 				Addresses: []director.WitnessedStatus{{Address: netip.MustParseAddr("10.0.0.100"), Verdict: vrrp.VerdictStranger}},
 			},
 		}},
+		Tracks: []director.TrackStatus{{Name: "uplink", Status: "down"}, {Name: "notch", Status: "up", Value: new(-3)}, {Name: "gateway", Status: "unknown"}},
 		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
 			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6},
 			{Name: `we"b`, Status: "down"},
@@ -55,6 +56,12 @@ func TestMetrics(t *testing.T) {
 		`hadirector_vrrp_state{virtual_router="web",interface="eth0",vrid="51",family="ipv4",state="backup"} 0`,
 		`hadirector_vrrp_adverts_discarded_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",reason="checksum"} 4`,
 		`hadirector_vrrp_transitions_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 2`,
+		`hadirector_vrrp_priority{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 90`,
+		`hadirector_vrrp_base_priority{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 150`,
+		`hadirector_track_up{track="uplink"} 0`,
+		`hadirector_track_up{track="notch"} 1`,
+		`hadirector_track_up{track="gateway"} 1`,
+		`hadirector_track_value{track="notch"} -3`,
 		`hadirector_vrrp_process_up 1`,
 		`hadirector_vrrp_process_restarts_total 2`,
 		`hadirector_vrrp_timer_late_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 9`,

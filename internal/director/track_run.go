@@ -1,0 +1,130 @@
+package director
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// linkWatch is the watch over the interfaces that are tracks.
+type linkWatch struct {
+	names []string
+	last  map[string]Link        // the newest
+	news  <-chan map[string]Link // nil: none
+	stop  func()
+}
+
+// configureTracks has what the configuration tracks looked at, and nothing else.
+func (d *Director) configureTracks() {
+	d.o.Tracks.Apply(trackTargets(d.force.cfg))
+	var names []string
+	for _, t := range d.force.cfg.Tracks {
+		if t.Type == conf.TrackInterface {
+			names = append(names, t.Interface)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if slices.Equal(names, d.links.names) {
+		return
+	}
+	d.unwatchLinks()
+	if len(names) > 0 {
+		d.links.names = names
+		d.links.news, d.links.stop = d.o.Links.Watch(names...)
+	}
+}
+
+func (d *Director) unwatchLinks() {
+	if d.links.stop != nil {
+		d.links.stop()
+	}
+	d.links = linkWatch{}
+}
+
+// knownTracks gives tracks that a configuration has brought what is known already.
+func (d *Director) knownTracks() {
+	d.linksChanged(d.links.last)
+	d.virtualServerTracks()
+}
+
+// trackEvent takes in the verdict on a track.
+func (d *Director) trackEvent(e healthcheck.Event) {
+	if kind := kindOf(d.force.cfg, e.Target.Check); kind == "" || !isCheck(kind) {
+		return // a reload has taken it away
+	}
+	s := TrackState{Status: e.Status, Value: e.Value}
+	if e.Status == healthcheck.Down {
+		s.Cause = errText(e.Err)
+	}
+	d.learnTracks(e.At, map[string]TrackState{e.Target.Check: s})
+}
+
+// linksChanged takes in the state of the interfaces that are tracks.
+func (d *Director) linksChanged(links map[string]Link) {
+	d.links.last = links
+	news := make(map[string]TrackState)
+	for _, t := range d.force.cfg.Tracks {
+		link, ok := links[t.Interface]
+		switch {
+		case t.Type != conf.TrackInterface || !ok:
+		case link.Up:
+			news[t.Name] = TrackState{Status: healthcheck.Up}
+		default:
+			news[t.Name] = TrackState{Status: healthcheck.Down, Cause: link.Why}
+		}
+	}
+	d.learnTracks(time.Now(), news)
+}
+
+// virtualServerTracks works out the tracks that are virtual servers.
+func (d *Director) virtualServerTracks() {
+	news := make(map[string]TrackState)
+	for _, t := range d.force.cfg.Tracks {
+		if t.Type != conf.TrackVirtualServer {
+			continue
+		}
+		i := slices.IndexFunc(d.force.cfg.VirtualServers, func(vs conf.VirtualServer) bool { return vs.Name == t.VirtualServer })
+		news[t.Name] = quorate(&d.force.cfg.VirtualServers[i], d.facts.Health, d.facts.Tracks[t.Name])
+	}
+	d.learnTracks(time.Now(), news)
+}
+
+// learnTracks enters what has changed about tracks into the facts, says it, and tells
+// the virtual routers.
+func (d *Director) learnTracks(at time.Time, news map[string]TrackState) {
+	changed := false
+	for _, name := range slices.Sorted(maps.Keys(news)) {
+		is, was := news[name], d.facts.Tracks[name]
+		if is.Status == was.Status && is.Value == was.Value {
+			continue
+		}
+		is.Since = was.Since
+		if is.Status != was.Status {
+			is.Since = at
+		}
+		before := d.fitness()
+		d.facts.Tracks[name] = is
+		d.logTrack(at, name, was, is, trackEffects(d.force.cfg, before, d.fitness()))
+		changed = true
+	}
+	if !changed {
+		return
+	}
+	if was := d.ready; d.readiness() == was && d.instancesAt == 0 { // else they have been told
+		d.applyInstances()
+	}
+}
+
+// fitness is this director's, by virtual router.
+func (d *Director) fitness() map[string]Fitness {
+	all := make(map[string]Fitness, len(d.force.cfg.VirtualRouters))
+	for i := range d.force.cfg.VirtualRouters {
+		vr := &d.force.cfg.VirtualRouters[i]
+		all[vr.Name] = Fit(d.force.cfg, vr, d.o.Self, d.facts.Tracks)
+	}
+	return all
+}
