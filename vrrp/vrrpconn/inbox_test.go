@@ -1,6 +1,7 @@
 package vrrpconn
 
 import (
+	"log/slog"
 	"net/netip"
 	"sync"
 	"testing"
@@ -23,7 +24,7 @@ func ofPriority(vrid vrrp.VRID, p vrrp.Priority) datagram {
 // full takes the oldest out, and counts it.
 func TestASharedInboxLosesTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, sock := fakeHub()
+		h, sock, log := loggedHub(slog.LevelInfo)
 		inbox := make(router.Inbox, 4)
 		a, err := h.Open(multicast(51), ours, inbox)
 		must(t, err)
@@ -59,6 +60,14 @@ func TestASharedInboxLosesTheOldest(t *testing.T) {
 			if diff := cmp.Diff(map[string]uint64{ReasonOverflow: tt.want}, tt.c.Discarded()); diff != "" {
 				t.Errorf("%s: discarded (-want +got):\n%s", name, diff)
 			}
+		}
+		// The line names the one that lost.
+		var want []string
+		for _, vrid := range []string{"51", "52"} {
+			want = append(want, `level=WARN msg="datagram discarded" interface=lo family=ipv4 reason=overflow count=1 err="the virtual router does not keep up" peer=10.0.0.2 vrid=`+vrid)
+		}
+		if diff := cmp.Diff(want, log.take()); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
 		}
 	})
 }
