@@ -60,8 +60,9 @@ HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
 // runDaemon reads the configuration, wires the daemon and runs it until ctx ends.
 func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 	// A log reader that goes away must not take the daemon with it, and leave the
-	// addresses behind.
-	signal.Ignore(syscall.SIGPIPE)
+	// addresses behind. (Caught and not ignored: what is ignored would stay so in the
+	// scripts that tracks run.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	hangups := make(chan os.Signal, 1) // first of all: an early SIGHUP must not end the process
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
