@@ -4,10 +4,10 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit integration vm fuzz demo lab clean
+.PHONY: help build test lint unit integration vm fuzz demo lab bench-failover bench-vrrp clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## the static binary, bin/hadirector
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/hadirector ./cmd/hadirector
@@ -52,6 +52,14 @@ lab: ## a shell on two directors and two real servers
 	@lab/deps
 	@$(MAKE) --no-print-directory build
 	@go build -o bin/lab ./lab && bin/lab shell
+
+BENCH = @lab/deps && $(MAKE) --no-print-directory build && go build -o bin/lab ./lab && bin/lab
+
+bench-failover: ## as root: what clients see of a failover, beside keepalived; FLAGS="-rounds 9 -intervals 100ms"
+	$(BENCH) bench-failover $(FLAGS)
+
+bench-vrrp: ## as root: what 255 virtual routers cost, beside keepalived; FLAGS="-busy 10m"
+	$(BENCH) bench-vrrp $(FLAGS)
 
 clean: ## what the targets above left in this folder
 	rm -rf bin lab/out

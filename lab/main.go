@@ -4,9 +4,15 @@
 //	lab demo     a failover from the client's side, in two minutes, with a verdict
 //	lab shell    a shell on the running cluster
 //
-// Run it in the repository's root, by "make demo" and "make lab". Where the kernel has IPVS
-// loaded and the caller is root it works right here; otherwise it boots the virtual machine
-// of lab/vm and runs itself in there.
+// and measures it beside keepalived (package bench):
+//
+//	lab bench-failover    what clients see when a Master goes
+//	lab bench-vrrp        what 255 virtual routers cost, and whether they stay put
+//
+// Run it in the repository's root, by "make demo", "make lab", "make bench-failover" and
+// "make bench-vrrp". Where the kernel has IPVS loaded and the caller is root, the first two
+// work right here; otherwise they boot the virtual machine of lab/vm and run themselves in
+// there. The benches need root and no IPVS, and always run here.
 package main
 
 import (
@@ -49,9 +55,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	benches := map[string]func(context.Context, []string) error{"bench-failover": benchFailover, "bench-vrrp": benchVRRP}
+	if len(args) > 0 && benches[args[0]] != nil {
+		return benches[args[0]](ctx, args[1:])
+	}
 	commands := map[string]func(context.Context, settings) error{"demo": demo, "shell": shell}
 	if len(args) == 0 || commands[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: lab demo|shell [flags]")
+		fmt.Fprintln(os.Stderr, "usage: lab demo|shell|bench-failover|bench-vrrp [flags]")
 		return exitCode(2)
 	}
 	name := args[0]
@@ -63,16 +73,24 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	binary, err := filepath.Abs(s.binary)
-	if err != nil {
+	var err error
+	if s.binary, err = daemonPath(s.binary); err != nil {
 		return err
 	}
-	if _, err := os.Stat(binary); err != nil {
-		return fmt.Errorf("no daemon to show, run make build: %w", err)
-	}
-	s.binary = binary
 	if s.where == "vm" || s.where == "auto" && !hasIPVS() {
 		return boot(name, s)
 	}
 	return commands[name](ctx, s)
+}
+
+// daemonPath is the path of the daemon, which must be there.
+func daemonPath(binary string) (string, error) {
+	path, err := filepath.Abs(binary)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("no daemon to run, make build makes it: %w", err)
+	}
+	return path, nil
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -21,6 +22,10 @@ type Keepalived struct {
 	// Unicast are its own and the peer's address, between which advertisements go; the
 	// zero value: they go to the multicast group.
 	Unicast [2]netip.Addr
+	// Instances are the virtual addresses of as many virtual routers, with the VRIDs from 1
+	// on; empty: the lab's own one.
+	Instances []string
+	RealTime  bool // its VRRP process gets real-time scheduling and locked memory
 	// Services adds the virtual servers and the sync daemons, which need IPVS.
 	Services bool
 }
@@ -37,7 +42,13 @@ func (c *Cluster) StartKeepalived(machine string, k Keepalived) (*Process, error
 	// an earlier self.
 	args := []string{"keepalived", "--dont-fork", "--log-console", "--use-file", file}
 	for _, name := range []string{"pid", "vrrp_pid", "checkers_pid"} {
-		args = append(args, "--"+name, filepath.Join(dir, name))
+		pidFile := filepath.Join(dir, name)
+		// One that was killed left them, and a zombie nobody has waited for is a running
+		// keepalived to the next one.
+		if err := os.Remove(pidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		args = append(args, "--"+name, pidFile)
 	}
 	return c.Start(machine, "keepalived", args...)
 }
@@ -54,34 +65,47 @@ func (k Keepalived) addresses() string {
 	return fmt.Sprintf("%s/24%s", VIP, device)
 }
 
-// config is the lab's cluster in keepalived's words.
-func (k Keepalived) config(machine string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "global_defs {\n\trouter_id %s\n\tvrrp_version %d\n", machine, cmp.Or(k.Version, 3))
-	if k.Services {
-		b.WriteString("\tlvs_sync_daemon eth1 web id 51\n")
-	}
-	b.WriteString("}\n")
-	fmt.Fprintf(&b, `vrrp_instance web {
+// instance is one virtual router in keepalived's words.
+func (k Keepalived) instance(b *strings.Builder, name string, vrid int, addresses string) {
+	fmt.Fprintf(b, `vrrp_instance %s {
 	state BACKUP
 	interface eth0
-	virtual_router_id 51
+	virtual_router_id %d
 	priority %d
 	advert_int %g
 	virtual_ipaddress {
 		%s
 	}
-`, k.Priority, k.Interval.Seconds(), k.addresses())
+`, name, vrid, k.Priority, k.Interval.Seconds(), addresses)
 	if k.VMAC {
 		b.WriteString("\tuse_vmac\n")
 	}
 	if k.Unicast != [2]netip.Addr{} {
-		fmt.Fprintf(&b, "\tunicast_src_ip %s\n\tunicast_peer {\n\t\t%s\n\t}\n", k.Unicast[0], k.Unicast[1])
+		fmt.Fprintf(b, "\tunicast_src_ip %s\n\tunicast_peer {\n\t\t%s\n\t}\n", k.Unicast[0], k.Unicast[1])
 	}
 	if k.Password != "" {
-		fmt.Fprintf(&b, "\tauthentication {\n\t\tauth_type PASS\n\t\tauth_pass %s\n\t}\n", k.Password)
+		fmt.Fprintf(b, "\tauthentication {\n\t\tauth_type PASS\n\t\tauth_pass %s\n\t}\n", k.Password)
 	}
 	b.WriteString("}\n")
+}
+
+// config is the lab's cluster in keepalived's words.
+func (k Keepalived) config(machine string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "global_defs {\n\trouter_id %s\n\tvrrp_version %d\n", machine, cmp.Or(k.Version, 3))
+	if k.RealTime {
+		b.WriteString("\tvrrp_rt_priority 50\n\tvrrp_no_swap\n")
+	}
+	if k.Services {
+		b.WriteString("\tlvs_sync_daemon eth1 web id 51\n")
+	}
+	b.WriteString("}\n")
+	for i, address := range k.Instances {
+		k.instance(&b, fmt.Sprintf("v%d", i+1), i+1, address+"/32 dev eth0")
+	}
+	if len(k.Instances) == 0 {
+		k.instance(&b, "web", 51, k.addresses())
+	}
 	if !k.Services {
 		return b.String()
 	}

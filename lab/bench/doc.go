@@ -1,0 +1,13 @@
+// Package bench measures hadirector beside keepalived: in turn, in one run, on one machine,
+// with the same clients. Everything runs in network namespaces (package cluster) and needs
+// neither IPVS nor emulation, so that milliseconds are real ones.
+//
+// [Failover] measures the client-visible gap when a Master goes. Each round happens at
+// another point of the time between two advertisements, and at the same points for both
+// programs: without that, the rounds of one program would differ by as much as that time.
+//
+// [VRRP] measures what 255 virtual routers cost, and whether they keep their Master while
+// other programs want all of the machine.
+//
+// Absolute figures belong to the machine. What holds elsewhere is the comparison.
+package bench

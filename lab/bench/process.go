@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// usage is what one process has used.
+type usage struct {
+	pid      int
+	name     string
+	cpu      time.Duration // user and system, since its start
+	resident int64         // bytes of memory, as the kernel counts VmRSS
+}
+
+// clockTick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every
+// Linux that Go runs on.
+const clockTick = time.Second / 100
+
+// usages returns what a process and all below it have used, parents first.
+func usages(pid int) ([]usage, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	u, err := parseStat(string(stat))
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	list := []usage{u}
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range tasks {
+		children, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, child := range strings.Fields(string(children)) {
+			pid, err := strconv.Atoi(child)
+			if err != nil {
+				return nil, err
+			}
+			below, err := usages(pid)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, below...)
+		}
+	}
+	return list, nil
+}
+
+// parseStat reads /proc/PID/stat, see proc(5). The name, in brackets, may hold anything.
+func parseStat(text string) (usage, error) {
+	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return usage{}, fmt.Errorf("no name in %q", text)
+	}
+	// Field 14 is utime, 15 stime, 24 rss in pages; the first after the name is field 3.
+	fields := strings.Fields(text[end+1:])
+	if len(fields) < 22 {
+		return usage{}, fmt.Errorf("%d fields after the name, want 22", len(fields))
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(text[:open]))
+	if err != nil {
+		return usage{}, err
+	}
+	var n [3]int64
+	for i, field := range []int{14, 15, 24} {
+		if n[i], err = strconv.ParseInt(fields[field-3], 10, 64); err != nil {
+			return usage{}, err
+		}
+	}
+	return usage{
+		pid: pid, name: text[open+1 : end],
+		cpu: time.Duration(n[0]+n[1]) * clockTick, resident: n[2] * int64(os.Getpagesize()),
+	}, nil
+}
+
+// since is what later has used more than earlier, process by process. A process that was
+// not there earlier counts in full.
+func since(earlier, later []usage) []usage {
+	used := slices.Clone(later)
+	for i, u := range used {
+		for _, e := range earlier {
+			if e.pid == u.pid {
+				used[i].cpu -= e.cpu
+			}
+		}
+	}
+	return used
+}
