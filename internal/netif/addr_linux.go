@@ -190,23 +190,58 @@ func (w *Addresses) apply(find finder, addrs []netip.Prefix, plan func([]address
 	if slices.ContainsFunc(steps, func(s step) bool { return s.prefix.Addr().Is4() }) {
 		w.promoteSecondaries(ifname)
 	}
+	var reached []netip.Prefix
+	if slices.ContainsFunc(steps, func(s step) bool { return s.add }) {
+		reached = reachedBelow(h, l)
+	}
 	var errs []error
 	for _, s := range steps {
-		if err := carryOut(h, l, s, entries); err != nil {
+		if err := carryOut(h, l, s, entries, reached); err != nil {
 			errs = append(errs, fmt.Errorf("%s dev %s: %w", s, ifname, err))
 		}
 	}
 	return index, errors.Join(errs...)
 }
 
-// carryOut makes one change. That it has been made meanwhile is no error.
-func carryOut(h *netlink.Handle, l netlink.Link, s step, entries map[netip.Prefix]netlink.Addr) error {
+// carryOut makes one change. That it has been made meanwhile is no error. An address in
+// one of the reached subnets brings no route of its own.
+func carryOut(h *netlink.Handle, l netlink.Link, s step, entries map[netip.Prefix]netlink.Addr, reached []netip.Prefix) error {
 	if s.add {
-		return ignore(h.AddrAdd(l, newAddr(s.prefix)), unix.EEXIST)
+		a := newAddr(s.prefix)
+		if slices.ContainsFunc(reached, func(p netip.Prefix) bool { return p.Contains(s.prefix.Addr()) }) {
+			a.Flags |= unix.IFA_F_NOPREFIXROUTE
+		}
+		return ignore(h.AddrAdd(l, a), unix.EEXIST)
 	}
 	// The listed entry, because the kernel also compares its label and peer address.
 	a := entries[s.prefix]
 	return ignore(ignore(h.AddrDel(l, &a), unix.EADDRNOTAVAIL), unix.ENODEV)
+}
+
+// reachedBelow gives the subnets of the interface below a virtual router's own link. A
+// second route to them over the link would compete with the first: which one the
+// machine's own traffic takes, and so whether the interface answers ARP for the
+// machine's own address (arp_filter), would depend on which came first.
+func reachedBelow(h *netlink.Handle, l netlink.Link) []netip.Prefix {
+	m, ok := l.(*netlink.Macvlan)
+	if !ok || !isVirtualMAC(m.HardwareAddr) || m.NetNsID >= 0 {
+		return nil
+	}
+	below, err := h.LinkByIndex(m.ParentIndex)
+	if err != nil {
+		return nil
+	}
+	addrs, err := listAddrs(h, below, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil
+	}
+	var subnets []netip.Prefix
+	for _, a := range addrs {
+		if p, ok := prefixOf(a.IPNet); ok && !p.IsSingleIP() && !p.Addr().IsLinkLocalUnicast() {
+			subnets = append(subnets, p)
+		}
+	}
+	return subnets
 }
 
 func newAddr(p netip.Prefix) *netlink.Addr {
