@@ -29,9 +29,9 @@ func TestSimulation(t *testing.T) {
 	}
 	n := *simSchedules
 	if n == 0 {
-		n = 4000
+		n = 3000
 		if testing.Short() {
-			n = 400
+			n = 300
 		}
 	}
 	const workers = 4

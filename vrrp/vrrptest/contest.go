@@ -53,7 +53,7 @@ func (j *judge) look(s *Segment) {
 func (j *judge) hearing(s *Segment, m, n *member) {
 	t := &m.toward[n.host.index]
 	switch {
-	case m.state != vrrp.Master || !m.live() || !n.live() || !s.clear(m, n) || m.vr.Snapshot().HandingOver:
+	case m.state != vrrp.Master || !m.live() || !n.live() || !s.clear(m, n) || m.handingOver:
 		t.heard = time.Time{}
 	case t.heard.IsZero():
 		t.heard = s.now
@@ -74,7 +74,7 @@ func (j *judge) contest(s *Segment, m, n *member) {
 	}
 	interval := max(m.params.AdvertInterval, n.params.AdvertInterval)
 	limit := interval + 2*s.wire.slowest()
-	if m.vr.Snapshot().HandingOver || n.vr.Snapshot().HandingOver {
+	if m.handingOver || n.handingOver {
 		limit += handOverTime(interval)
 	}
 	if rank := slices.Index(m.unit.members, m); rank > 0 && m.params.Priority == n.params.Priority {

@@ -59,8 +59,10 @@ type member struct {
 	unit  *unit // nil while no daemon runs
 	vr    *vrrp.VirtualRouter
 	state vrrp.State
-	holds []netip.Prefix // virtual addresses on its interface
-	cut   bool           // frames neither leave nor arrive
+	// handingOver is as the last step left it.
+	handingOver bool
+	holds       []netip.Prefix // virtual addresses on its interface
+	cut         bool           // frames neither leave nor arrive
 
 	// What the present step does, and what state and timer were before.
 	was      vrrp.State
@@ -140,6 +142,7 @@ func (h *host) start() {
 		held := m.config.Held()
 		m.holds = slices.DeleteFunc(m.holds, func(a netip.Prefix) bool { return !slices.Contains(held, a) })
 		m.vr, m.state, m.history = vrrp.NewVirtualRouter(m.id, m.params), vrrp.Initialize, history{}
+		m.handingOver = false
 		i := -1
 		if m.group != "" {
 			i = slices.IndexFunc(h.units, func(u *unit) bool { return u.members[0].group == m.group })
@@ -158,7 +161,7 @@ func (h *host) start() {
 func (h *host) end() {
 	h.units, h.backlog = nil, nil
 	for _, m := range h.members {
-		m.unit, m.vr, m.state = nil, nil, vrrp.Initialize
+		m.unit, m.vr, m.state, m.handingOver = nil, nil, vrrp.Initialize, false
 	}
 }
 

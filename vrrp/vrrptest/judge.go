@@ -37,8 +37,8 @@ func (j *judge) fail(s *Segment, format string, args ...any) {
 // event is told of every event before it is handled.
 func (j *judge) event(now time.Time, a arrival) {
 	for _, m := range a.to.unit.members {
-		h, snap := &m.history, m.vr.Snapshot()
-		h.before, h.handingOver = snap.Params, snap.HandingOver
+		h := &m.history
+		h.handingOver = m.handingOver
 		h.saidRelease, h.late = false, false
 		if !a.concerns(m) {
 			continue
@@ -129,6 +129,7 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 			h.loose = true
 		}
 		snap := m.vr.Snapshot()
+		m.handingOver = snap.HandingOver
 		if snap.State != m.state {
 			j.fail(s, "%v is %v and has reported %v", m, snap.State, m.state)
 		}

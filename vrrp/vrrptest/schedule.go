@@ -43,11 +43,10 @@ type scheduler struct {
 
 // simulated is what the scheduler has done to a director.
 type simulated struct {
-	name                   string
-	down, asleep           bool
-	failed                 string // which virtual router
-	priority               int
-	holdsBack, notPreempts bool
+	name         string
+	down, asleep bool
+	failed       string // which virtual router
+	priority     int
 }
 
 func (b *scheduler) line(format string, args ...any) {

@@ -73,7 +73,10 @@ func (s *Segment) deliver() {
 		case h.sleep == suspended:
 			s.lost(f, "suspended")
 		default:
-			heard := fmt.Sprintf("hears priority %d from %v", f.advert.Priority, f.src)
+			heard := ""
+			if s.out != nil {
+				heard = fmt.Sprintf("hears priority %d from %v", f.advert.Priority, f.src)
+			}
 			s.arrive(h, arrival{f.to, heard, vrrp.AdvertReceived{From: f.src, Advert: f.advert}})
 		}
 	}
@@ -134,6 +137,7 @@ func (s *Segment) step(a arrival) {
 	now := a.to.host.clock(s.now)
 	for _, m := range u.members {
 		m.before()
+		m.history.before = m.params
 	}
 	switch ev := a.ev.(type) {
 	case vrrp.AdvertReceived:

@@ -139,7 +139,7 @@ func (s *Segment) electedIn(set []*member, tied bool) {
 	waits := true // nobody is there who may take over when the Master is silent
 	for _, m := range set {
 		if m.state == vrrp.Master {
-			if m.vr.Snapshot().HandingOver {
+			if m.handingOver {
 				s.judge.fail(s, "%v still hands over", m)
 			}
 			master = m

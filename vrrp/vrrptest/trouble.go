@@ -29,7 +29,7 @@ func (b *scheduler) process(d *simulated) {
 		b.start(d)
 		return
 	}
-	switch b.IntN(5) {
+	switch b.IntN(6) {
 	case 0:
 		b.end(d, "kill")
 	case 1:
@@ -46,6 +46,13 @@ func (b *scheduler) process(d *simulated) {
 		d.down = false
 	case 4:
 		b.line("switchover %s", d.name)
+	case 5: // a clean stop, which hands over first
+		b.line("switchover %s", d.name)
+		b.pass()
+		if d.asleep {
+			b.resume(d)
+		}
+		b.end(d, "stop")
 	}
 }
 
