@@ -82,26 +82,23 @@ func (s setting) satisfiedBy(value string) bool {
 // this machine (accept_local).
 //
 // IPv6: no address is made of the virtual MAC address, because two directors would have
-// the same (RFC 9568 section 7.4), and nothing else is sent from it while this director
-// is Backup. A virtual router without IPv6 addresses has no IPv6 there at all.
+// the same (RFC 9568 section 7.4), and nothing is asked for from it while this director
+// is Backup. With v6 the link needs IPv6 even if the machine's default is to have none.
 func deviceSettings(link string, v6 bool) []setting {
-	v4 := "net/ipv4/conf/" + link + "/"
+	conf4, conf6 := "net/ipv4/conf/"+link+"/", "net/ipv6/conf/"+link+"/"
 	s := []setting{
-		{name: v4 + "arp_ignore", value: "1"},
-		{name: v4 + "accept_local", value: "1"},
-		{name: v4 + "rp_filter", value: "0"},
-		{name: v4 + "promote_secondaries", value: "1"},
+		{name: conf4 + "arp_ignore", value: "1"},
+		{name: conf4 + "accept_local", value: "1"},
+		{name: conf4 + "rp_filter", value: "0"},
+		{name: conf4 + "promote_secondaries", value: "1"},
+		{name: conf6 + "addr_gen_mode", value: "1"}, // none
+		{name: conf6 + "accept_ra", value: "0"},
+		{name: conf6 + "router_solicitations", value: "0"},
 	}
-	conf := "net/ipv6/conf/" + link + "/"
-	if !v6 {
-		return append(s, setting{name: conf + "disable_ipv6", value: "1"})
+	if v6 {
+		s = append(s, setting{name: conf6 + "disable_ipv6", value: "0"})
 	}
-	return append(s,
-		setting{name: conf + "addr_gen_mode", value: "1"}, // none
-		setting{name: conf + "accept_ra", value: "0"},
-		setting{name: conf + "router_solicitations", value: "0"},
-		setting{name: conf + "disable_ipv6", value: "0"}, // last: what is set above holds from the start
-	)
+	return s
 }
 
 // baseSettings are the parameters of an interface with virtual routers' links above it.

@@ -77,6 +77,8 @@ func indexOfLink(t *testing.T, name string) int {
 func TestDeviceComesAndGoes(t *testing.T) {
 	self, far := netnstest.Self(), netnstest.New(t, "far")
 	netnstest.Cable(t, self, "eth0", far, "eth0")
+	self.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1")
+	t.Cleanup(func() { self.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "0") })
 	path := notePath(t)
 	d := newDevices(t, path)
 	in4, in6 := vmacRouter("eth0", 51, "10.0.0.100/24"), vmacRouter("eth0", 52, "fe80::100/64", "2001:db8::100/64")
@@ -110,7 +112,7 @@ func TestDeviceComesAndGoes(t *testing.T) {
 	if diff := cmp.Diff(want, values(t, "ipv4", keys(want)...)); diff != "" {
 		t.Errorf("ipv4 (-want +got):\n%s", diff)
 	}
-	want = map[string]string{"vrrp.51/disable_ipv6": "1", "vrrp6.52/disable_ipv6": "0", "vrrp6.52/addr_gen_mode": "1", "vrrp6.52/accept_ra": "0", "vrrp6.52/router_solicitations": "0"}
+	want = map[string]string{"vrrp.51/addr_gen_mode": "1", "vrrp.51/accept_ra": "0", "vrrp6.52/disable_ipv6": "0", "vrrp6.52/addr_gen_mode": "1", "vrrp6.52/accept_ra": "0", "vrrp6.52/router_solicitations": "0"}
 	if diff := cmp.Diff(want, values(t, "ipv6", keys(want)...)); diff != "" {
 		t.Errorf("ipv6 (-want +got):\n%s", diff)
 	}
