@@ -26,9 +26,10 @@ type Inquiry struct {
 	// Links are further links of this machine on the segment, those with the virtual
 	// MAC address. Addresses on them are held here, too.
 	Links []string
-	// Virtual are asked for by a probe: an ARP request from 0.0.0.0 (RFC 5227 section
-	// 2.1.1), a neighbour solicitation from :: (RFC 4862 section 5.4.2). It leaves no
-	// trace in anybody's table.
+	// Virtual are asked for over IPv4 by a probe, an ARP request from 0.0.0.0 (RFC 5227
+	// section 2.1.1), which leaves no trace in anybody's table. Over IPv6 the question comes from
+	// the interface's link-local address, and in the form of duplicate address detection
+	// (RFC 4862 section 5.4.2) if there is none.
 	Virtual []netip.Addr
 	// Own are other machines' own addresses. They are asked for in the ordinary way,
 	// because a machine that is just making sure that an address is its own takes a

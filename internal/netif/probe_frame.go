@@ -30,6 +30,7 @@ const (
 	naOptionsAt      = naTargetAt + 16
 
 	icmpv6Advertisement = 136
+	naSolicited         = 0x40 // RFC 4861 section 4.4, S
 	optionTargetMAC     = 2
 )
 
@@ -74,6 +75,8 @@ func question(mac net.HardwareAddr, target, source netip.Addr) ([]byte, error) {
 type answer struct {
 	addr netip.Addr
 	mac  vrrp.MAC
+	// unsolicited says that it may be an announcement.
+	unsolicited bool
 }
 
 // parseARPAnswer reads an ARP reply to a request that self has sent. An announcement is
@@ -102,7 +105,10 @@ func parseNeighbourAdvertisement(frame []byte) (answer, bool) {
 	if end < naOptionsAt || end > len(frame) || !icmpv6Sound(frame[:end]) {
 		return answer{}, false
 	}
-	a := answer{addr: netip.AddrFrom16([16]byte(frame[naTargetAt:])), mac: vrrp.MAC(frame[6:])}
+	a := answer{
+		addr: netip.AddrFrom16([16]byte(frame[naTargetAt:])), mac: vrrp.MAC(frame[6:]),
+		unsolicited: frame[icmpv6At+4]&naSolicited == 0,
+	}
 	if a.addr.IsMulticast() {
 		return answer{}, false
 	}

@@ -79,7 +79,7 @@ func TestQuestions(t *testing.T) {
 func TestParseARPAnswer(t *testing.T) {
 	good := unhex(t, arpReply)
 	got, ok := parseARPAnswer(good, asker)
-	if want := (answer{netip.MustParseAddr("10.0.0.100"), vrrp.MAC{2, 0, 0, 0, 0, 0xb}}); !ok || got != want {
+	if want := (answer{addr: netip.MustParseAddr("10.0.0.100"), mac: vrrp.MAC{2, 0, 0, 0, 0, 0xb}}); !ok || got != want {
 		t.Errorf("%v %v, want %v", got, ok, want)
 	}
 	if _, ok := parseARPAnswer(unhex(t, arpAnnouncement), asker); ok {
@@ -101,7 +101,7 @@ func TestParseARPAnswer(t *testing.T) {
 
 func TestParseNeighbourAdvertisement(t *testing.T) {
 	got, ok := parseNeighbourAdvertisement(unhex(t, naReply))
-	if want := (answer{netip.MustParseAddr("2001:db8::100"), vrrp.MAC{2, 0, 0, 0, 0, 0xc}}); !ok || got != want {
+	if want := (answer{netip.MustParseAddr("2001:db8::100"), vrrp.MAC{2, 0, 0, 0, 0, 0xc}, true}); !ok || got != want {
 		t.Errorf("%v %v, want %v", got, ok, want)
 	}
 	// Without the option the sender's Ethernet address counts. The sum has 0201 0200 000c
@@ -110,6 +110,11 @@ func TestParseNeighbourAdvertisement(t *testing.T) {
 	bare[19] = 0x18
 	if got, ok := parseNeighbourAdvertisement(bare); !ok || got.mac != (vrrp.MAC{2, 0, 0, 0, 0, 0xb}) {
 		t.Errorf("without an option: %v %v", got, ok)
+	}
+	solicited := unhex(t, naReply)
+	solicited[58], solicited[56] = 0x60, 0xb7 // Solicited, and the checksum less by as much
+	if got, ok := parseNeighbourAdvertisement(solicited); !ok || got.unsolicited {
+		t.Errorf("solicited: %v %v", got, ok)
 	}
 	if _, ok := parseNeighbourAdvertisement(append(unhex(t, naReply), 0, 0, 0)); !ok {
 		t.Error("padding was not accepted")

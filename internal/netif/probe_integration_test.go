@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -197,6 +198,20 @@ func TestProbeAsksForOwnAddresses(t *testing.T) {
 	}
 }
 
+// Without an address of its own to ask from, the machine asks as if it were making sure
+// of the virtual one.
+func TestProbeAsksFromNowhere(t *testing.T) {
+	s := newSegment(t)
+	s.a.IP(t, "addr add 2001:db8::100/64 dev eth0 nodad")
+	s.b.IP(t, "addr add 2001:db8::100/64 dev eth0 nodad")
+	s.self.IP(t, "-6 addr flush dev eth0")
+	got := ask(t, []string{"2001:db8::100"}, []string{"2001:db8::12"})
+	want := map[netip.Addr][]vrrp.Answer{netip.MustParseAddr("2001:db8::100"): answered(t, s.a, s.b)}
+	if diff := cmp.Diff(want, got.By, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // An address that its owner is just making sure of must not be called in use: RFC 4862
 // section 5.4.3 takes a solicitation from :: for a conflict.
 func TestAskingForAnOwnAddressIsNoConflict(t *testing.T) {
@@ -210,10 +225,23 @@ func TestAskingForAnOwnAddressIsNoConflict(t *testing.T) {
 	}
 }
 
+// The link with the virtual MAC address is there on a Backup, too, and takes frames that
+// come from the same address on another machine for its own.
 func TestProbeSeesVirtualLinks(t *testing.T) {
+	for _, tt := range []struct {
+		vip    netip.Prefix
+		mac    string
+		family vrrp.Family
+	}{
+		{netip.MustParsePrefix("10.0.0.100/32"), "00:00:5e:00:01:33", vrrp.IPv4},
+		{netip.MustParsePrefix("2001:db8::100/128"), "00:00:5e:00:02:33", vrrp.IPv6},
+	} {
+		t.Run(fmt.Sprint(tt.family), func(t *testing.T) { seesVirtualLinks(t, tt.vip, tt.mac, vrrp.VirtualMAC(tt.family, 51)) })
+	}
+}
+
+func seesVirtualLinks(t *testing.T, vip netip.Prefix, mac string, virtual vrrp.MAC) {
 	s := newSegment(t)
-	const mac = "00:00:5e:00:01:33"
-	virtual := vrrp.VirtualMAC(vrrp.IPv4, 51)
 	for _, ns := range []*netnstest.NS{s.a, s.b, s.self} {
 		ns.IP(t, "link add vrrp.51 link eth0 address "+mac+" type macvlan mode private")
 		ns.Sysctl(t, "net/ipv4/conf/eth0/arp_ignore", "1")
@@ -225,20 +253,20 @@ func TestProbeSeesVirtualLinks(t *testing.T) {
 		s.self.IP(t, "link del vrrp.51")
 		s.self.Sysctl(t, "net/ipv4/conf/eth0/arp_ignore", "0")
 	})
-	vip := netip.MustParseAddr("10.0.0.100")
-	s.a.IP(t, "addr add 10.0.0.100/32 dev vrrp.51")
-	got := ask(t, []string{"10.0.0.100"}, []string{"10.0.0.11"}, "vrrp.51", "vrrp.not-there")
+	add := func(ns *netnstest.NS) { ns.IP(t, "addr add "+vip.String()+" dev vrrp.51 nodad") }
+	add(s.a)
+	got := ask(t, []string{vip.Addr().String()}, []string{"10.0.0.11"}, "vrrp.51", "vrrp.not-there")
 	want := map[netip.Addr][]vrrp.Answer{
-		vip:                              {{MAC: virtual, Times: 1}},
+		vip.Addr():                       {{MAC: virtual, Times: 1}},
 		netip.MustParseAddr("10.0.0.11"): answered(t, s.a),
 	}
 	if diff := cmp.Diff(want, got.By, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	s.b.IP(t, "addr add 10.0.0.100/32 dev vrrp.51")
-	s.self.IP(t, "addr add 10.0.0.100/32 dev vrrp.51")
-	got = ask(t, []string{"10.0.0.100"}, nil, "vrrp.51")
-	if diff := cmp.Diff([]vrrp.Answer{{MAC: virtual, Times: 2}}, got.By[vip]); diff != "" {
+	add(s.b)
+	add(s.self)
+	got = ask(t, []string{vip.Addr().String()}, nil, "vrrp.51")
+	if diff := cmp.Diff([]vrrp.Answer{{MAC: virtual, Times: 2}}, got.By[vip.Addr()]); diff != "" {
 		t.Errorf("two owners: -want +got:\n%s", diff)
 	}
 	if len(got.Held) != 1 {

@@ -55,9 +55,17 @@ func probe(ctx context.Context, in vrrp.Inquiry) (vrrp.Answers, error) {
 	if err != nil {
 		return vrrp.Answers{}, err
 	}
-	r := round{mac: ifi.HardwareAddr, asked: make(map[netip.Addr]bool), by: make(map[netip.Addr][]vrrp.Answer)}
+	r := round{mac: ifi.HardwareAddr, asked: make(map[netip.Addr]netip.Addr), by: make(map[netip.Addr][]vrrp.Answer)}
 	for _, a := range in.Virtual {
-		if err := r.ask(a, netip.Addr{}); err != nil {
+		var source netip.Addr // a probe has none
+		if a.Is6() {
+			// An answer to a probe goes to all nodes. If the sender's Ethernet address is
+			// that of a macvlan here, as with the same virtual router on both sides, the
+			// kernel takes it for the macvlan's own and shows it to nobody. One to our
+			// address arrives, and cannot be mistaken for an announcement.
+			source, _ = askFrom(a, own, in.Virtual)
+		}
+		if err := r.ask(a, source); err != nil {
 			return vrrp.Answers{}, err
 		}
 	}
@@ -138,7 +146,7 @@ func ownAddresses(ifname string) ([]netip.Prefix, error) {
 type round struct {
 	mac       net.HardwareAddr
 	questions []asked
-	asked     map[netip.Addr]bool
+	asked     map[netip.Addr]netip.Addr // and the address it is asked for from, if from one
 
 	mu sync.Mutex // guards by: each family has a reader
 	by map[netip.Addr][]vrrp.Answer
@@ -151,14 +159,14 @@ type asked struct {
 }
 
 func (r *round) ask(target, source netip.Addr) error {
-	if r.asked[target] {
+	if _, done := r.asked[target]; done {
 		return nil
 	}
 	f, err := question(r.mac, target, source)
 	if err != nil {
 		return err
 	}
-	r.asked[target] = true
+	r.asked[target] = source
 	r.questions = append(r.questions, asked{vrrp.FamilyOf(target), f})
 	return nil
 }
@@ -261,7 +269,7 @@ func (r *round) read(c *packet.Conn, family vrrp.Family) error {
 		if family == vrrp.IPv6 {
 			a, ok = parseNeighbourAdvertisement(b[:n])
 		}
-		if ok && r.asked[a.addr] {
+		if source, asked := r.asked[a.addr]; ok && asked && !(a.unsolicited && source.IsValid()) {
 			r.note(a)
 		}
 	}
