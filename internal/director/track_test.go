@@ -239,6 +239,10 @@ func TestTracksDecideAboutPriorityAndFault(t *testing.T) {
 		check("all is well", 170, "")
 		w.link(map[string]Link{"eth7": {Why: "link eth7 has no carrier"}})
 		check("the link is down", 110, "", "vrrp web priority 110 preempt true")
+		w.becomes(vrrp.Master, vrrp.Backup, vrrp.ReasonHigherPriority)
+		if got := w.logged("virtual router changed state"); len(got) != 1 || !strings.Contains(got[0], " priority=110 ") {
+			t.Errorf("log %q, want the effective priority", got)
+		}
 		w.link(map[string]Link{"eth7": {Why: "link eth7 does not exist"}})
 		check("it is still down", 110, "")
 		w.track("notch", healthcheck.Up, -30, nil)
@@ -275,6 +279,25 @@ func TestTracksDecideAboutPriorityAndFault(t *testing.T) {
 		w.verdict("10.0.0.22:80", healthcheck.Up, nil)
 		w.told()
 		check("all is well again", 170, "")
+	})
+}
+
+// A reload that brings a track on a virtual server knows at once how that one is.
+func TestReloadBringsATrackOnAVirtualServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.verdict("10.0.0.21:80", healthcheck.Down, errors.New("connect refused"))
+		w.verdict("10.0.0.22:80", healthcheck.Down, errors.New("connect refused"))
+		toml := strings.Replace(pairTOML, "vrid ", "track = { pool = -20 }\nvrid ", 1) + "[track.pool]\ntype = \"virtual_server\"\nvirtual_server = \"web\"\n"
+		if _, err := d.Reload(t.Context(), parse(t, toml)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if in := w.vrrp.applied("web"); in.Priority != 130 {
+			t.Errorf("priority %d, want 130", in.Priority)
+		}
 	})
 }
 
