@@ -52,7 +52,9 @@ func (j *judge) event(now time.Time, a arrival) {
 			}
 			h.listen(now, m.params.AdvertInterval, false)
 		case vrrp.AdvertReceived:
-			if m.state == vrrp.Backup && m.accepts(now, ev) {
+			if !m.accepts(now, ev) {
+				h.late = false // the timer follows
+			} else if m.state == vrrp.Backup {
 				h.hears(now, m.params, ev.Advert)
 			}
 		case vrrp.ParamsChanged:
