@@ -162,5 +162,8 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 // ledger is the file of what is the daemon's own in the kernel.
 func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
 
+// devices is the file of the links that virtual routers have of their own.
+func (o runOptions) devices() string { return filepath.Join(o.runtime, "devices.json") }
+
 // addresses is the file of what the virtual routers may have put into the kernel.
 func (o runOptions) addresses() string { return filepath.Join(o.runtime, "vrrp.json") }

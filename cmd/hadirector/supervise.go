@@ -17,7 +17,7 @@ const endQueue = 16
 // d.routers, and returns what the director needs beside that. The process holds the lock.
 func (d *daemon) superviseVRRP(cfg *conf.Config, lock *os.File, reports chan<- vrrp.Report) director.VRRPProcess {
 	pulse, ends := make(chan struct{}), make(chan director.ProcessEnd, endQueue)
-	start := routerproc.Command("/proc/self/exe", []string{"hadirector", vrrpCommand}, os.Stderr, lock)
+	start := routerproc.Command("/proc/self/exe", []string{"hadirector", vrrpCommand, "--" + devicesFlag, d.o.devices()}, os.Stderr, lock)
 	d.routers = &addressLedger{path: d.o.addresses(), kernel: d.vrrp, logger: d.logger}
 	process := routerproc.New(routerproc.Options{
 		Spawn: func() (routerproc.Child, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hadirector/hadirector/internal/netif"
+	"github.com/hadirector/hadirector/internal/nft"
 	"github.com/hadirector/hadirector/vrrp"
 	"github.com/hadirector/hadirector/vrrp/router"
 	"github.com/hadirector/hadirector/vrrp/routerproc"
@@ -24,19 +25,25 @@ import (
 // vrrpCommand is the command that the daemon starts itself with for its virtual routers.
 const vrrpCommand = "vrrp-process"
 
+// devicesFlag tells it where to note the virtual routers' own links.
+const devicesFlag = "devices"
+
 // vrrpProcessName is how the process shows itself in ps and top: at most 15 characters.
 const vrrpProcessName = "hadirector-vrrp"
 
 // newVRRPProcess is "hadirector vrrp-process", which nobody types.
 func newVRRPProcess() *cobra.Command {
-	return &cobra.Command{
+	var devices string
+	cmd := &cobra.Command{
 		Use: vrrpCommand, Short: "the virtual routers' process, started by the daemon", Args: noArgs, Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serveVRRP(cmd.ErrOrStderr()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return serveVRRP(cmd.ErrOrStderr(), devices) },
 	}
+	cmd.Flags().StringVar(&devices, devicesFlag, "", "file of the virtual routers' own links")
+	return cmd
 }
 
-// serveVRRP is the virtual routers' process.
-func serveVRRP(stderr io.Writer) error {
+// serveVRRP is the virtual routers' process. devices is the file of their own links.
+func serveVRRP(stderr io.Writer, devices string) error {
 	// What a terminal or a supervisor sends to all processes of the service is for the
 	// daemon to decide about.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
@@ -61,7 +68,7 @@ func serveVRRP(stderr io.Writer) error {
 		reports := make(chan vrrp.Report, reportQueue)
 		facts := becomeRealtime(logger)
 		var err error
-		if set, err = newVRRPSet(reports, logger); err != nil {
+		if set, err = newVRRPSet(reports, devices, logger); err != nil {
 			return routerproc.Service{}, err
 		}
 		return routerproc.Service{
@@ -80,15 +87,23 @@ type vrrpSet struct {
 	links    *netif.Watcher
 	kernel   *vrrpKernel
 	announce *netif.Announcer
+	filter   *nft.Filter
 	logger   *slog.Logger
 }
 
-func newVRRPSet(reports chan<- vrrp.Report, logger *slog.Logger) (*vrrpSet, error) {
-	s := &vrrpSet{links: netif.NewWatcher(logger), kernel: newVRRPKernel(logger), announce: netif.NewAnnouncer(), logger: logger}
-	var err error
+func newVRRPSet(reports chan<- vrrp.Report, notes string, logger *slog.Logger) (*vrrpSet, error) {
+	filter := nft.New()
+	devices, err := netif.NewDevices(logger, notes, filter)
+	if err != nil {
+		logger.Warn("links of an earlier vrrp process are not known", "err", err)
+	}
+	s := &vrrpSet{
+		filter: filter,
+		links:  netif.NewWatcher(logger), kernel: newVRRPKernel(logger), announce: netif.NewAnnouncer(), logger: logger,
+	}
 	s.Set, err = router.NewSet(router.Options{
 		Open: vrrpconn.NewHub(logger).Open, Addresser: s.kernel, Announcer: s.announce,
-		Links: s.links, Routing: s.kernel, Reports: reports, Logger: logger,
+		Links: s.links, Devices: devices, Routing: s.kernel, Filter: filter, Reports: reports, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up vrrp: %w", err)
@@ -121,7 +136,7 @@ func (s *vrrpSet) release(instances map[string]vrrp.Instance) {
 
 // close brings back what was changed beside the virtual routers' own.
 func (s *vrrpSet) close() {
-	for _, err := range []error{s.kernel.close(), s.announce.Close()} {
+	for _, err := range []error{s.kernel.close(), s.announce.Close(), s.filter.Close()} {
 		if err != nil {
 			s.logger.Warn("the machine is not quite as it was", "err", err)
 		}

@@ -118,10 +118,14 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 
 	d.logger.Info("starting", "version", versionText(), "file", d.o.config)
 	d.routers.releaseLeftovers()
+	if err := cleanDevices(d.o.devices(), d.logger); err != nil {
+		d.logger.Warn("links of an earlier run not deleted", "err", err)
+	}
 	err := d.director.Run(ctx)
 	stop()
 	running.Wait()
-	err = errors.Join(err, d.vrrp.close())
+	// The virtual routers' process has ended, whichever way.
+	err = errors.Join(err, cleanDevices(d.o.devices(), d.logger), d.vrrp.close())
 	if err == nil {
 		d.logger.Info("stopped")
 	}
