@@ -114,8 +114,9 @@ func parseNumber(text []byte) (int, error) {
 		return 0, errEmpty
 	}
 	n, err := strconv.ParseInt(trimmed, 10, 32)
+	unsigned := strings.TrimPrefix(strings.TrimPrefix(trimmed, "-"), "+")
 	switch {
-	case errors.Is(err, strconv.ErrRange):
+	case errors.Is(err, strconv.ErrRange) && digits(unsigned): // ErrRange may come before what is no digit
 		return 0, &cause{text: "number in the file is too large: " + trimmed, errs: []error{err}}
 	case err != nil:
 		return 0, &cause{text: "file holds no number: " + strconv.QuoteToASCII(trimmed), errs: []error{err}}

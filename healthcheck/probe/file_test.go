@@ -39,6 +39,7 @@ var fileTests = []struct {
 	{"the largest", content("2147483647"), 2147483647, ""},
 	{"the smallest", content("-2147483648"), -2147483648, ""},
 	{"too large", content("2147483648"), 0, "number in the file is too large: 2147483648"},
+	{"too large, and then no number", content("7000000000\r0"), 0, `file holds no number: "7000000000\r0"`},
 	{"empty", content(""), 0, "file is empty"},
 	{"white space", content("  \n"), 0, "file is empty"},
 	{"two numbers", content("1 2\n"), 0, `file holds no number: "1 2"`},
