@@ -20,7 +20,7 @@ func (m *member) act(now time.Time, a vrrp.Action) {
 	case vrrp.SendAdvert:
 		m.send(a.Advert)
 	case vrrp.AcquireAddrs:
-		m.filter() // first, so that nothing slips through
+		m.filter(now) // first, so that nothing slips through
 		m.acquire(now, a.Addresses)
 		m.route(now)
 	case vrrp.ReleaseAddrs:
@@ -29,8 +29,11 @@ func (m *member) act(now time.Time, a vrrp.Action) {
 			m.unroute()
 		}
 		m.release(now, a.Addresses)
-		if leaving {
-			m.filter()
+		switch {
+		case leaving:
+			m.filter(now)
+		case m.refused:
+			m.accept(a.Addresses)
 		}
 	case vrrp.Announce:
 		m.announce(a.Addresses)

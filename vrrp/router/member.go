@@ -35,7 +35,6 @@ type member struct {
 	// What could not be written, or was found missing. retryAt is when it is tried
 	// again, or looked at again; zero if there is nothing to do.
 	unacquired, unreleased []netip.Prefix
-	unrouted               bool
 	refused                bool // packets to the addresses are
 	retryAt                time.Time
 
@@ -168,9 +167,7 @@ func (m *member) retry(now time.Time) {
 		m.acquire(now, again)
 		m.announce(again)
 	}
-	if m.unrouted {
-		m.route(now)
-	}
+	m.look(now)
 	m.reconcile(now)
 }
 

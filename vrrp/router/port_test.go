@@ -2,6 +2,7 @@ package router
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,7 +96,11 @@ func TestRoutingAndFilter(t *testing.T) {
 		check(t, "another route", lan.take(), []string{
 			"0s a -1 routes -0 rules", "0s a +1 routes +0 rules", "0s a accepts [10.0.0.100/24]",
 		})
+		pass(5 * time.Second)
+		if got := lan.take(); !slices.Contains(got, "5s a +1 routes +0 rules") {
+			t.Errorf("after five seconds %v, want another look at the routes", got)
+		}
 		a.stop()
-		check(t, "the end", lan.take(), []string{"0s a -1 routes -0 rules", "0s a -10.0.0.100/24"})
+		check(t, "the end", lan.take(), []string{"5s a -1 routes -0 rules", "5s a -10.0.0.100/24"})
 	})
 }

@@ -1,11 +1,16 @@
 package router
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/vrrp"
 )
+
+// lookInterval is how often a Master looks whether its routes, its rules and the packet
+// filter are still there. Nobody tells when they go.
+const lookInterval = 5 * time.Second
 
 // routingChanged gives a Master that has other routes or rules than before the new
 // ones, and takes away those that are gone.
@@ -22,40 +27,58 @@ func (m *member) routingChanged(now time.Time, old vrrp.Instance) {
 		m.route(now)
 	}
 	if old.Refuse != m.in.Refuse {
-		m.filter()
+		m.filter(now)
 	}
 }
 
-// route gives a Master its routes and rules.
+// route gives a Master its routes and rules, and looks every lookInterval whether they
+// are still there.
 func (m *member) route(now time.Time) {
-	m.unrouted = false
 	if len(m.in.Routes)+len(m.in.Rules) == 0 {
 		return
 	}
 	err := m.opts.routing().AcquireRouting(m.in.Link(), m.in.Routes, m.in.Rules)
 	m.note("acquire routes", err)
-	if err != nil {
-		m.unrouted = true
-		m.wakeBy(now.Add(retryInterval))
-	}
+	m.lookAgain(now, err)
 }
 
 func (m *member) unroute() {
-	m.unrouted = false
 	if len(m.in.Routes)+len(m.in.Rules) > 0 {
 		m.note("release routes", m.opts.routing().ReleaseRouting(m.in.Link(), m.in.Routes, m.in.Rules))
 	}
 }
 
 // filter makes the packet filter agree with Refuse as long as the state is Master.
-func (m *member) filter() {
+func (m *member) filter(now time.Time) {
 	switch {
 	case m.in.Refuse && m.vr.Snapshot().State == vrrp.Master:
 		m.refused = true
-		m.note("refuse packets", m.opts.filter().Refuse(m.in.Link(), m.params.Held()))
+		err := m.opts.filter().Refuse(m.in.Link(), m.params.Held())
+		m.note("refuse packets", err)
+		m.lookAgain(now, err)
 	case m.refused:
 		m.refused = false
-		m.note("accept packets", m.opts.filter().Accept(m.in.Link(), m.params.Held()))
+		m.accept(m.params.Held())
+	}
+}
+
+func (m *member) accept(addrs []netip.Prefix) {
+	m.note("accept packets", m.opts.filter().Accept(m.in.Link(), addrs))
+}
+
+// look puts back routes, rules and a packet filter that somebody else has taken away.
+func (m *member) look(now time.Time) {
+	if m.state == vrrp.Master {
+		m.filter(now)
+		m.route(now)
+	}
+}
+
+func (m *member) lookAgain(now time.Time, err error) {
+	if err != nil {
+		m.wakeBy(now.Add(retryInterval))
+	} else {
+		m.wakeBy(now.Add(lookInterval))
 	}
 }
 
