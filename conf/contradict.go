@@ -51,9 +51,9 @@ func (p *parser) virtualRouterContradictions(c *Config) {
 			p.unicastContradictions(t, vr, c)
 		}
 		p.sourceContradictions(t, vr, c, vips)
-		p.acceptContradictions(t, vr, c)
 	}
 	p.vmacContradictions(c)
+	p.routingContradictions(c)
 	p.groupContradictions(c)
 	p.splitContradictions(c)
 	p.trackContradictions(c, vips)
@@ -99,18 +99,6 @@ func (p *parser) addressContradictions(c *Config) map[netip.Addr]string {
 		}
 	}
 	return vips
-}
-
-// acceptContradictions reports virtual servers whose packets a virtual router drops.
-func (p *parser) acceptContradictions(t *node, vr VirtualRouter, c *Config) {
-	if vr.Accept {
-		return
-	}
-	for _, vs := range c.VirtualServers {
-		if a := vs.Service.Key.Addr.Addr(); a.IsValid() && vr.holds(a) {
-			p.errorf(t.at("accept"), "the virtual server %s uses %s: with accept = false its packets are dropped before they are balanced", vs.Name, a)
-		}
-	}
 }
 
 // elementOf returns the element of an array that holds an address.

@@ -66,8 +66,12 @@ var routerMistakes = []mistake{
 		`32:8: vrrp.b.vmac: the link vrrp.52 is already that of a (line 27): give it a name of its own, vmac = "NAME"`},
 	{"vmac is another's interface", ``, "[vrrp.a]\ninterface = \"eth1\"\nvrid = 52\nvmac = true\nvirtual_addresses = [\"10.0.0.102/24\"]\n[vrrp.b]\ninterface = \"vrrp.52\"\nvrid = 53\nvirtual_addresses = [\"10.0.0.103/24\"]\n",
 		`30:13: vrrp.b.interface: vrrp.52 is the link that a makes with vmac: want the interface below it`},
-	{"no accept with a virtual server", `vrid = 51`, "vrid = 51\naccept = false",
-		`10:10: vrrp.web.accept: the virtual server web uses 10.0.0.100: with accept = false its packets are dropped before they are balanced`},
+	{"route of two", ``, "[vrrp.a]\ninterface = \"eth1\"\nvrid = 52\nvirtual_addresses = [\"10.0.0.102/24\"]\nvirtual_routes = [\"default via 10.0.0.1 table 7\"]\n" +
+		"[vrrp.b]\ninterface = \"eth2\"\nvrid = 53\nvirtual_addresses = [\"10.0.0.103/24\"]\nvirtual_routes = [\"default via 10.0.0.2 table 7\"]\n",
+		`33:19: vrrp.b.virtual_routes[1]: a has this one too: when one of them is no longer Master, it takes away the other's`},
+	{"rule of two", ``, "[vrrp.a]\ninterface = \"eth1\"\nvrid = 52\nvirtual_addresses = [\"10.0.0.102/24\"]\nvirtual_rules = [\"from 10.0.0.9 lookup 7\"]\n" +
+		"[vrrp.b]\ninterface = \"eth2\"\nvrid = 53\nvirtual_addresses = [\"10.0.0.103/24\"]\nvirtual_rules = [\"from 10.0.0.9 lookup 7\"]\n",
+		`33:18: vrrp.b.virtual_rules[1]: a has this one too: when one of them is no longer Master, it takes away the other's`},
 	{"accept as a word", `vrid = 51`, "vrid = 51\naccept = \"false\"",
 		`10:10: vrrp.web.accept: want true or false, found the string "false": write false without quotes`},
 	{"announcements' key", `vrid = 51`, "vrid = 51\nannounce = { round = 3 }",

@@ -45,3 +45,25 @@ func texts[T fmt.Stringer](p *parser, n *node, what, example string, parse func(
 	}
 	return all
 }
+
+// routingContradictions reports routes and rules that two virtual routers have: when one
+// of these ceases to be Master, it takes away the other's.
+func (p *parser) routingContradictions(c *Config) {
+	owner := map[string]string{}
+	check := func(vr VirtualRouter, key, identity string, i int) {
+		n := p.root.at("vrrp", vr.Name, key)
+		if other, ok := owner[identity]; ok && other != vr.Name && i < len(n.elems) {
+			p.errorf(n.elems[i], "%s has this one too: when one of them is no longer Master, it takes away the other's", other)
+		}
+		owner[identity] = vr.Name
+	}
+	for _, vr := range c.VirtualRouters {
+		for i, r := range vr.Routes {
+			// What the kernel tells routes apart by.
+			check(vr, "virtual_routes", fmt.Sprint("route ", r.To, r.Table, r.Metric), i)
+		}
+		for i, r := range vr.Rules {
+			check(vr, "virtual_rules", "rule "+r.String(), i)
+		}
+	}
+}
