@@ -55,7 +55,8 @@ func benched(binary string) (string, error) {
 // benchVRRP is "lab bench-vrrp".
 func benchVRRP(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("lab bench-vrrp", flag.ExitOnError)
-	o := bench.VRRPOptions{Out: os.Stdout, Progress: os.Stderr}
+	// After six seconds each new Master has announced its address for the last time.
+	o := bench.VRRPOptions{Settle: 6 * time.Second, Out: os.Stdout, Progress: os.Stderr}
 	binary := flags.String("binary", "bin/hadirector", "the daemon's `path`")
 	flags.IntVar(&o.Instances, "instances", 255, "virtual routers")
 	flags.DurationVar(&o.Interval, "interval", 100*time.Millisecond, "the `time` between two advertisements")

@@ -118,6 +118,7 @@ func phase(i, rounds int, interval time.Duration) time.Duration {
 func Failover(ctx context.Context, o FailoverOptions) (ok bool, err error) {
 	subjects := []subject{&hadirector{daemon: cluster.Hadirector{Binary: o.Binary}}, keepalived{}}
 	ok = true
+	fmt.Fprint(o.Out, failoverHeader)
 	for _, interval := range o.Intervals {
 		results := make([]map[string][]round, len(subjects))
 		for i, s := range subjects {
@@ -256,8 +257,7 @@ func printFailover(out io.Writer, event string, interval time.Duration, ours, th
 	return c.verdict != slower
 }
 
-// FailoverHeader is the table's first line.
-const FailoverHeader = "event      adverts  program     gap median      worst  first advert  ratio  verdict\n"
+const failoverHeader = "event       adverts program    gap median      worst  first advert  ratio  verdict\n"
 
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))

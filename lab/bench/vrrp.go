@@ -19,6 +19,7 @@ type VRRPOptions struct {
 	Binary    string        // the daemon's path
 	Instances int           // virtual routers, at most 255
 	Interval  time.Duration // between advertisements
+	Settle    time.Duration // before anything is measured
 	Quiet     time.Duration // for which the cost is measured
 	Busy      time.Duration // for which all processors are kept busy
 	Out       io.Writer     // gets the table
@@ -123,9 +124,8 @@ func (o VRRPOptions) measure(ctx context.Context, s subject) (result cost, err e
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	// By then each Master has announced its address for the last time of the start.
 	fmt.Fprintf(o.Progress, "%s: started\n", s)
-	if err := sleep(ctx, time.Now().Add(settleTime)); err != nil {
+	if err := sleep(ctx, time.Now().Add(o.Settle)); err != nil {
 		return cost{}, err
 	}
 
@@ -167,9 +167,6 @@ func (o VRRPOptions) measure(ctx context.Context, s subject) (result cost, err e
 	fmt.Fprintf(o.Progress, "%s: %d adverts and %d false transitions in %v with all processors busy\n", s, result.busy.adverts, result.busy.transitions, o.Busy)
 	return result, p.stop()
 }
-
-// settleTime is how long a new Master goes on announcing its addresses.
-const settleTime = 6 * time.Second
 
 // usages is what the processes of both directors have used so far.
 func (p *pair) usages() (map[string][]usage, error) {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -115,33 +116,44 @@ func (c *Cluster) Close() error {
 }
 
 // Cut takes a machine off the network: every port it is plugged into goes down, and the
-// machine sees its carrier go.
-func (c *Cluster) Cut(machine string) error { return c.ports(machine, "down") }
+// machine sees its carrier go. It takes less than a millisecond, so that a measurement can
+// begin with it.
+func (c *Cluster) Cut(machine string) error { return c.ports(machine, allPorts, netlink.LinkSetDown) }
 
 // Mend undoes Cut.
-func (c *Cluster) Mend(machine string) error { return c.ports(machine, "up") }
-
-func (c *Cluster) ports(machine, state string) error {
-	var script strings.Builder
-	for _, m := range machines {
-		if m.name != machine {
-			continue
-		}
-		for _, l := range m.links() {
-			fmt.Fprintf(&script, "link set %s %s\n", l.port, state)
-		}
-	}
-	return c.ip(network, script.String())
-}
+func (c *Cluster) Mend(machine string) error { return c.ports(machine, allPorts, netlink.LinkSetUp) }
 
 // CutLAN and MendLAN do the same to the LAN side alone; a director keeps its sync network.
-func (c *Cluster) CutLAN(machine string) error {
-	return c.ip(network, "link set "+machine+" down\n")
-}
+func (c *Cluster) CutLAN(machine string) error { return c.ports(machine, lanPort, netlink.LinkSetDown) }
 
 // MendLAN undoes CutLAN.
-func (c *Cluster) MendLAN(machine string) error {
-	return c.ip(network, "link set "+machine+" up\n")
+func (c *Cluster) MendLAN(machine string) error { return c.ports(machine, lanPort, netlink.LinkSetUp) }
+
+func allPorts(link) bool  { return true }
+func lanPort(l link) bool { return l.bridge == "br0" }
+
+// ports sets those of a machine's ports that match.
+func (c *Cluster) ports(machine string, match func(link) bool, set func(netlink.Link) error) error {
+	return c.Do(network, func() error {
+		for _, m := range machines {
+			if m.name != machine {
+				continue
+			}
+			for _, l := range m.links() {
+				if !match(l) {
+					continue
+				}
+				port, err := netlink.LinkByName(l.port)
+				if err != nil {
+					return fmt.Errorf("find port %s: %w", l.port, err)
+				}
+				if err := set(port); err != nil {
+					return fmt.Errorf("set port %s: %w", l.port, err)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // Run runs a command on a machine and returns what it printed.

@@ -94,7 +94,9 @@ func (k Keepalived) config(machine string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global_defs {\n\trouter_id %s\n\tvrrp_version %d\n", machine, cmp.Or(k.Version, 3))
 	if k.RealTime {
-		b.WriteString("\tvrrp_rt_priority 50\n\tvrrp_no_swap\n")
+		// With the limit that keepalived sets itself, 10 ms, the kernel kills it when it has
+		// hundreds of virtual routers to start.
+		b.WriteString("\tvrrp_rt_priority 50\n\tvrrp_no_swap\n\tvrrp_rlimit_rttime 1000000\n")
 	}
 	if k.Services {
 		b.WriteString("\tlvs_sync_daemon eth1 web id 51\n")
