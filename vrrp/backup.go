@@ -16,6 +16,9 @@ type backupTimers struct {
 	preempting bool
 	// owner says that the timer is that of an owner's start delay.
 	owner bool
+	// hurried says that it was cut short, because the Master of another member of the
+	// sync group stopped.
+	hurried bool
 	// excused says that the timer was set once more because it ran out late.
 	excused bool
 	// held says that Params.Hold has kept this Backup from taking over.
@@ -66,6 +69,14 @@ func (vr *VirtualRouter) expire(now time.Time) bool {
 	return t.expired
 }
 
+// hurry leaves the Master the time for one more advertisement.
+func (vr *VirtualRouter) hurry(now time.Time) {
+	soon := now.Add(vr.masterAdverInterval + SkewTime(vr.p.Version, vr.p.Priority, vr.masterAdverInterval))
+	if soon.Before(vr.backup.downAt) {
+		vr.backup.downAt, vr.backup.hurried = soon, true
+	}
+}
+
 // takeOver makes a Backup Master whose Master_Down_Timer has run out.
 func (vr *VirtualRouter) takeOver(now time.Time) []Action {
 	switch t := vr.backup; {
@@ -73,6 +84,8 @@ func (vr *VirtualRouter) takeOver(now time.Time) []Action {
 		return vr.becomeMaster(now, ReasonOwner)
 	case t.released:
 		return vr.becomeMaster(now, ReasonMasterReleased)
+	case t.hurried:
+		return vr.becomeMaster(now, ReasonGroup)
 	case t.preempting:
 		return vr.becomeMaster(now, ReasonPreempt)
 	}

@@ -60,8 +60,23 @@ func (g *SyncGroup) Handle(now time.Time, i int, ev Event) []GroupAction {
 		out = g.startup(now, g.members[i], ev)
 	default:
 		out = g.one(now, g.members[i], ev)
+		g.hurry(now, g.members[i].vr)
 	}
 	return append(out, g.settle(now)...)
+}
+
+// hurry passes it on that the Master of one member has left: its director's sync group
+// has left with it, so the other members need not wait for three of its advertisements.
+// They do wait for one, in case that director has them in another group.
+func (g *SyncGroup) hurry(now time.Time, released *VirtualRouter) {
+	if released.state != Backup || !released.backup.released {
+		return
+	}
+	for _, m := range g.members {
+		if vr := m.vr; vr.state == Backup && !vr.backup.released {
+			vr.hurry(now)
+		}
+	}
 }
 
 // Deadline returns when the next Timeout event is due, if one is.

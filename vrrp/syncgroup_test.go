@@ -209,3 +209,26 @@ func TestSyncGroupStepsDownLate(t *testing.T) {
 		"b release " + vip, "b master→backup (late)", "a release " + vip, "a master→backup (late)",
 	})
 }
+
+// That one member's Master has left is news for all: with priority 100 at one second the
+// others wait for one more advertisement and Skew_Time, 1.609375 s, and not 3.609375 s.
+func TestSyncGroupHurriesWhenOneMasterLeaves(t *testing.T) {
+	p := newPair(t)
+	p.start(vrrp.Backup)
+	p.gives("a", heard("192.0.2.9", 200))
+	p.gives("b", heard("192.0.2.9", 200))
+	p.gives("a", heard("192.0.2.9", 0))
+	p.want("until then", p.after(1609*time.Millisecond), []string{})
+	p.want("then", p.after(time.Millisecond), []string{
+		"a advert 100", "a acquire " + vip, "a backup→master (master-released, peer 192.0.2.9 priority 200)",
+		"b advert 100", "b acquire " + vip, "b backup→master (group, peer 192.0.2.9 priority 200)",
+	})
+
+	p = newPair(t)
+	p.start(vrrp.Backup)
+	p.gives("b", heard("192.0.2.9", 200))
+	p.gives("a", heard("192.0.2.9", 0))
+	p.after(time.Second)
+	p.gives("b", heard("192.0.2.9", 200)) // it has not left there
+	p.want("b's Master lives", p.after(3*time.Second), []string{})
+}

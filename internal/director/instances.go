@@ -85,7 +85,7 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 	dead, lowered := d.facts.DataPlane.dead(now), d.lowered(now)
 	fitness := d.fitness()
 	for name, in := range instances {
-		in.Priority, in.Fault = fitness[name].Priority, fitness[name].Fault()
+		in.Priority, in.Fault = d.grouped(fitness, name), fitness[name].Fault()
 		if in.Fault == "" {
 			in.Fault = dead
 		}
@@ -102,9 +102,23 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 	return instances
 }
 
+// grouped is a virtual router's priority with that of the others in its sync group: the
+// lowest counts for all of them. With different ones each of two directors could be the
+// better for one member, and both would give up all of them, again and again.
+func (d *Director) grouped(fitness map[string]Fitness, name string) vrrp.Priority {
+	p := fitness[name].Priority
+	vr, _ := virtualRouter(d.force.cfg, name)
+	for _, other := range d.force.cfg.VirtualRouters {
+		if vr.SyncGroup != "" && other.SyncGroup == vr.SyncGroup {
+			p = min(p, fitness[other.Name].Priority)
+		}
+	}
+	return p
+}
+
 // priority is that of one virtual router among the instances.
 func (d *Director) priority(vr *conf.VirtualRouter, now time.Time) vrrp.Priority {
-	p := Fit(d.force.cfg, vr, d.o.Self, d.facts.Tracks).Priority
+	p := d.grouped(d.fitness(), vr.Name)
 	if d.lowered(now) != "" {
 		return Lowered(p)
 	}
