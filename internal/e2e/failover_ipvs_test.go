@@ -176,22 +176,3 @@ func (b *bed) cutThrice(master, backup *node, isMaster, isBackup string) []time.
 }
 
 func median(d []time.Duration) time.Duration { return slices.Sorted(slices.Values(d))[len(d)/2] }
-
-// A director that crashes keeps its address, and its kernel goes on to forward: clients
-// should see next to nothing until the other one announces the address, and then neither.
-func TestSIGKILLOfTheMaster(t *testing.T) {
-	b := newBed(t)
-	b.serve()
-	b.configureServices("")
-	master, backup := b.pair()
-	tr := b.traffic()
-	tr.open(cluster.LBB)
-	backup.now()
-	killed := time.Now()
-	master.Kill()
-	backup.wait(changedState, "to=master", "reason=master-down")
-	b.until("lb-b has the virtual address", func() bool { return b.holds(cluster.LBB) })
-	if gap := tr.over(killed); gap > gapBound {
-		t.Errorf("client-visible gap %v, want at most %v", gap, gapBound)
-	}
-}

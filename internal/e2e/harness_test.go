@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,6 +207,35 @@ func (b *bed) status(machine string) director.Status {
 		b.t.Fatalf("status --json of %s: %v\n%s", machine, err, out)
 	}
 	return s
+}
+
+// vrrpProcess waits until a machine's virtual routers' process answers, and returns it.
+func (b *bed) vrrpProcess(machine string) director.ProcessStatus {
+	b.t.Helper()
+	var s *director.ProcessStatus
+	b.until("the vrrp process of "+machine+" answers", func() bool {
+		s = b.status(machine).VRRPProcess
+		return s != nil && s.Up && !s.Answered.IsZero()
+	})
+	return *s
+}
+
+// signal sends a signal to one process.
+func (b *bed) signal(pid int, s syscall.Signal) {
+	b.t.Helper()
+	if err := syscall.Kill(pid, s); err != nil {
+		b.t.Fatalf("signal process %d: %v", pid, err)
+	}
+}
+
+// gone waits until a daemon and all that it started has ended.
+func (n *node) gone() {
+	n.b.t.Helper()
+	select {
+	case <-n.Done():
+	case <-n.b.ctx.Done():
+		n.b.t.Fatalf("a process of %s is still there:\n%s", n.Machine, n.Output())
+	}
 }
 
 // answers waits until a machine's daemon can be asked, which is soon after it has started.

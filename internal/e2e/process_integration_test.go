@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/lab/cluster"
 )
 
@@ -25,35 +24,6 @@ const (
 
 // vips are the virtual addresses of cluster.VRRP.
 var vips = []netip.Addr{cluster.VIP}
-
-// vrrpProcess waits until a machine's virtual routers' process answers, and returns it.
-func (b *bed) vrrpProcess(machine string) director.ProcessStatus {
-	b.t.Helper()
-	var s *director.ProcessStatus
-	b.until("the vrrp process of "+machine+" answers", func() bool {
-		s = b.status(machine).VRRPProcess
-		return s != nil && s.Up && !s.Answered.IsZero()
-	})
-	return *s
-}
-
-// signal sends a signal to one process.
-func (b *bed) signal(pid int, s syscall.Signal) {
-	b.t.Helper()
-	if err := syscall.Kill(pid, s); err != nil {
-		b.t.Fatalf("signal process %d: %v", pid, err)
-	}
-}
-
-// gone waits until a daemon and all that it started has ended.
-func (n *node) gone() {
-	n.b.t.Helper()
-	select {
-	case <-n.Done():
-	case <-n.b.ctx.Done():
-		n.b.t.Fatalf("a process of %s is still there:\n%s", n.Machine, n.Output())
-	}
-}
 
 // hears waits until a Backup has received more advertisements than before, which takes
 // longer than its Master_Down_Interval.
