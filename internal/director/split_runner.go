@@ -14,7 +14,7 @@ import (
 const (
 	// splitLook is how often the two views of who is Master are compared: VRRP's, and
 	// what the directors tell each other.
-	splitLook = 100 * time.Millisecond
+	splitLook = 200 * time.Millisecond
 	// freshFor is how old a peer's last sign of life may be when its word counts.
 	freshFor = time.Second
 )

@@ -21,6 +21,10 @@ const (
 	// witnessBatch is how much too early a round may begin so that it is one with
 	// another on the same interface.
 	witnessBatch = 100 * time.Millisecond
+	// witnessLook is how often it looks who is Master: a Master that follows another is
+	// no transition of this director, and a report may come before the snapshot that
+	// goes with it.
+	witnessLook = 250 * time.Millisecond
 	// macLife is how long a director's Ethernet address is believed after its last
 	// answer.
 	macLife = time.Minute
@@ -129,9 +133,11 @@ func (r *witnessRunner) run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		r.begin(ctx)
+		next := witnessLook
 		if due, armed := r.deadline(); armed {
-			timer.Reset(time.Until(due))
+			next = min(next, time.Until(due))
 		}
+		timer.Reset(next)
 		select {
 		case <-ctx.Done():
 			for range r.underway {

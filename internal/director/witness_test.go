@@ -166,6 +166,22 @@ func TestBackupWitnessesTheMaster(t *testing.T) {
 	})
 }
 
+// A report crosses another way than a snapshot, and may be first.
+func TestSnapshotMayComeAfterTheReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s, d, stop := witnessWorld(t, keyedTOML)
+		defer stop()
+		s.are(machines{macB: {addrB, theVIP}})
+		w.becomes(vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		isSilent(100 * time.Millisecond)
+		w.vrrp.snapshot(vrrp.Snapshot{State: vrrp.Backup, MasterAddr: addrB})
+		isSilent(1900 * time.Millisecond)
+		if got := verdictOf(t, d); got != "owner-ok: lb-b has it" {
+			t.Errorf("two seconds after the report: %s", got)
+		}
+	})
+}
+
 // A Backup that starts hears the Master a moment later. That is no change of Master, and
 // puts nothing off.
 func TestTheMastersNameMayComeLater(t *testing.T) {

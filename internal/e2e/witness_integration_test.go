@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -48,8 +49,15 @@ func (b *bed) router(machine string) director.RouterStatus {
 func (b *bed) verdict(machine string, want vrrp.Verdict) director.WitnessedStatus {
 	b.t.Helper()
 	var got director.WitnessedStatus
+	var last director.RouterStatus
+	defer func() {
+		if b.t.Failed() {
+			b.t.Logf("%s at last: %+v, its witness %+v", machine, last, last.Witness)
+		}
+	}()
 	b.until(machine+" says "+string(want), func() bool {
-		w := b.router(machine).Witness
+		last = b.router(machine)
+		w := last.Witness
 		if w == nil {
 			return false
 		}
@@ -136,6 +144,40 @@ func TestWitnessFindsTwoOwnersAndTheMasterAnnouncesAgain(t *testing.T) {
 	backup.wait("virtual address has its owner, and nobody else")
 	if out := b.events(cluster.LBA); strings.Count(out, "witness-two-owners") != 1 || strings.Count(out, "witness-owner-ok") != 1 {
 		t.Errorf("events of lb-a:\n%s", out)
+	}
+}
+
+// Over IPv6, and with a link of the virtual router's own, the answers look different.
+func TestWitnessKnowsTheOwner(t *testing.T) {
+	for _, tt := range []struct {
+		name, keys string
+		vips       []netip.Addr
+		link       string
+	}{
+		{"IPv6", "", ip6, "eth0"},
+		{"a virtual MAC address", "vmac = true", ip4, "vrrp.51"},
+		{"IPv6 with a virtual MAC address", "vmac = true", ip6, "vrrp6.51"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBed(t)
+			b.configure(speaking(tt.keys, tt.vips))
+			if tt.vips[0].Is6() {
+				b.settle()
+			}
+			master, backup := b.pair()
+			for _, machine := range []string{cluster.LBA, cluster.LBB} {
+				if got := b.verdict(machine, vrrp.VerdictOwnerOK).Text; got != "lb-a has it" {
+					t.Errorf("%s says %q", machine, got)
+				}
+			}
+			bits := "/32"
+			if tt.vips[0].Is6() {
+				bits = "/128"
+			}
+			b.run(cluster.LBB, "ip", "addr", "add", tt.vips[0].String()+bits, "dev", tt.link, "nodad")
+			master.wait("virtual address has two owners", `owners="lb-a lb-b"`)
+			backup.wait("virtual address has two owners", `owners="lb-a lb-b"`)
+		})
 	}
 }
 
