@@ -18,6 +18,7 @@ var frrDialects = []struct {
 	peer cluster.FRR
 }{
 	{"IPv4", "", ip4, cluster.FRR{Interval: advertInterval}},
+	{"IPv4, ours with the virtual MAC address", "vmac = true", ip4, cluster.FRR{Interval: advertInterval}},
 	{"IPv6", "", ip6, cluster.FRR{Interval: advertInterval, IPv6: true}},
 }
 

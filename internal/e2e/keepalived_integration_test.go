@@ -28,6 +28,8 @@ var dialects = []struct {
 	{"version 2, unicast", "unicast = true\nversion = 2", ip4, cluster.Keepalived{Interval: time.Second, Version: 2, Unicast: lbB4}},
 	// keepalived leaves the hop limit of unicast over IPv6 to the kernel.
 	{"IPv6, unicast", "unicast = true\nunicast_min_ttl = 64", ip6, cluster.Keepalived{Interval: advertInterval, IPv6: true, Unicast: lbB6}},
+	{"version 3, both with the virtual MAC address", "vmac = true", ip4, cluster.Keepalived{Interval: advertInterval, VMAC: true}},
+	{"IPv6, ours with the virtual MAC address", "vmac = true", ip6, cluster.Keepalived{Interval: advertInterval, IPv6: true}},
 }
 
 // The ends of unicast, as lb-b sees them.
