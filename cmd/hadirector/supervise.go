@@ -17,20 +17,16 @@ const endQueue = 16
 // d.routers, and returns what the director needs beside that. The process holds the lock.
 func (d *daemon) superviseVRRP(cfg *conf.Config, lock *os.File, reports chan<- vrrp.Report) director.VRRPProcess {
 	pulse, ends := make(chan struct{}), make(chan director.ProcessEnd, endQueue)
-	start := routerproc.Command("/proc/self/exe", []string{"hadirector", vrrpCommand, "--" + devicesFlag, d.o.devices()}, os.Stderr, lock)
+	spawn := routerproc.Command("/proc/self/exe", []string{"hadirector", vrrpCommand, "--" + devicesFlag, d.o.devices()}, os.Stderr, lock)
 	d.routers = &addressLedger{path: d.o.addresses(), kernel: d.vrrp, logger: d.logger}
 	process := routerproc.New(routerproc.Options{
-		Spawn: func() (routerproc.Child, error) {
-			c, err := start()
-			if err == nil {
-				if err := noteHolder(lock, c.PID()); err != nil {
-					d.logger.Warn("a daemon that follows this one cannot ask its vrrp process to end", "err", err)
-				}
-			}
-			return c, err
-		},
-		LogFormat: cfg.Log.Format, LogLevel: d.level,
+		Spawn: spawn, LogFormat: cfg.Log.Format, LogLevel: d.level,
 		Reports: reports, Pulse: pulse, Release: d.routers.releaseNoted,
+		Runs: func(pid int) {
+			if err := noteHolder(lock, pid); err != nil {
+				d.logger.Warn("a daemon that follows this one cannot ask its vrrp process to end", "err", err)
+			}
+		},
 		Ended: func(e routerproc.End) {
 			select {
 			case ends <- director.ProcessEnd(e):
@@ -45,7 +41,7 @@ func (d *daemon) superviseVRRP(cfg *conf.Config, lock *os.File, reports chan<- v
 
 func processStatus(s routerproc.Status) director.ProcessStatus {
 	out := director.ProcessStatus{
-		Up: s.PID != 0, PID: s.PID, Since: s.Since, Locked: s.Locked, Answered: s.Answered, Restarts: s.Restarts,
+		Up: s.PID != 0, PID: s.PID, SparePID: s.Spare, Since: s.Since, Locked: s.Locked, Answered: s.Answered, Restarts: s.Restarts,
 	}
 	switch {
 	case s.Realtime:

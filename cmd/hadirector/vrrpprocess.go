@@ -28,8 +28,15 @@ const vrrpCommand = "vrrp-process"
 // devicesFlag tells it where to note the virtual routers' own links.
 const devicesFlag = "devices"
 
-// vrrpProcessName is how the process shows itself in ps and top: at most 15 characters.
-const vrrpProcessName = "hadirector-vrrp"
+// How the process shows itself in ps and top, while it waits and while it runs virtual
+// routers: at most 15 characters.
+const (
+	spareName  = "hadirector-idle"
+	activeName = "hadirector-vrrp"
+)
+
+// showAs gives the process a name. It is only a name.
+func showAs(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
 // newVRRPProcess is "hadirector vrrp-process", which nobody types.
 func newVRRPProcess() *cobra.Command {
@@ -49,7 +56,7 @@ func serveVRRP(stderr io.Writer, devices string) error {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, syscall.SIGTERM, syscall.SIGINT)
-	_ = os.WriteFile("/proc/self/comm", []byte(vrrpProcessName), 0) // only a name
+	showAs(spareName)
 	// Two threads: one for the advertisements, while the other collects garbage or
 	// writes an answer. More would only take real time from other programs.
 	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
@@ -61,19 +68,21 @@ func serveVRRP(stderr io.Writer, devices string) error {
 		return err
 	}
 	var set *vrrpSet
-	err = routerproc.Serve(conn, terminate, func(start routerproc.Start) (routerproc.Service, error) {
+	err = routerproc.Serve(conn, terminate, func(start routerproc.Start) routerproc.Service {
 		level := new(slog.LevelVar)
 		level.Set(start.LogLevel)
 		logger := newLogger(stderr, start.LogFormat, level)
-		reports := make(chan vrrp.Report, reportQueue)
-		facts := becomeRealtime(logger)
-		var err error
-		if set, err = newVRRPSet(reports, devices, logger); err != nil {
-			return routerproc.Service{}, err
-		}
 		return routerproc.Service{
-			Facts: facts, Set: set, Reports: reports, Release: set.release, Logger: logger, LogLevel: level,
-		}, nil
+			Facts: becomeRealtime(logger), Logger: logger, LogLevel: level,
+			Open: func() (routerproc.Set, <-chan vrrp.Report, error) {
+				showAs(activeName)
+				reports := make(chan vrrp.Report, reportQueue)
+				var err error
+				set, err = newVRRPSet(reports, devices, logger)
+				return set, reports, err
+			},
+			Release: func(instances map[string]vrrp.Instance) { set.release(instances) },
+		}
 	})
 	if set != nil {
 		set.close()

@@ -152,7 +152,9 @@ func (c *fakeChild) live() {
 
 func (c *fakeChild) pinged(m ping) {
 	c.mu.Lock()
-	c.pings = append(c.pings, m)
+	if c.pid == c.active {
+		c.pings = append(c.pings, m)
+	}
 	hangs := c.hangs
 	c.mu.Unlock()
 	if !hangs {
@@ -185,8 +187,9 @@ type parentWorld struct {
 	pulse    chan struct{}
 	level    *slog.LevelVar
 	children []*fakeChild
+	active   int // process id of the one that runs the virtual routers
 	spawnErr error
-	pings    []ping
+	pings    []ping // that it got
 	stop     func() error
 }
 
@@ -196,6 +199,11 @@ func newParent(t *testing.T) *parentWorld {
 	w.process = New(Options{
 		Spawn: w.spawn, LogFormat: "json", LogLevel: w.level, Reports: w.reports, Pulse: w.pulse,
 		Release: func(keep map[string]vrrp.Instance) { w.tell("release all but %s", show(keep)) },
+		Runs: func(pid int) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.active = pid
+		},
 		Ended: func(e End) {
 			w.tell("%d ended: %s, pause %v", e.PID, e.Why, e.Pause)
 		},
@@ -204,7 +212,7 @@ func newParent(t *testing.T) *parentWorld {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.process.Run(ctx) }()
-	w.stop = func() error { cancel(); return <-done }
+	w.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	synctest.Wait()
 	return w
 }
@@ -231,10 +239,12 @@ func (w *parentWorld) spawning(err error) {
 	w.spawnErr = err
 }
 
-// child is the newest child.
+// child is the active child.
 func (w *parentWorld) child() *fakeChild {
 	synctest.Wait()
-	return w.children[len(w.children)-1]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.children[w.active-1]
 }
 
 // reported returns what the director was told since the last call.

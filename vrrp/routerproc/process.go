@@ -40,6 +40,8 @@ type Options struct {
 	// gone may have left, but for what the instances of keep hold. No child that has
 	// instances runs meanwhile.
 	Release func(keep map[string]vrrp.Instance)
+	// Runs is told the process id of each child that is about to be given instances.
+	Runs func(pid int)
 	// Ended is told of every end of a child that nobody asked for. It must not block.
 	Ended  func(End)
 	Logger *slog.Logger
@@ -58,7 +60,8 @@ type End struct {
 type Status struct {
 	Facts
 	PID      int       // 0: none runs
-	Since    time.Time // when it was started
+	Spare    int       // process id of the one that would be next; 0: there is none
+	Since    time.Time // since when it runs the virtual routers
 	Answered time.Time // when it last answered
 	Restarts uint64    // children after the first
 }
@@ -145,38 +148,35 @@ func (p *Process) Run(ctx context.Context) error {
 	s := &supervisor{p: p, o: p.o, states: make(map[string]vrrp.State), gone: make(map[string]time.Time)}
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
-	s.spawn()
+	s.start()
 	for ctx.Err() == nil {
-		var out chan<- toChild
-		var in <-chan fromChild
-		var message toChild
-		if s.child != nil {
-			in = s.pipe.in
-			if m, ok := s.next(); ok {
-				out, message = s.pipe.out, m
-			}
-		}
-		var reports chan<- vrrp.Report
-		var report vrrp.Report
-		if len(s.pending) > 0 {
-			reports, report = p.o.Reports, s.pending[0]
-		}
+		message, more := s.next()
+		spareMessage, spareMore := s.nextSpare()
+		report, reports := s.nextReport()
 		select {
 		case <-ctx.Done():
 		case i := <-p.applied:
 			s.apply(i)
 		case order := <-p.orders:
-			if s.child != nil {
+			if s.active != nil {
 				s.orders = append(s.orders, order)
 			}
-		case m, ok := <-in:
+		case m, ok := <-s.active.in():
 			if ok {
 				s.received(m)
 			} else {
 				s.ended()
 			}
-		case out <- message:
+		case s.active.out(more) <- message:
 			s.sent(message)
+		case m, ok := <-s.spare.in():
+			if ok {
+				s.spare.heard(m)
+			} else {
+				s.spareEnded()
+			}
+		case s.spare.out(spareMore) <- spareMessage:
+			s.sentSpare(spareMessage)
 		case reports <- report:
 			s.pending = s.pending[1:]
 		case s.pulse() <- struct{}{}:
@@ -184,8 +184,16 @@ func (p *Process) Run(ctx context.Context) error {
 		case <-tick.C:
 			s.tick()
 		case <-s.retry:
-			s.spawn()
+			s.start()
 		}
 	}
 	return s.stop()
+}
+
+// nextReport is the next report, and the channel for it, nil if there is none.
+func (s *supervisor) nextReport() (vrrp.Report, chan<- vrrp.Report) {
+	if len(s.pending) == 0 {
+		return vrrp.Report{}, nil
+	}
+	return s.pending[0], s.o.Reports
 }

@@ -174,8 +174,7 @@ func TestHungChildIsKilledAndNotAdopted(t *testing.T) {
 			"1 killed",
 			"1 ended: no answer for 3s, killed, pause 0s",
 			"release all but [web 150]",
-			"2 start json INFO",
-			"2 apply [web 150]",
+			"2 apply [web 150]", // which is the spare one
 		}, w.told())
 		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
 		if s := w.process.Snapshots()["web"]; s.State != vrrp.Initialize || s.Detail == "" {
@@ -196,7 +195,7 @@ func TestDyingAfterASilenceIsNotAdopted(t *testing.T) {
 		time.Sleep(3 * pingInterval)
 		w.told()
 		w.child().end(errors.New("signal: killed"))
-		expect(t, "told", []string{"2 apply [web 150]"}, w.told()[3:])
+		expect(t, "told", []string{"2 apply [web 150]"}, w.told()[2:])
 	})
 }
 
@@ -220,16 +219,16 @@ func TestOwnStallDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &parentWorld{t: t}
 		c := &fakeChild{parentWorld: w, pid: 1, exit: make(chan error, 1)}
-		s := &supervisor{p: New(Options{}), child: c, talks: true, silence: 0}
+		k := &kid{Child: c, talks: true, silence: 0}
 		time.Sleep(time.Hour)
-		s.tick()
-		if s.silence != 1 || s.killed != "" {
-			t.Errorf("silence %d, killed %q", s.silence, s.killed)
+		k.tick()
+		if k.silence != 1 || k.killed != "" {
+			t.Errorf("silence %d, killed %q", k.silence, k.killed)
 		}
-		s.received(fromChild{Pong: &pong{}})
-		s.tick()
-		if s.silence != 0 || !s.unpinged {
-			t.Errorf("silence %d after an answer", s.silence)
+		k.heard(fromChild{Pong: &pong{}})
+		k.tick()
+		if k.silence != 0 || !k.pinging {
+			t.Errorf("silence %d after an answer", k.silence)
 		}
 	})
 }
@@ -262,11 +261,16 @@ func TestRepeatedEndsArePutOff(t *testing.T) {
 		w.child().end(errors.New("exit status 2"))
 		expect(t, "the fourth time", []string{"release all but nothing", "4 ended: exit status 2, pause 2s"}, w.told())
 
-		// One that has run for a while begins anew.
+		// One that has run for a while begins anew; how long it was the spare one before
+		// does not count.
 		time.Sleep(2*time.Second + steady)
 		w.told()
 		w.child().end(errors.New("exit status 2"))
 		expect(t, "after a while", []string{"5 ended: exit status 2, pause 0s"}, w.told()[:1])
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "soon after", []string{"6 ended: exit status 2, pause 0s"}, w.told()[:1])
+		w.child().end(errors.New("exit status 2"))
+		expect(t, "and again", []string{"7 ended: exit status 2, pause 1s"}, w.told()[1:])
 	})
 }
 
@@ -433,5 +437,106 @@ func TestStopWithoutAReader(t *testing.T) {
 			t.Errorf("it waited %v", d)
 		}
 		expect(t, "told", []string{"1 stop", `log level=WARN msg="transitions were not reported, nobody reads them" count=5`}, w.told())
+	})
+}
+
+func TestSpareChildTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.told()
+		w.reported()
+		time.Sleep(pingInterval)
+		expect(t, "when the first one runs", []string{"2 start json INFO"}, w.told())
+		w.children[1].pipe.out <- fromChild{Facts: &Facts{Locked: true}}
+		if s := w.process.Status(); s.PID != 1 || s.Spare != 2 || s.Locked {
+			t.Errorf("status %+v", s)
+		}
+		time.Sleep(time.Hour)
+		expect(t, "as long as nothing happens", nil, w.told())
+
+		begin := time.Now()
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "after its end", []string{
+			"1 ended: signal: killed, pause 0s", "release all but [web 150]", "2 apply [web 150 adopt]",
+		}, w.told())
+		if s := w.process.Status(); s.PID != 2 || s.Spare != 0 || s.Restarts != 1 || !s.Locked || s.Since != begin {
+			t.Errorf("status %+v", s)
+		}
+		time.Sleep(pingInterval)
+		expect(t, "and the next", []string{"3 start json INFO"}, w.told())
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		expect(t, "the end", []string{"3 killed", "2 stop"}, w.told())
+	})
+}
+
+// TestSpareChildHangs: it is replaced like the active one, and not made active.
+func TestSpareChildHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		time.Sleep(time.Minute)
+		w.told()
+		w.children[1].hang(true)
+		time.Sleep((maxSilence + 3) * pingInterval)
+		expect(t, "afterwards", []string{
+			"2 killed", `log level=WARN msg="spare vrrp process ended" err="no answer for 3s, killed" duration=1s`, "3 start json INFO",
+		}, w.told())
+		w.children[2].hang(true)
+		time.Sleep(2 * pingInterval)
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "while it hangs", []string{
+			"1 ended: signal: killed, pause 0s", "3 killed", "release all but [web 150]",
+			"4 start json INFO", "4 apply [web 150 adopt]",
+		}, w.told())
+	})
+}
+
+// TestSpareChildThatCannotBeStarted: the active one goes on, and pauses grow.
+func TestSpareChildThatCannotBeStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.spawning(errors.New("no memory"))
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.told()
+		time.Sleep(time.Hour)
+		n := len(w.told())
+		if n < 200 || n > 300 { // two lines each, mostly every 30 seconds
+			t.Errorf("%d lines in an hour", n)
+		}
+		w.spawning(nil)
+		time.Sleep(maxPause + pingInterval)
+		expect(t, "afterwards", []string{"2 start json INFO"}, w.told())
+	})
+}
+
+// TestBothChildrenEnd at the same moment: a third one is started.
+func TestBothChildrenEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		time.Sleep(time.Second)
+		w.told()
+		w.reported()
+		w.children[0].end(errors.New("signal: killed"))
+		w.children[1].end(errors.New("signal: killed"))
+		synctest.Wait()
+		if c := w.child(); c.pid != 3 {
+			t.Fatalf("%d is active", c.pid)
+		}
+		lines := w.told()
+		expect(t, "told", []string{"3 apply [web 150 adopt]"}, lines[len(lines)-1:])
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonAdopted)
+		expect(t, "reported", []string{"web stopped to master: adopted"}, w.reported())
 	})
 }

@@ -38,50 +38,80 @@ type Set interface {
 
 // Service is what a child works with, made from the parent's [Start].
 type Service struct {
-	Facts Facts
-	Set   Set
-	// Reports are what the Set reports.
-	Reports <-chan vrrp.Report
-	// Release takes away whatever in the kernel instances may have left. It is called
-	// when the Set has ended.
-	Release  func(map[string]vrrp.Instance)
+	Facts    Facts
 	Logger   *slog.Logger
 	LogLevel *slog.LevelVar
+	// Open makes the virtual routers, and what they report to, as soon as it is this
+	// child that runs them.
+	Open func() (Set, <-chan vrrp.Report, error)
+	// Release takes away whatever in the kernel instances may have left. It is called
+	// when the Set has ended.
+	Release func(map[string]vrrp.Instance)
 }
 
-// Serve is the child's side: it runs the virtual routers that the parent at the other end
-// of conn asks for, until the parent stops it or, if the parent is gone, until it is
-// Master of nothing. What terminate delivers asks a child without a parent to end in
-// order; as long as there is a parent, that one decides. Serve closes conn.
-func Serve(conn io.ReadWriteCloser, terminate <-chan os.Signal, newService func(Start) (Service, error)) error {
+// Serve is the child's side: it prepares itself and waits until the parent at the other
+// end of conn has instances for it. Then it runs these virtual routers until the parent
+// stops it or, if the parent is gone, until it is Master of nothing. What terminate
+// delivers asks a child without a parent to end in order; as long as there is a parent,
+// that one decides. Serve closes conn.
+func Serve(conn io.ReadWriteCloser, terminate <-chan os.Signal, prepare func(Start) Service) error {
 	p := newPipe[toChild, fromChild](conn)
 	defer p.close()
-	first, ok := <-p.in
-	if !ok {
-		return nil // the parent ended first, and nothing has happened yet
+	s := &server{pipe: p, in: p.in}
+	first, err := s.await(terminate, prepare)
+	if first == nil || err != nil {
+		return err
 	}
-	if first.Start == nil {
-		return errors.New("the parent did not begin with the start")
-	}
-	o, err := newService(*first.Start)
+	set, reports, err := s.Open()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s := &server{Service: o, pipe: p, in: p.in, cancel: cancel, queue: []fromChild{{Facts: &o.Facts}}}
+	s.set, s.reports, s.cancel = set, reports, cancel
+	s.told(toChild{Apply: first})
 	done := make(chan error, 1)
-	go func() { done <- o.Set.Run(ctx) }()
+	go func() { done <- set.Run(ctx) }()
 	return s.run(terminate, done)
+}
+
+// await prepares the child and waits for the first instances; nil: there will be none.
+func (s *server) await(terminate <-chan os.Signal, prepare func(Start) Service) (*apply, error) {
+	for {
+		message, out := s.next()
+		select {
+		case m, ok := <-s.in:
+			switch {
+			case !ok || m.Stop != nil:
+				return nil, nil
+			case m.Start != nil:
+				s.Service = prepare(*m.Start)
+				s.queue = append(s.queue, fromChild{Facts: &s.Facts})
+			case s.Logger == nil:
+				return nil, errors.New("the parent did not begin with the start")
+			case m.Apply != nil:
+				return m.Apply, nil
+			case m.Ping != nil:
+				s.LogLevel.Set(m.Ping.LogLevel)
+				s.queue = append(s.queue, fromChild{Pong: &pong{}})
+			}
+		case out <- message:
+			s.queue = s.queue[1:]
+		case <-terminate: // the end of the parent is the end of this one too
+		}
+	}
 }
 
 // server is what Serve's goroutine knows.
 type server struct {
 	Service
-	pipe   *pipe[toChild, fromChild]
-	in     <-chan toChild // nil: there is no parent any more
-	cancel context.CancelFunc
-	queue  []fromChild // not yet written
+	pipe  *pipe[toChild, fromChild]
+	in    <-chan toChild // nil: there is no parent any more
+	queue []fromChild    // not yet written
+
+	set     Set
+	reports <-chan vrrp.Report
+	cancel  context.CancelFunc // ends the set
 
 	asked     map[string]vrrp.Instance // what the parent wants
 	before    map[string]vrrp.Instance // what it wanted before that
@@ -97,12 +127,8 @@ func (s *server) run(terminate <-chan os.Signal, done <-chan error) error {
 	tick := time.NewTicker(patrolInterval)
 	defer tick.Stop()
 	for {
-		var out chan<- fromChild
-		var message fromChild
-		if len(s.queue) > 0 && !s.orphan {
-			out, message = s.pipe.out, s.queue[0]
-		}
-		reports := s.Reports
+		message, out := s.next()
+		reports := s.reports
 		if len(s.queue) >= maxQueue {
 			reports = nil
 		}
@@ -127,6 +153,14 @@ func (s *server) run(terminate <-chan os.Signal, done <-chan error) error {
 	}
 }
 
+// next is the next message to the parent, and the channel for it, nil if there is none.
+func (s *server) next() (fromChild, chan<- fromChild) {
+	if len(s.queue) == 0 || s.orphan {
+		return fromChild{}, nil
+	}
+	return s.queue[0], s.pipe.out
+}
+
 // told does what the parent says.
 func (s *server) told(m toChild) {
 	switch {
@@ -135,9 +169,9 @@ func (s *server) told(m toChild) {
 		s.before, s.asked = s.asked, inTime(*m.Apply, time.Now())
 		s.apply()
 	case m.Order != nil && m.Order.Do == handOver:
-		s.Set.HandOver(m.Order.Names...)
+		s.set.HandOver(m.Order.Names...)
 	case m.Order != nil && m.Order.Do == announce:
-		s.Set.Announce(m.Order.Names...)
+		s.set.Announce(m.Order.Names...)
 	case m.Ping != nil:
 		s.pinged(*m.Ping)
 	case m.Stop != nil:
@@ -147,9 +181,9 @@ func (s *server) told(m toChild) {
 
 func (s *server) apply() {
 	if s.weak {
-		s.Set.Apply(weakened(s.asked))
+		s.set.Apply(weakened(s.asked))
 	} else {
-		s.Set.Apply(s.asked)
+		s.set.Apply(s.asked)
 	}
 }
 
@@ -162,7 +196,7 @@ func (s *server) pinged(m ping) {
 	s.LogLevel.Set(m.LogLevel)
 	answer := &pong{}
 	if m.Snapshots {
-		answer.Snapshots = s.Set.Snapshots()
+		answer.Snapshots = s.set.Snapshots()
 	}
 	s.queue = append(s.queue, fromChild{Pong: answer})
 	if !m.Alive {
@@ -182,7 +216,7 @@ func (s *server) reported(r vrrp.Report) {
 	list := []vrrp.Report{r}
 	for more := true; more && len(s.queue)+len(list) < maxQueue; {
 		select {
-		case r := <-s.Reports:
+		case r := <-s.reports:
 			list = append(list, r)
 		default:
 			more = false
@@ -195,7 +229,7 @@ func (s *server) reported(r vrrp.Report) {
 		s.endIfIdle()
 		return
 	}
-	snapshots := s.Set.Snapshots()
+	snapshots := s.set.Snapshots()
 	for _, r := range list {
 		e := &event{Report: r}
 		if snap, ok := snapshots[r.Instance]; ok {
@@ -248,14 +282,14 @@ func (s *server) weaken() {
 func (s *server) offer() {
 	s.patrols = 0
 	if names := s.masters(); len(names) > 0 {
-		s.Set.HandOver(names...)
+		s.set.HandOver(names...)
 	}
 }
 
 // masters are the virtual routers that are Master.
 func (s *server) masters() []string {
 	var names []string
-	for name, snap := range s.Set.Snapshots() {
+	for name, snap := range s.set.Snapshots() {
 		if snap.State == vrrp.Master {
 			names = append(names, name)
 		}
@@ -311,7 +345,7 @@ func (s *server) terminated() {
 func (s *server) finish() error {
 	for more := true; more; {
 		select {
-		case r := <-s.Reports:
+		case r := <-s.reports:
 			s.reported(r)
 		default:
 			more = false

@@ -93,16 +93,19 @@ func newSilentChild(t *testing.T) *childWorld {
 	w.parent = newPipe[fromChild, toChild](ours)
 	go w.listen()
 	go func() {
-		w.ended <- Serve(theirs, w.terminate, func(s Start) (Service, error) {
-			w.tell("service %s %v", s.LogFormat, s.LogLevel)
-			if s.LogFormat == "broken" {
-				return Service{}, errors.New("no service")
-			}
+		w.ended <- Serve(theirs, w.terminate, func(s Start) Service {
+			w.tell("prepare %s %v", s.LogFormat, s.LogLevel)
 			return Service{
-				Facts: Facts{Realtime: true}, Set: w.set, Reports: w.set.reports,
+				Facts: Facts{Realtime: true}, Logger: w.logger(), LogLevel: w.level,
+				Open: func() (Set, <-chan vrrp.Report, error) {
+					w.tell("open")
+					if s.LogFormat == "broken" {
+						return nil, nil, errors.New("no kernel")
+					}
+					return w.set, w.set.reports, nil
+				},
 				Release: func(in map[string]vrrp.Instance) { w.tell("release %s", show(in)) },
-				Logger:  w.logger(), LogLevel: w.level,
-			}, nil
+			}
 		})
 		w.tell("ended")
 	}()
@@ -156,7 +159,7 @@ func TestServeDoesWhatItIsTold(t *testing.T) {
 		w.parent.out <- toChild{Order: &order{announce, []string{"web"}}}
 		w.parent.out <- toChild{Ping: &ping{LogLevel: slog.LevelDebug}}
 		expect(t, "told", []string{
-			"service json WARN", "apply [web 150]", "hand over [web]", "announce [web]",
+			"prepare json WARN", "open", "apply [web 150]", "hand over [web]", "announce [web]",
 		}, w.told())
 		if w.level.Level() != slog.LevelDebug {
 			t.Errorf("the log's level is %v", w.level.Level())
@@ -185,18 +188,59 @@ func TestServeBeforeTheStart(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newSilentChild(t)
-		w.parent.out <- toChild{Stop: &stop{}}
+		w.parent.out <- toChild{Ping: &ping{}}
 		if err := <-w.ended; err == nil {
-			t.Error("it took a stop for a start")
+			t.Error("it took a ping for a start")
 		}
 		w.dies()
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newSilentChild(t)
 		w.parent.out <- toChild{Start: &Start{LogFormat: "broken"}}
+		w.parent.out <- toChild{Apply: &apply{Instances: set("web")}}
 		if err := <-w.ended; err == nil {
 			t.Error("it serves without a service")
 		}
+		w.dies()
+	})
+}
+
+// TestSpareWaits: a child without instances touches nothing, answers, and goes with its
+// parent.
+func TestSpareWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSilentChild(t)
+		w.parent.out <- toChild{Start: &Start{LogFormat: "text", LogLevel: slog.LevelInfo}}
+		w.ping(time.Minute, false)
+		w.parent.out <- toChild{Ping: &ping{LogLevel: slog.LevelDebug}}
+		w.terminate <- syscall.SIGTERM
+		expect(t, "told", []string{"prepare text INFO"}, w.told())
+		if w.level.Level() != slog.LevelDebug {
+			t.Errorf("the log's level is %v", w.level.Level())
+		}
+		w.dies()
+		w.end(t)
+		expect(t, "at the end", []string{"ended"}, w.told())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newSilentChild(t)
+		w.parent.out <- toChild{Start: &Start{}}
+		w.terminate <- syscall.SIGTERM // forgotten, as it had no instances then
+		w.ping(time.Second, true)
+		w.parent.out <- toChild{Apply: &apply{Instances: set("web")}}
+		synctest.Wait()
+		w.set.becomes("web", vrrp.Master, vrrp.ReasonMasterDown)
+		synctest.Wait()
+		w.dies()
+		w.told()
+		w.set.becomes("web", vrrp.Backup, vrrp.ReasonSwitchover)
+		w.end(t)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newSilentChild(t)
+		w.parent.out <- toChild{Start: &Start{}}
+		w.parent.out <- toChild{Stop: &stop{}}
+		w.end(t)
 		w.dies()
 	})
 }
@@ -325,12 +369,17 @@ func TestParentThatDoesNotRead(t *testing.T) {
 		ours, theirs := net.Pipe()
 		ended := make(chan error, 1)
 		go func() {
-			ended <- Serve(theirs, nil, func(Start) (Service, error) {
-				return Service{Set: fs, Reports: fs.reports, Logger: slog.New(slog.DiscardHandler), LogLevel: new(slog.LevelVar)}, nil
+			ended <- Serve(theirs, nil, func(Start) Service {
+				return Service{
+					Logger: slog.New(slog.DiscardHandler), LogLevel: new(slog.LevelVar),
+					Open: func() (Set, <-chan vrrp.Report, error) { return fs, fs.reports, nil },
+				}
 			})
 		}()
-		if err := writeFrame(ours, toChild{Start: &Start{}}); err != nil {
-			t.Fatal(err)
+		for _, m := range []toChild{{Start: &Start{}}, {Apply: &apply{}}} {
+			if err := writeFrame(ours, m); err != nil {
+				t.Fatal(err)
+			}
 		}
 		const n = maxQueue + 10 // which leaves some in the Set
 		for i := range n {

@@ -2,8 +2,6 @@ package routerproc
 
 import (
 	"time"
-
-	"github.com/hadirector/hadirector/vrrp"
 )
 
 // reportPatience is how long reports wait for a reader at the end.
@@ -12,9 +10,10 @@ const reportPatience = time.Second
 // stop ends the child in order, or, if that takes too long, at once, and takes away what
 // it left.
 func (s *supervisor) stop() error {
-	if s.child != nil {
+	s.stopSpare()
+	if s.active != nil {
 		s.unstopped = true
-		s.stopChild()
+		s.stopActive()
 	}
 	patience := time.NewTimer(reportPatience)
 	defer patience.Stop()
@@ -29,39 +28,30 @@ func (s *supervisor) stop() error {
 	return nil
 }
 
-func (s *supervisor) stopChild() {
+func (s *supervisor) stopActive() {
 	patience := time.NewTimer(stopPatience(s.wanted))
 	defer patience.Stop()
 	for {
-		var out chan<- toChild
 		message, more := s.next()
-		if more {
-			out = s.pipe.out
-		}
-		var reports chan<- vrrp.Report
-		var report vrrp.Report
-		if len(s.pending) > 0 {
-			reports, report = s.o.Reports, s.pending[0]
-		}
+		report, reports := s.nextReport()
 		select {
-		case m, ok := <-s.pipe.in:
+		case m, ok := <-s.active.in():
 			if ok {
 				s.received(m)
 				continue
 			}
-			if err := s.reap(); err != nil {
+			if err := s.active.reap(); err != nil {
 				s.o.Logger.Warn("vrrp process did not end in order, taking away what it left", "err", err)
 				s.o.Release(nil)
 				s.reportEnds()
 			}
 			return
-		case out <- message:
+		case s.active.out(more) <- message:
 			s.sent(message)
 		case reports <- report:
 			s.pending = s.pending[1:]
 		case <-patience.C:
-			s.killed = "did not stop in time, killed"
-			s.child.Kill()
+			s.active.kill("did not stop in time, killed")
 		}
 	}
 }

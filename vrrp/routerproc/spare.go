@@ -1,0 +1,62 @@
+package routerproc
+
+import "time"
+
+// startSpare starts a child that waits for the end of the active one. To load a program
+// takes time, and on a machine in trouble it may not be possible at all; the spare child
+// has that behind it, with the memory and the scheduling that it needs.
+func (s *supervisor) startSpare() {
+	now := time.Now()
+	c, err := s.o.Spawn()
+	if err != nil {
+		s.noSpare(err, 0)
+		return
+	}
+	s.spare = newKid(c, now)
+	s.p.tell(func() { s.p.status.Spare = c.PID() })
+}
+
+// nextSpare is what the spare child is told next.
+func (s *supervisor) nextSpare() (toChild, bool) {
+	switch {
+	case s.spare == nil:
+		return toChild{}, false
+	case !s.spare.told:
+		return s.begin(), true
+	case s.spare.pinging:
+		return toChild{Ping: &ping{LogLevel: s.o.LogLevel.Level()}}, true
+	}
+	return toChild{}, false
+}
+
+func (s *supervisor) sentSpare(m toChild) {
+	if m.Start != nil {
+		s.spare.told = true
+	} else {
+		s.spare.pinging = false
+	}
+}
+
+// spareEnded takes in the end of the spare child.
+func (s *supervisor) spareEnded() {
+	k := s.spare
+	s.spare = nil
+	s.p.tell(func() { s.p.status.Spare = 0 })
+	s.noSpare(k.reap(), time.Since(k.begun))
+}
+
+// noSpare puts the next spare child off.
+func (s *supervisor) noSpare(why error, ran time.Duration) {
+	pause := max(s.spareCrashes.ended(ran), firstPause)
+	s.spareAt = time.Now().Add(pause)
+	s.o.Logger.Warn("spare vrrp process ended", "err", why, "duration", pause)
+}
+
+// stopSpare ends the spare child, which has done nothing yet.
+func (s *supervisor) stopSpare() {
+	if s.spare != nil {
+		s.spare.Kill()
+		_ = s.spare.reap()
+		s.spare = nil
+	}
+}
