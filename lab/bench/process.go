@@ -15,7 +15,8 @@ type usage struct {
 	pid      int
 	name     string
 	cpu      time.Duration // user and system, since its start
-	resident int64         // bytes of memory, as the kernel counts VmRSS
+	resident int64         // bytes of memory
+	share    int64         // the same, with what it shares with others divided by their number
 }
 
 // clockTick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every
@@ -30,6 +31,15 @@ func usages(pid int) ([]usage, error) {
 	}
 	u, err := parseStat(string(stat))
 	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	// The counters of /proc/PID/stat and status are approximate, by as much as a small
+	// process has.
+	smaps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return nil, err
+	}
+	if u.resident, u.share, err = parseSmaps(string(smaps)); err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
 	list := []usage{u}
@@ -57,31 +67,52 @@ func usages(pid int) ([]usage, error) {
 	return list, nil
 }
 
+// parseSmaps reads Rss and Pss of /proc/PID/smaps_rollup, in bytes.
+func parseSmaps(text string) (resident, share int64, err error) {
+	for line := range strings.Lines(text) {
+		w := strings.Fields(line)
+		if len(w) != 3 || w[2] != "kB" {
+			continue
+		}
+		kB, err := strconv.ParseInt(w[1], 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		switch w[0] {
+		case "Rss:":
+			resident = kB << 10
+		case "Pss:":
+			share = kB << 10
+		}
+	}
+	if resident == 0 || share == 0 {
+		return 0, 0, fmt.Errorf("no Rss and Pss in %q", text)
+	}
+	return resident, share, nil
+}
+
 // parseStat reads /proc/PID/stat, see proc(5). The name, in brackets, may hold anything.
 func parseStat(text string) (usage, error) {
 	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if open < 0 || end < open {
 		return usage{}, fmt.Errorf("no name in %q", text)
 	}
-	// Field 14 is utime, 15 stime, 24 rss in pages; the first after the name is field 3.
+	// Field 14 is utime, 15 stime; the first after the name is field 3.
 	fields := strings.Fields(text[end+1:])
-	if len(fields) < 22 {
-		return usage{}, fmt.Errorf("%d fields after the name, want 22", len(fields))
+	if len(fields) < 13 {
+		return usage{}, fmt.Errorf("%d fields after the name, want 13", len(fields))
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(text[:open]))
 	if err != nil {
 		return usage{}, err
 	}
-	var n [3]int64
-	for i, field := range []int{14, 15, 24} {
+	var n [2]int64
+	for i, field := range []int{14, 15} {
 		if n[i], err = strconv.ParseInt(fields[field-3], 10, 64); err != nil {
 			return usage{}, err
 		}
 	}
-	return usage{
-		pid: pid, name: text[open+1 : end],
-		cpu: time.Duration(n[0]+n[1]) * clockTick, resident: n[2] * int64(os.Getpagesize()),
-	}, nil
+	return usage{pid: pid, name: text[open+1 : end], cpu: time.Duration(n[0]+n[1]) * clockTick}, nil
 }
 
 // since is what later has used more than earlier, process by process. A process that was

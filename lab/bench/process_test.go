@@ -10,16 +10,29 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	page := int64(os.Getpagesize())
-	const text = "4711 (a ) b) S 1 4711 4711 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 9 0 12345 1000000 77 18446744073709551615 1 1"
+	const text = "4711 (a ) b) S 1 4711 4711 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 9 0 12345 1000000"
 	got, err := parseStat(text)
-	want := usage{pid: 4711, name: "a ) b", cpu: 3 * time.Second, resident: 77 * page}
+	want := usage{pid: 4711, name: "a ) b", cpu: 3 * time.Second}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(usage{})); err != nil || diff != "" {
 		t.Errorf("parseStat: %v (-want +got):\n%s", err, diff)
 	}
-	for _, text := range []string{"", "4711", "4711 (x", "4711 (x) S 1", "x (x) S 1 4711 4711 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 9 0 12345 1000000 77"} {
+	for _, text := range []string{"", "4711", "4711 (x", "4711 (x) S 1", "x (x) S 1 4711 4711 0 -1 4194560 100 0 0 0 250 50"} {
 		if _, err := parseStat(text); err == nil {
 			t.Errorf("parseStat(%q): no error", text)
+		}
+	}
+}
+
+func TestParseSmaps(t *testing.T) {
+	const text = "55d0-7ffe ---p 00000000 00:00 0                          [rollup]\n" +
+		"Rss:                1880 kB\nPss:                 239 kB\nPss_Dirty:            92 kB\n"
+	resident, share, err := parseSmaps(text)
+	if resident != 1925120 || share != 244736 || err != nil {
+		t.Errorf("parseSmaps = %d, %d, %v; want 1925120, 244736, nil", resident, share, err)
+	}
+	for _, text := range []string{"", "Rss: 1880 kB\n", "Rss: much kB\n"} {
+		if _, _, err := parseSmaps(text); err == nil {
+			t.Errorf("parseSmaps(%q): no error", text)
 		}
 	}
 }
@@ -44,7 +57,7 @@ func TestUsagesFindsChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := usages(cmd.Process.Pid)
-	if err != nil || len(list) != 2 || list[0].pid != cmd.Process.Pid || list[1].resident == 0 {
+	if err != nil || len(list) != 2 || list[0].pid != cmd.Process.Pid || list[1].share == 0 {
 		t.Errorf("usages = %+v, %v; want the shell and its child", list, err)
 	}
 	w.Close()

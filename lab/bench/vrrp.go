@@ -80,11 +80,12 @@ func VRRP(ctx context.Context, o VRRPOptions) (ok bool, err error) {
 		}
 	}
 	fmt.Fprintf(o.Out, "%d virtual routers, adverts every %v, %v without other load\n", o.Instances, o.Interval, o.Quiet)
-	fmt.Fprintf(o.Out, "%-22s %-9s %-16s %9s %9s\n", "program", "director", "process", "CPU", "memory")
+	fmt.Fprintf(o.Out, "%-22s %-9s %-16s %9s %9s %9s\n", "program", "director", "process", "CPU", "RSS", "PSS")
 	for i, s := range subjects {
 		for _, machine := range []string{cluster.LBA, cluster.LBB} {
 			for _, u := range costs[i].used[machine] {
-				fmt.Fprintf(o.Out, "%-22s %-9s %-16s %7.2f s %6.1f MB\n", s, machine, u.name, u.cpu.Seconds(), float64(u.resident)/1e6)
+				fmt.Fprintf(o.Out, "%-22s %-9s %-16s %7.2f s %6.1f MB %6.1f MB\n",
+					s, machine, u.name, u.cpu.Seconds(), float64(u.resident)/1e6, float64(u.share)/1e6)
 			}
 		}
 	}
