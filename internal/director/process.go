@@ -32,7 +32,7 @@ type ProcessStatus struct {
 	Up    bool      `json:"up"`
 	PID   int       `json:"pid,omitempty"`
 	Since time.Time `json:"since,omitzero"` // since when it runs the virtual routers
-	// SparePID is the process that goes on when this one ends.
+	// SparePID is the process that is ready to go on when this one ends.
 	SparePID int `json:"spare_pid,omitempty"`
 	// Scheduling is "rr" for SCHED_RR and "nice" for the ordinary policy, Locked says
 	// that the process's memory is never paged out.

@@ -209,13 +209,14 @@ func (b *bed) status(machine string) director.Status {
 	return s
 }
 
-// vrrpProcess waits until a machine's virtual routers' process answers, and returns it.
+// vrrpProcess waits until a machine's virtual routers' process answers, and the next is
+// ready, and returns it.
 func (b *bed) vrrpProcess(machine string) director.ProcessStatus {
 	b.t.Helper()
 	var s *director.ProcessStatus
 	b.until("the vrrp process of "+machine+" answers", func() bool {
 		s = b.status(machine).VRRPProcess
-		return s != nil && s.Up && !s.Answered.IsZero()
+		return s != nil && s.Up && !s.Answered.IsZero() && s.SparePID != 0
 	})
 	return *s
 }

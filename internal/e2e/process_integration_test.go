@@ -87,7 +87,7 @@ func TestKilledVRRPProcessIsAdopted(t *testing.T) {
 		t.Errorf("the virtual address was away:\n%s", text)
 	}
 	again := b.vrrpProcess(cluster.LBA)
-	if again.PID == child.PID || again.Restarts != 1 {
+	if again.PID != child.SparePID || again.Restarts != 1 {
 		t.Errorf("status %+v after %+v", again, child)
 	}
 	if !b.alone(cluster.LBA, cluster.LBB, vips) {

@@ -60,7 +60,7 @@ type End struct {
 type Status struct {
 	Facts
 	PID      int       // 0: none runs
-	Spare    int       // process id of the one that would be next; 0: there is none
+	Spare    int       // process id of the one that is ready to be next; 0: none is
 	Since    time.Time // since when it runs the virtual routers
 	Answered time.Time // when it last answered
 	Restarts uint64    // children after the first
@@ -171,7 +171,7 @@ func (p *Process) Run(ctx context.Context) error {
 			s.sent(message)
 		case m, ok := <-s.spare.in():
 			if ok {
-				s.spare.heard(m)
+				s.spareHeard(m)
 			} else {
 				s.spareEnded()
 			}

@@ -450,7 +450,11 @@ func TestSpareChildTakesOver(t *testing.T) {
 		w.reported()
 		time.Sleep(pingInterval)
 		expect(t, "when the first one runs", []string{"2 start json INFO"}, w.told())
+		if s := w.process.Status(); s.Spare != 0 {
+			t.Errorf("status %+v before it is ready", s)
+		}
 		w.children[1].pipe.out <- fromChild{Facts: &Facts{Locked: true}}
+		synctest.Wait()
 		if s := w.process.Status(); s.PID != 1 || s.Spare != 2 || s.Locked {
 			t.Errorf("status %+v", s)
 		}

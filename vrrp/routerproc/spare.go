@@ -13,7 +13,6 @@ func (s *supervisor) startSpare() {
 		return
 	}
 	s.spare = newKid(c, now)
-	s.p.tell(func() { s.p.status.Spare = c.PID() })
 }
 
 // nextSpare is what the spare child is told next.
@@ -34,6 +33,14 @@ func (s *supervisor) sentSpare(m toChild) {
 		s.spare.told = true
 	} else {
 		s.spare.pinging = false
+	}
+}
+
+// spareHeard takes in what the spare child says.
+func (s *supervisor) spareHeard(m fromChild) {
+	s.spare.heard(m)
+	if m.Facts != nil {
+		s.p.tell(func() { s.p.status.Spare = s.spare.PID() })
 	}
 }
 

@@ -75,7 +75,7 @@ func (s *supervisor) start() {
 // down shows that no child is active.
 func (s *supervisor) down() {
 	status := Status{Restarts: max(s.starts, 1) - 1}
-	if s.spare != nil {
+	if s.spare != nil && s.spare.talks {
 		status.Spare = s.spare.PID()
 	}
 	s.p.tell(func() { s.p.status = status })
