@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -52,7 +51,7 @@ func (d *Director) logTransition(r vrrp.Report) {
 		attrs = append(attrs, "err", r.Detail)
 	}
 	if r.Peer.IsValid() {
-		attrs = append(attrs, "peer", directorName(d.force.cfg, r.Peer), "peer_priority", r.PeerPriority)
+		attrs = append(attrs, "peer", directorName(d.force.cfg, d.senders, r.Peer), "peer_priority", r.PeerPriority)
 	}
 	level := slog.LevelInfo
 	if r.To == vrrp.Fault {
@@ -69,7 +68,7 @@ func (d *Director) logTransition(r vrrp.Report) {
 func (d *Director) transitionText(r vrrp.Report) string {
 	peer := "the peer"
 	if r.Peer.IsValid() {
-		peer = directorName(d.force.cfg, r.Peer)
+		peer = directorName(d.force.cfg, d.senders, r.Peer)
 	}
 	why := map[vrrp.Reason]string{
 		vrrp.ReasonStartup:        "started",
@@ -91,16 +90,6 @@ func (d *Director) transitionText(r vrrp.Report) string {
 		return fmt.Sprintf("%s: %s", r.To, why)
 	}
 	return fmt.Sprintf("%s, was %s: %s", r.To, r.From, why)
-}
-
-// directorName is the configured name of a director's address, or the address.
-func directorName(cfg *conf.Config, addr netip.Addr) string {
-	for _, d := range cfg.Directors {
-		if d.Address == addr {
-			return d.Name
-		}
-	}
-	return addr.String()
 }
 
 // logHealth says once for each real server that a target stands for that it left the

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -50,4 +51,21 @@ func withSenders(senders []vrrp.Sender, told map[string][]netip.Addr) []vrrp.Sen
 		}
 	}
 	return list
+}
+
+// directorName is the name of the director that advertises from an address, by the
+// configuration or as it has told, or else the address.
+func directorName(cfg *conf.Config, told map[string][]netip.Addr, addr netip.Addr) string {
+	addr = addr.WithZone("")
+	for _, d := range cfg.Directors {
+		if d.Address == addr || slices.Contains(told[d.Name], addr) {
+			return d.Name
+		}
+		for _, vr := range cfg.VirtualRouters {
+			if vr.Source[d.Name] == addr {
+				return d.Name
+			}
+		}
+	}
+	return addr.String()
 }

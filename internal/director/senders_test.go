@@ -47,3 +47,15 @@ func TestLearnSenders(t *testing.T) {
 		}
 	}
 }
+
+func TestDirectorName(t *testing.T) {
+	cfg := parse(t, pairTOML)
+	told := map[string][]netip.Addr{"lb-b": {netip.MustParseAddr("fe80::12")}}
+	for addr, want := range map[string]string{
+		"10.0.0.11": "lb-a", "10.0.0.12": "lb-b", "fe80::12%eth0": "lb-b", "10.0.0.13": "10.0.0.13", "fe80::13": "fe80::13",
+	} {
+		if got := directorName(cfg, told, netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s is %s, want %s", addr, got, want)
+		}
+	}
+}

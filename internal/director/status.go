@@ -184,6 +184,7 @@ type published struct {
 	peers      *peersRunner
 	lowered    string // why the priorities are
 	yielded    map[string]time.Time
+	senders    map[string][]netip.Addr
 }
 
 // publish shows the loop's state to readers.
@@ -196,7 +197,7 @@ func (d *Director) publish() {
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
-		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded),
+		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),
 	}
 	if old := d.board.current.Swap(p); old != nil {
 		close(old.replaced)
@@ -270,7 +271,7 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 			case s.State == vrrp.Master:
 				r.Master = d.o.Self
 			case s.MasterAddr.IsValid():
-				r.Master = directorName(p.force.cfg, s.MasterAddr)
+				r.Master = directorName(p.force.cfg, p.senders, s.MasterAddr)
 			}
 		}
 		split := splits[vr.Name]

@@ -124,7 +124,7 @@ func (d *Director) switched(r vrrp.Report) {
 		o.waiting = slices.Delete(o.waiting, i, i+1)
 		s := SwitchedOver{Instance: r.Instance, Took: r.At.Sub(o.at)}
 		if r.Peer.IsValid() {
-			s.To = directorName(d.force.cfg, r.Peer)
+			s.To = directorName(d.force.cfg, d.senders, r.Peer)
 		}
 		o.results = append(o.results, s)
 	}

@@ -66,7 +66,7 @@ func senderName(cfg *conf.Config, in vrrp.Instance, addr netip.Addr) string {
 			return s.Name
 		}
 	}
-	if name := directorName(cfg, addr); name != addr.String() {
+	if name := directorName(cfg, nil, addr); name != addr.String() {
 		return name
 	}
 	return ""
