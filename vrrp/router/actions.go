@@ -63,6 +63,7 @@ func (m *member) send(a vrrp.Advert) {
 func (m *member) acquire(now time.Time, addrs []netip.Prefix) {
 	m.unreleased = without(m.unreleased, addrs)
 	m.unacquired = without(m.unacquired, addrs)
+	m.losses.seen = false
 	err := m.holders.acquire(m, m.in.Link(), addrs)
 	if err != nil {
 		m.unacquired = append(m.unacquired, addrs...)
@@ -104,16 +105,6 @@ func (m *member) announce(addrs []netip.Prefix) {
 		return
 	}
 	m.counters.Announcements++
-}
-
-// missing returns the virtual addresses of a Master that its interface has lost.
-func (m *member) missing() []netip.Prefix {
-	if m.state != vrrp.Master {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(m.params.Held()), func(v netip.Prefix) bool {
-		return slices.ContainsFunc(m.port.link.Addrs, func(a netip.Prefix) bool { return a.Addr() == v.Addr() })
-	})
 }
 
 // without returns the elements of a that are not in b, in their order.

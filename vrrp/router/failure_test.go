@@ -94,18 +94,72 @@ func TestReleaseFailsAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestAddressRemoved: somebody else takes the address away from a Master.
+// TestAddressRemoved: somebody else takes the address away from a Master. It is back
+// at once, and once a second from somebody who does it again and again; the log has one
+// line a minute.
 func TestAddressRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lan := newLAN()
 		a := master(t, lan)
-		a.change(func() { a.link.Addrs = a.link.Addrs[:1] })
-		pass(time.Second)
+		remove := func() { a.change(func() { a.link.Addrs = a.link.Addrs[:1] }) }
+		remove()
+		pass(200 * time.Millisecond)
+		check(t, "kernel", lan.take(), []string{
+			"4s a +10.0.0.100/24",
+			"4s a announces [10.0.0.100/24]",
+		})
+		for range 6 {
+			remove()
+			pass(300 * time.Millisecond)
+		}
 		check(t, "kernel", lan.take(), []string{
 			"4.31875s a announces [10.0.0.100/24]",
 			"5s a +10.0.0.100/24",
 			"5s a announces [10.0.0.100/24]",
+			"5.41875s a announces [10.0.0.100/24]", // of the series
+			"6s a +10.0.0.100/24",
+			"6s a announces [10.0.0.100/24]",
 		})
+		pass(time.Minute)
+		remove()
+		pass(0)
+		if n := a.snapshot("web").Counters.Restored; n != 4 {
+			t.Errorf("%d addresses were put back, want 4", n)
+		}
+		log := a.log.String()
+		if n := strings.Count(log, "virtual addresses were removed"); n != 2 {
+			t.Errorf("logged %d times, want twice:\n%s", n, log)
+		}
+		if want := "addresses=[10.0.0.100/24] count=3\n"; !strings.HasSuffix(log, want) {
+			t.Errorf("the log does not end with %q:\n%s", want, log)
+		}
+	})
+}
+
+// TestOldReport: a report of the interface from before our acquisition takes no address
+// away.
+func TestOldReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := newHost(t, lan, "a", "10.0.0.1/24")
+		a.set.Apply(only(web(200)))
+		pass(3 * time.Second)
+		a.mu.Lock()
+		a.silent = true // no reports from here on
+		a.mu.Unlock()
+		pass(300 * time.Millisecond) // Master at 3.21875 s
+		a.mu.Lock()
+		a.silent = false
+		now := a.link
+		a.link.Addrs = a.link.Addrs[:1]
+		a.tell()
+		a.mu.Unlock()
+		pass(100 * time.Millisecond)
+		a.change(func() { a.link = now })
+		pass(2 * time.Second)
+		if n := a.snapshot("web").Counters.Restored; n != 0 {
+			t.Errorf("%d addresses were put back, none was lost", n)
+		}
 	})
 }
 

@@ -94,6 +94,7 @@ type host struct {
 
 	mu         sync.Mutex
 	link       Link
+	silent     bool            // changes are told to nobody
 	others     map[string]Link // the links beside eth0
 	made       int
 	watchers   map[chan map[string]Link][]string
@@ -294,6 +295,9 @@ func (h *host) Watch(ifnames ...string) (<-chan map[string]Link, func()) {
 
 // tell delivers the links' states, newest wins. The caller holds mu.
 func (h *host) tell() {
+	if h.silent {
+		return
+	}
 	for ch, names := range h.watchers {
 		links := make(map[string]Link)
 		for _, name := range names {

@@ -26,6 +26,7 @@ type member struct {
 	state  vrrp.State  // as last reported by vr
 	log    *slog.Logger
 	notes  notes
+	losses losses
 
 	links  map[string]Link
 	linked bool // links have been told at least once
@@ -136,10 +137,8 @@ func (m *member) reconcile(now time.Time) {
 		// The new interface has none of our addresses.
 		m.acquire(now, params.Held())
 		m.announce(params.Held())
-	case len(m.missing()) > 0:
-		// Looked at again before anything is written: this may be a report from
-		// before our own acquisition.
-		m.wakeBy(now.Add(retryInterval))
+	default:
+		m.guardAddrs(now)
 	}
 }
 
@@ -160,8 +159,7 @@ func (m *member) retry(now time.Time) {
 	}
 	lost := without(m.missing(), m.unacquired)
 	if len(lost) > 0 {
-		m.counters.Restored += uint64(len(lost))
-		m.log.Warn("virtual addresses were removed from the interface, adding them again", "addresses", lost)
+		m.losses.restored(m, now, lost)
 	}
 	if again := append(lost, m.unacquired...); len(again) > 0 {
 		m.acquire(now, again)
