@@ -110,8 +110,11 @@ func (d *Director) switchable(asked []string) ([]string, error) {
 
 // switched takes in a transition that a request may be waiting for.
 func (d *Director) switched(r vrrp.Report) {
-	if r.To == vrrp.Master {
+	if r.To == vrrp.Master && !d.yielded[r.Instance].IsZero() {
 		delete(d.yielded, r.Instance)
+		if d.instancesAt == 0 {
+			d.applyInstances() // it may preempt again
+		}
 	}
 	if r.From != vrrp.Master {
 		return

@@ -62,6 +62,9 @@ func TestSwitchover(t *testing.T) {
 		if s := d.Status().VirtualRouters[0]; !s.SwitchedOver.IsZero() {
 			t.Error("Master again, and still switched over")
 		}
+		if diff := cmp.Diff([]string{"vrrp web priority 150 preempt true"}, w.told()); diff != "" {
+			t.Errorf("Master again, and the virtual routers are told (-want +got):\n%s", diff)
+		}
 	})
 }
 
