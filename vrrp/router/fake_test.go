@@ -103,6 +103,8 @@ type host struct {
 	acquireErr error
 	releaseErr error
 	failOnce   bool // releaseErr is for one call
+	routingErr error
+	routes     []vrrp.Route
 	opened     []*fakeConn
 	log        strings.Builder
 
@@ -261,13 +263,30 @@ func (h *host) Delete(in vrrp.Instance) error {
 }
 
 func (h *host) AcquireRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.lan.logf("%s +%d routes +%d rules", h.name, len(routes), len(rules))
-	return nil
+	if h.routingErr == nil {
+		h.routes = append(withoutFunc(h.routes, routes, vrrp.Route.Equal), routes...)
+	}
+	return h.routingErr
 }
 
 func (h *host) ReleaseRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.lan.logf("%s -%d routes -%d rules", h.name, len(routes), len(rules))
-	return nil
+	if h.routingErr == nil {
+		h.routes = withoutFunc(h.routes, routes, vrrp.Route.Equal)
+	}
+	return h.routingErr
+}
+
+// routed are the routes that the host has.
+func (h *host) routed() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return texts(h.routes...)
 }
 
 func (h *host) Refuse(ifname string, addrs []netip.Prefix) error {

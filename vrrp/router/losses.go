@@ -8,6 +8,10 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
+// restoreAfter is how long a lost address is waited for: where the whole link goes, its
+// addresses do first.
+const restoreAfter = 20 * time.Millisecond
+
 // losses is what a Master knows of addresses that somebody else has taken from its
 // interface.
 type losses struct {
@@ -29,16 +33,17 @@ func (m *member) missing() []netip.Prefix {
 }
 
 // guardAddrs sees to addresses that somebody else has taken away. They are added again
-// at once if they have been seen on the interface, and at most every retryInterval,
-// because whoever takes them away may do it each time. If they have not been seen, this
-// may be a report from before our own acquisition, and is looked at again first.
+// after restoreAfter if they have been seen on the interface, and at most every
+// retryInterval, because whoever takes them away may do it each time. If they have not
+// been seen, this may be a report from before our own acquisition, and is looked at
+// again first.
 func (m *member) guardAddrs(now time.Time) {
 	switch {
 	case m.state != vrrp.Master:
 	case len(m.missing()) == 0:
 		m.losses.seen = true
 	case m.losses.seen:
-		m.wakeBy(later(now, m.losses.at.Add(retryInterval)))
+		m.wakeBy(later(now.Add(restoreAfter), m.losses.at.Add(retryInterval)))
 	default:
 		m.wakeBy(now.Add(retryInterval))
 	}
