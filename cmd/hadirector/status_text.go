@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -69,8 +70,10 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 		if r.Mismatch != "" {
 			fmt.Fprintf(b, "  %s: the peer's differs: %s\n", r.Name, r.Mismatch)
 		}
-		if n := sum(r.Counters.Discarded); n > 0 {
-			fmt.Fprintf(b, "  %s: %d adverts discarded (%s)\n", r.Name, n, counts(r.Counters.Discarded))
+		discarded := maps.Clone(r.Counters.Discarded)
+		delete(discarded, "vrid") // those of other virtual routers on the segment: nothing is wrong
+		if n := sum(discarded); n > 0 {
+			fmt.Fprintf(b, "  %s: %d adverts discarded (%s)\n", r.Name, n, counts(discarded))
 		}
 	}
 }

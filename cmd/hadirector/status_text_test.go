@@ -61,7 +61,7 @@ peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
 			VirtualRouters: []director.RouterStatus{{
 				Name: "web", State: "fault", Detail: "link eth0 is down", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
 				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24"), netip.MustParsePrefix("10.0.0.101/24")},
-				Counters:         vrrp.Counters{Discarded: map[string]uint64{"ttl": 3, "checksum": 4, "short": 0}},
+				Counters:         vrrp.Counters{Discarded: map[string]uint64{"ttl": 3, "checksum": 4, "short": 0, "vrid": 52}},
 			}},
 			VirtualServers: []director.VirtualStatus{{
 				Name: "web", Address: "10.0.0.100:80", Protocol: "tcp", Scheduler: "wrr", Quorum: 1, SorryActive: true,
