@@ -26,7 +26,7 @@ func (m *member) act(now time.Time, a vrrp.Action) {
 	case vrrp.ReleaseAddrs:
 		leaving := m.vr.Snapshot().State != vrrp.Master
 		if leaving {
-			m.unroute()
+			m.unroute(now, routingOf(m.in))
 		}
 		m.release(now, a.Addresses)
 		switch {

@@ -36,7 +36,8 @@ type member struct {
 	// What could not be written, or was found missing. retryAt is when it is tried
 	// again, or looked at again; zero if there is nothing to do.
 	unacquired, unreleased []netip.Prefix
-	refused                bool // packets to the addresses are
+	unrouted               routing // what could not be released of it
+	refused                bool    // packets to the addresses are
 	retryAt                time.Time
 
 	counters  vrrp.Counters
@@ -69,8 +70,9 @@ func (m *member) setLogger() {
 // told takes in settings that differ from the old ones.
 func (m *member) told(now time.Time, old vrrp.Instance) {
 	m.dirty = true
+	wasMaster := m.state == vrrp.Master
 	m.reconcile(now)
-	m.routingChanged(now, old)
+	m.routingChanged(now, old, wasMaster)
 }
 
 func (m *member) received(rx Received) {
@@ -149,14 +151,15 @@ func (m *member) wakeBy(t time.Time) {
 	}
 }
 
-// retry tries again what failed: the sockets, the addresses, and addresses of a
-// Master that somebody else has removed.
+// retry tries again what failed: the sockets, the addresses, the routes, and addresses
+// of a Master that somebody else has removed.
 func (m *member) retry(now time.Time) {
 	m.dirty = true
 	m.retryAt = time.Time{}
 	if len(m.unreleased) > 0 {
 		m.release(now, m.unreleased)
 	}
+	m.unroute(now, m.unrouted)
 	lost := without(m.missing(), m.unacquired)
 	if len(lost) > 0 {
 		m.losses.restored(m, now, lost)
@@ -171,12 +174,13 @@ func (m *member) retry(now time.Time) {
 
 // end takes away what a virtual router that has been shut down still has. A release
 // that fails is tried again, because an address that stays on a stopped director takes
-// traffic from the Master.
+// traffic from the Master, and a route leads its own astray.
 func (m *member) end(now time.Time) {
 	for range 2 {
 		if len(m.unreleased) > 0 {
 			m.release(now, m.unreleased)
 		}
+		m.unroute(now, m.unrouted)
 	}
 	m.closeSocket()
 	m.deleteDevice()

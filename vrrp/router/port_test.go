@@ -95,7 +95,7 @@ func TestRoutingAndFilter(t *testing.T) {
 		a.set.Apply(only(changed))
 		pass(0)
 		check(t, "another route", lan.take(), []string{
-			"0s a -1 routes -0 rules", "0s a +1 routes +0 rules", "0s a accepts [10.0.0.100/24]",
+			"0s a +1 routes +0 rules", "0s a accepts [10.0.0.100/24]", "0s a -1 routes -0 rules",
 		})
 		pass(5 * time.Second)
 		// Earlier, if the settings came after the first report of the link.

@@ -12,22 +12,35 @@ import (
 // filter are still there. Nobody tells when they go.
 const lookInterval = 5 * time.Second
 
+// routing is routes and rules.
+type routing struct {
+	routes []vrrp.Route
+	rules  []vrrp.Rule
+}
+
+// without returns what is not in other.
+func (r routing) without(other routing) routing {
+	return routing{withoutFunc(r.routes, other.routes, vrrp.Route.Equal), without(r.rules, other.rules)}
+}
+
+func (r routing) empty() bool { return len(r.routes)+len(r.rules) == 0 }
+
+func routingOf(in vrrp.Instance) routing { return routing{in.Routes, in.Rules} }
+
 // routingChanged gives a Master that has other routes or rules than before the new
-// ones, and takes away those that are gone.
-func (m *member) routingChanged(now time.Time, old vrrp.Instance) {
-	if m.state != vrrp.Master {
-		return
+// ones, and takes away those that are gone. They go also when it is Master no more:
+// what it had until then was not among its settings when it left.
+func (m *member) routingChanged(now time.Time, old vrrp.Instance, wasMaster bool) {
+	if m.state == vrrp.Master {
+		if !sameRouting(old, m.in) {
+			m.route(now)
+		}
+		if old.Refuse != m.in.Refuse {
+			m.filter(now)
+		}
 	}
-	routes := withoutFunc(old.Routes, m.in.Routes, vrrp.Route.Equal)
-	rules := without(old.Rules, m.in.Rules)
-	if len(routes)+len(rules) > 0 {
-		m.note("release routes", m.opts.routing().ReleaseRouting(m.in.Link(), routes, rules))
-	}
-	if !sameRouting(old, m.in) {
-		m.route(now)
-	}
-	if old.Refuse != m.in.Refuse {
-		m.filter(now)
+	if wasMaster {
+		m.unroute(now, routingOf(old).without(routingOf(m.in)))
 	}
 }
 
@@ -37,14 +50,25 @@ func (m *member) route(now time.Time) {
 	if len(m.in.Routes)+len(m.in.Rules) == 0 {
 		return
 	}
+	m.unrouted = m.unrouted.without(routingOf(m.in))
 	err := m.opts.routing().AcquireRouting(m.in.Link(), m.in.Routes, m.in.Rules)
 	m.note("acquire routes", err)
 	m.lookAgain(now, err)
 }
 
-func (m *member) unroute() {
-	if len(m.in.Routes)+len(m.in.Rules) > 0 {
-		m.note("release routes", m.opts.routing().ReleaseRouting(m.in.Link(), m.in.Routes, m.in.Rules))
+// unroute takes routes and rules away. What fails is tried again every retryInterval:
+// a route on a Backup leads the machine's own traffic astray.
+func (m *member) unroute(now time.Time, r routing) {
+	if r.empty() {
+		return
+	}
+	m.unrouted = m.unrouted.without(r)
+	err := m.opts.routing().ReleaseRouting(m.in.Link(), r.routes, r.rules)
+	m.note("release routes", err)
+	if err != nil {
+		m.unrouted.routes = append(m.unrouted.routes, r.routes...)
+		m.unrouted.rules = append(m.unrouted.rules, r.rules...)
+		m.wakeBy(now.Add(retryInterval))
 	}
 }
 
