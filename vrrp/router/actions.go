@@ -40,7 +40,7 @@ func (m *member) act(now time.Time, a vrrp.Action) {
 	case vrrp.Transitioned:
 		m.state = a.To
 		m.counters.Transitions++
-		m.runner.report(vrrp.Report{Instance: m.in.Name, At: now, Transition: a.Transition})
+		m.runner.report(m, vrrp.Report{Instance: m.in.Name, At: now, Transition: a.Transition})
 	}
 }
 

@@ -84,6 +84,34 @@ func TestGroupChangesKeepMastership(t *testing.T) {
 	})
 }
 
+// TestReportsStayInOrder: what a virtual router has reported and nobody has read yet
+// comes before what it reports in another sync group.
+func TestReportsStayInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 { // two channels, of which either may be ready first
+			a := newHost(t, newLAN(), "a", "10.0.0.1/24")
+			for len(a.reports) < cap(a.reports) {
+				a.reports <- vrrp.Report{Instance: "of before"}
+			}
+			a.set.Apply(only(one(200)...))
+			pass(4 * time.Second)
+			alone := []vrrp.Instance{instance("one", 101, 200, ""), instance("two", 102, 200, "")}
+			alone[1].Fault = "track gateway: down"
+			a.set.Apply(only(alone...))
+			pass(0)
+			var states []string
+			for len(a.reports) > 0 {
+				if r := <-a.reports; r.Instance == "two" {
+					states = append(states, r.To.String())
+				}
+				synctest.Wait()
+			}
+			check(t, "the states of two", states, []string{"backup", "master", "fault"})
+			a.stop()
+		}
+	})
+}
+
 // TestHandOver: the Backup takes over within its Skew_Time, (256-100)/256 s, and the
 // addresses are never on nobody.
 func TestHandOver(t *testing.T) {

@@ -40,8 +40,14 @@ type runner struct {
 	group     vrrp.SyncGroup
 	inbox     Inbox
 	timer     *time.Timer
-	pending   []vrrp.Report // not yet taken by the reader
+	pending   []reported // not yet taken by the reader
 	dissolved bool
+}
+
+// reported is a report and the member that it is about.
+type reported struct {
+	vrrp.Report
+	by *member
 }
 
 // command is a function that the runner's goroutine calls; done is closed when it has
@@ -60,9 +66,12 @@ func newRunner(o Options, members ...*member) *runner {
 	for i, m := range members {
 		m.runner, m.number = r, i
 		r.group.Add(m.in.Name, m.vr)
-		r.pending = append(r.pending, m.carried...)
+		for _, rep := range m.carried {
+			r.pending = append(r.pending, reported{rep, m})
+		}
 		m.carried = nil
 	}
+	slices.SortStableFunc(r.pending, func(a, b reported) int { return a.At.Compare(b.At) })
 	return r
 }
 
@@ -85,12 +94,14 @@ func (r *runner) runs(ids []vrrp.ID) bool {
 }
 
 // dissolve ends the runner without ending the protocol. Its members, which keep their
-// states, are then the caller's, and the first of them carries the reports that nobody
-// has read yet.
+// states, are then the caller's. Each carries those of its reports that nobody has read
+// yet, so that they come before what it reports in another runner.
 func (r *runner) dissolve() {
 	<-r.post(func() { r.dissolved = true })
 	<-r.done
-	r.members[0].carried = r.pending
+	for _, p := range r.pending {
+		p.by.carried = append(p.by.carried, p.Report)
+	}
 }
 
 // run runs the group. It is told its settings at once.
@@ -103,7 +114,7 @@ func (r *runner) run() {
 		var reports chan<- vrrp.Report
 		var report vrrp.Report
 		if len(r.pending) > 0 {
-			reports, report = r.opts.Reports, r.pending[0]
+			reports, report = r.opts.Reports, r.pending[0].Report
 		}
 		select {
 		case <-r.ctx.Done():
@@ -228,11 +239,11 @@ func (r *runner) publish() {
 
 // report reports a change of state. Saying it is the reader's work, who knows the
 // directors' names.
-func (r *runner) report(rep vrrp.Report) {
+func (r *runner) report(by *member, rep vrrp.Report) {
 	if len(r.pending) == maxPending {
 		r.pending = slices.Delete(r.pending, 0, 1)
 	}
-	r.pending = append(r.pending, rep)
+	r.pending = append(r.pending, reported{rep, by})
 }
 
 // end ends the protocol. The caller's loop has ended, or has never run, so what is
@@ -252,7 +263,7 @@ func (r *runner) end() {
 	defer patience.Stop()
 	for _, report := range r.pending {
 		select {
-		case r.opts.Reports <- report:
+		case r.opts.Reports <- report.Report:
 		case <-patience.C:
 			r.opts.Logger.Warn("transitions were not reported, nobody reads them", "count", len(r.pending))
 			return
