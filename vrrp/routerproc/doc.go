@@ -28,8 +28,8 @@
 //
 // # Invariants
 //
-//   - There is at most one child with instances at a time: the next is started when the
-//     last has been waited for.
+//   - There is at most one child with instances at a time: the next is given them when
+//     the last has closed its connection, which is the last that a child does.
 //   - Every report that the child could send is delivered once and in order. When a
 //     child ends and a virtual router is not adopted, its end is reported in the child's
 //     place.

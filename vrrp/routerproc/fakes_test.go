@@ -186,6 +186,7 @@ type parentWorld struct {
 	reports  chan vrrp.Report
 	pulse    chan struct{}
 	level    *slog.LevelVar
+	ends     story // of children that nobody asked for
 	children []*fakeChild
 	active   int // process id of the one that runs the virtual routers
 	spawnErr error
@@ -205,7 +206,7 @@ func newParent(t *testing.T) *parentWorld {
 			w.active = pid
 		},
 		Ended: func(e End) {
-			w.tell("%d ended: %s, pause %v", e.PID, e.Why, e.Pause)
+			w.ends.tell("%d: %s, pause %v", e.PID, e.Why, e.Pause)
 		},
 		Logger: w.logger(),
 	})

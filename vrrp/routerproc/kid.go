@@ -77,6 +77,15 @@ func (k *kid) kill(why string) {
 	k.Kill()
 }
 
+// end reaps a child and says why it ended at a time.
+func (k *kid) end(at time.Time) End {
+	e := End{At: at, PID: k.PID(), Why: "exit status 0"}
+	if err := k.reap(); err != nil {
+		e.Why = err.Error()
+	}
+	return e
+}
+
 // reapPatience is how long a child may take to end after it has closed its connection.
 const reapPatience = 2 * time.Second
 

@@ -145,7 +145,7 @@ func (p *Process) tell(change func()) {
 // over, and Run returns when it has ended and all reports are delivered. It may be called
 // once.
 func (p *Process) Run(ctx context.Context) error {
-	s := &supervisor{p: p, o: p.o, states: make(map[string]vrrp.State), gone: make(map[string]time.Time)}
+	s := &supervisor{p: p, o: p.o, reaped: make(chan End, 1), states: make(map[string]vrrp.State), gone: make(map[string]time.Time)}
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	s.start()
@@ -183,6 +183,9 @@ func (p *Process) Run(ctx context.Context) error {
 			s.alive = true
 		case <-tick.C:
 			s.tick()
+		case end := <-s.reaped:
+			s.reaping--
+			p.o.Ended(end)
 		case <-s.retry:
 			s.start()
 		}
@@ -190,9 +193,10 @@ func (p *Process) Run(ctx context.Context) error {
 	return s.stop()
 }
 
-// nextReport is the next report, and the channel for it, nil if there is none.
+// nextReport is the next report, and the channel for it, nil if there is none. What a
+// child reports comes after the end of the one before it, which it follows from.
 func (s *supervisor) nextReport() (vrrp.Report, chan<- vrrp.Report) {
-	if len(s.pending) == 0 {
+	if len(s.pending) == 0 || s.reaping > 0 {
 		return vrrp.Report{}, nil
 	}
 	return s.pending[0], s.o.Reports

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,11 +66,11 @@ func TestKilledChildsMasterIsAdopted(t *testing.T) {
 
 		w.child().end(errors.New("signal: killed"))
 		expect(t, "after the end", []string{
-			"1 ended: signal: killed, pause 0s",
 			"release all but [db 150, new 150, web 150]",
 			"2 start json INFO",
 			"2 apply [db 150, new 150, web 150 adopt]",
 		}, w.told())
+		expect(t, "ends", []string{"1: signal: killed, pause 0s"}, w.ends.told())
 		// The Backup has ended, and nobody has said so. The Master goes on.
 		expect(t, "reported", []string{"db backup to stopped: failed"}, w.reported())
 		if s := w.process.Status(); s.PID != 2 || s.Restarts != 1 {
@@ -119,7 +120,7 @@ func TestRenamedMasterIsAdopted(t *testing.T) {
 		w.process.Apply(map[string]vrrp.Instance{"db": web, "web": db})
 		w.told()
 		w.child().end(errors.New("signal: killed"))
-		expect(t, "told", []string{"2 apply [db 150 adopt, web 150]"}, w.told()[3:])
+		expect(t, "told", []string{"2 apply [db 150 adopt, web 150]"}, w.told()[2:])
 	})
 }
 
@@ -136,7 +137,7 @@ func TestSecondDeathBeforeAdoption(t *testing.T) {
 		w.reported()
 		time.Sleep(199 * time.Millisecond)
 		w.child().end(errors.New("exit status 2"))
-		expect(t, "within two intervals", []string{"3 apply [web 150 adopt]"}, w.told()[3:])
+		expect(t, "within two intervals", []string{"3 apply [web 150 adopt]"}, w.told()[2:])
 		expect(t, "reported", nil, w.reported())
 		time.Sleep(time.Millisecond)
 		w.process.Apply(set("web", "db"))
@@ -152,7 +153,7 @@ func TestSecondDeathBeforeAdoption(t *testing.T) {
 		w.reported()
 		time.Sleep(200 * time.Millisecond)
 		w.child().end(errors.New("exit status 2"))
-		expect(t, "after two intervals", []string{"3 apply [web 150]"}, w.told()[3:])
+		expect(t, "after two intervals", []string{"3 apply [web 150]"}, w.told()[2:])
 		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
 	})
 }
@@ -172,10 +173,10 @@ func TestHungChildIsKilledAndNotAdopted(t *testing.T) {
 		time.Sleep(pingInterval)
 		expect(t, "afterwards", []string{
 			"1 killed",
-			"1 ended: no answer for 3s, killed, pause 0s",
 			"release all but [web 150]",
 			"2 apply [web 150]", // which is the spare one
 		}, w.told())
+		expect(t, "ends", []string{"1: no answer for 3s, killed, pause 0s"}, w.ends.told())
 		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
 		if s := w.process.Snapshots()["web"]; s.State != vrrp.Initialize || s.Detail == "" {
 			t.Errorf("snapshot %+v", s)
@@ -195,7 +196,7 @@ func TestDyingAfterASilenceIsNotAdopted(t *testing.T) {
 		time.Sleep(3 * pingInterval)
 		w.told()
 		w.child().end(errors.New("signal: killed"))
-		expect(t, "told", []string{"2 apply [web 150]"}, w.told()[2:])
+		expect(t, "told", []string{"2 apply [web 150]"}, w.told()[1:])
 	})
 }
 
@@ -246,7 +247,8 @@ func TestRepeatedEndsArePutOff(t *testing.T) {
 		w.told()
 		w.reported()
 		w.child().end(errors.New("exit status 2"))
-		expect(t, "the third time", []string{"release all but nothing", "3 ended: exit status 2, pause 1s"}, w.told())
+		expect(t, "the third time", []string{"release all but nothing"}, w.told())
+		expect(t, "ends", []string{"1: exit status 2, pause 0s", "2: exit status 2, pause 0s", "3: exit status 2, pause 1s"}, w.ends.told())
 		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
 		if s := w.process.Status(); s.PID != 0 || s.Restarts != 2 {
 			t.Errorf("status %+v", s)
@@ -259,18 +261,16 @@ func TestRepeatedEndsArePutOff(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		expect(t, "after it", []string{"4 start json INFO", "4 apply [db 150, web 150]"}, w.told())
 		w.child().end(errors.New("exit status 2"))
-		expect(t, "the fourth time", []string{"release all but nothing", "4 ended: exit status 2, pause 2s"}, w.told())
+		expect(t, "the fourth time", []string{"release all but nothing"}, w.told())
+		expect(t, "ends", []string{"4: exit status 2, pause 2s"}, w.ends.told())
 
 		// One that has run for a while begins anew; how long it was the spare one before
 		// does not count.
 		time.Sleep(2*time.Second + steady)
-		w.told()
-		w.child().end(errors.New("exit status 2"))
-		expect(t, "after a while", []string{"5 ended: exit status 2, pause 0s"}, w.told()[:1])
-		w.child().end(errors.New("exit status 2"))
-		expect(t, "soon after", []string{"6 ended: exit status 2, pause 0s"}, w.told()[:1])
-		w.child().end(errors.New("exit status 2"))
-		expect(t, "and again", []string{"7 ended: exit status 2, pause 1s"}, w.told()[1:])
+		for range 3 {
+			w.child().end(errors.New("exit status 2"))
+		}
+		expect(t, "after a while", []string{"5: exit status 2, pause 0s", "6: exit status 2, pause 0s", "7: exit status 2, pause 1s"}, w.ends.told())
 	})
 }
 
@@ -284,10 +284,8 @@ func TestChildThatCannotBeStarted(t *testing.T) {
 		w.told()
 		w.reported()
 		w.child().end(errors.New("signal: killed"))
-		expect(t, "after the end", []string{
-			"1 ended: signal: killed, pause 0s", "not spawned",
-			"release all but nothing", "0 ended: no memory, pause 1s",
-		}, w.told())
+		expect(t, "after the end", []string{"not spawned", "release all but nothing"}, w.told())
+		expect(t, "ends", []string{"0: no memory, pause 1s", "1: signal: killed, pause 0s"}, slices.Sorted(slices.Values(w.ends.told())))
 		expect(t, "reported", []string{"web master to stopped: failed"}, w.reported())
 		w.spawning(nil)
 		time.Sleep(time.Second)
@@ -464,7 +462,7 @@ func TestSpareChildTakesOver(t *testing.T) {
 		begin := time.Now()
 		w.child().end(errors.New("signal: killed"))
 		expect(t, "after its end", []string{
-			"1 ended: signal: killed, pause 0s", "release all but [web 150]", "2 apply [web 150 adopt]",
+			"release all but [web 150]", "2 apply [web 150 adopt]",
 		}, w.told())
 		if s := w.process.Status(); s.PID != 2 || s.Spare != 0 || s.Restarts != 1 || !s.Locked || s.Since != begin {
 			t.Errorf("status %+v", s)
@@ -496,7 +494,7 @@ func TestSpareChildHangs(t *testing.T) {
 		time.Sleep(2 * pingInterval)
 		w.child().end(errors.New("signal: killed"))
 		expect(t, "while it hangs", []string{
-			"1 ended: signal: killed, pause 0s", "3 killed", "release all but [web 150]",
+			"3 killed", "release all but [web 150]",
 			"4 start json INFO", "4 apply [web 150 adopt]",
 		}, w.told())
 	})
@@ -542,5 +540,25 @@ func TestBothChildrenEnd(t *testing.T) {
 		expect(t, "told", []string{"3 apply [web 150 adopt]"}, lines[len(lines)-1:])
 		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonAdopted)
 		expect(t, "reported", []string{"web stopped to master: adopted"}, w.reported())
+	})
+}
+
+// TestEndComesBeforeWhatFollows: what the next child reports waits until it is known why
+// the one before ended.
+func TestEndComesBeforeWhatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.reported()
+		first := w.child()
+		first.pipe.conn.Close() // the kernel has not taken it apart yet
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonAdopted)
+		expect(t, "reported meanwhile", nil, w.reported())
+		expect(t, "ended meanwhile", nil, w.ends.told())
+		first.exit <- errors.New("signal: killed")
+		expect(t, "reported", []string{"web stopped to master: adopted"}, w.reported())
+		expect(t, "ends", []string{"1: signal: killed, pause 0s"}, w.ends.told())
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // connFD is the file descriptor that a child finds its end of the connection at, and
@@ -61,16 +63,27 @@ func socketPair() (net.Conn, *os.File, error) {
 	return conn, theirs, nil
 }
 
+// lastFD is a number above those of all other files of a child. When a process is killed,
+// Linux closes its files from the highest number down, and waits some milliseconds with
+// each raw socket until no processor can be using it: the connection has to come first,
+// for the parent to know at once. (exit_files hands each file to task_work_add, from the
+// lowest on, and task_work_run takes the newest first.)
+const lastFD = 4096
+
 // Inherited returns the child's end of the connection.
-func Inherited() (net.Conn, error) {
-	syscall.CloseOnExec(connFD)
-	f := os.NewFile(connFD, "parent")
-	defer f.Close()
-	conn, err := net.FileConn(f)
+func Inherited() (io.ReadWriteCloser, error) {
+	fd, err := unix.FcntlInt(connFD, unix.F_DUPFD_CLOEXEC, lastFD)
+	if errors.Is(err, unix.EINVAL) { // more than this process may have
+		fd, err = unix.FcntlInt(connFD, unix.F_DUPFD_CLOEXEC, connFD)
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("use the connection to the daemon, which starts this command itself: %w", err)
 	}
-	return conn, nil
+	unix.Close(connFD)
+	return os.NewFile(uintptr(fd), "daemon"), nil
 }
 
 func (p *process) Conn() io.ReadWriteCloser { return p.conn }

@@ -11,6 +11,9 @@ const reportPatience = time.Second
 // it left.
 func (s *supervisor) stop() error {
 	s.stopSpare()
+	for ; s.reaping > 0; s.reaping-- {
+		s.o.Ended(<-s.reaped)
+	}
 	if s.active != nil {
 		s.unstopped = true
 		s.stopActive()

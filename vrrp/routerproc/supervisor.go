@@ -33,6 +33,10 @@ type supervisor struct {
 	// What the active child is still to be told.
 	unsent, unstopped bool
 	orders            []order
+	// reaped delivers the ends of children that have been replaced already, reaping of
+	// them.
+	reaped  chan End
+	reaping int
 	// gone is when virtual routers ended together with their child, until the next one
 	// has reported them or they are given up; adopt are those of them that the child was
 	// told to go on with, and undecided says that it has not been told anything yet.
@@ -175,19 +179,16 @@ func (s *supervisor) tick() {
 	}
 }
 
-// ended takes in the end of an active child that nobody asked for, and starts the next.
+// ended takes in the end of an active child that nobody asked for, and starts the next. A
+// child's connection closes when nothing of it runs any more, so there is no need to wait
+// until the kernel has taken all of it apart.
 func (s *supervisor) ended() {
 	now := time.Now()
 	k := s.active
 	s.active = nil
 	hung := k.silence > 0
-	why := "exit status 0"
-	if err := k.reap(); err != nil {
-		why = err.Error()
-	}
-	end := End{At: now, PID: k.PID(), Why: why}
 	if pause := s.crashes.ended(now.Sub(k.begun)); pause > 0 {
-		s.failed(end, pause)
+		s.failed(k.end(now), pause)
 		return
 	}
 	for name := range s.states {
@@ -199,9 +200,10 @@ func (s *supervisor) ended() {
 			s.gone[name] = now
 		}
 	}
-	s.o.Ended(end)
 	s.adopt, s.undecided, s.died = nil, true, now
 	s.start()
+	s.reaping++
+	go func() { s.reaped <- k.end(now) }()
 	if s.active != nil {
 		// What the instances of today do not name, the new child would not know of. It
 		// has not been given any yet.
