@@ -13,10 +13,10 @@
 //
 // # Each guards the other
 //
-//   - The child ends: the parent sees the connection close and starts another one at
-//     once, with the same instances. What was Master a moment ago is adopted, with the
-//     addresses that are still on the interface, so that the other directors notice
-//     nothing. A child that ends again and again is left alone for growing pauses, and
+//   - The child ends: the parent sees the connection close and gives the same instances
+//     to another one at once, the spare child that is ready for this. What was Master a
+//     moment ago is adopted, with the addresses that are still on the interface, so that
+//     the other directors notice nothing. A child that ends again and again is left alone for growing pauses, and
 //     before such a pause the parent takes away the addresses that it left.
 //   - The child hangs: a parent that gets no answer for a while, counted in its own
 //     running time, kills it. By then another director is Master, so nothing is adopted.

@@ -456,7 +456,7 @@ func TestSpareChildTakesOver(t *testing.T) {
 		if s := w.process.Status(); s.PID != 1 || s.Spare != 2 || s.Locked {
 			t.Errorf("status %+v", s)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		expect(t, "as long as nothing happens", nil, w.told())
 
 		begin := time.Now()

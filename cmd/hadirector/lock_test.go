@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// holder starts a program that goes on until it is told to end, and inherits files.
+func holder(t *testing.T, script string, files ...*os.File) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", script)
+	cmd.ExtraFiles = files
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if _, err := out.Read(make([]byte, 1)); err != nil { // it says when it is ready
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+const (
+	obedient  = `echo ready; exec sleep 60`
+	stubborn  = `trap "" TERM; echo ready; exec sleep 60`
+	bystander = obedient
+)
+
+// takeVRRP takes the lock as a daemon does that is then gone, and leaves it to a process
+// with that script.
+func takeVRRP(t *testing.T, o runOptions, script string) *exec.Cmd {
+	t.Helper()
+	f, err := o.lockVRRP(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := holder(t, script, f)
+	if err := noteHolder(f, cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func TestStartEndsAnOrphan(t *testing.T) {
+	o := runOptions{runtime: t.TempDir()}
+	orphan := takeVRRP(t, o, obedient)
+	f, err := o.lockVRRP(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := orphan.Wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("the orphan ended with %v", err)
+	}
+}
+
+func TestStartKillsAnOrphanThatDoesNotEnd(t *testing.T) {
+	o := runOptions{runtime: t.TempDir()}
+	orphan := takeVRRP(t, o, stubborn)
+	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		if err := waitLock(f, 0); !errors.Is(err, unix.EWOULDBLOCK) {
+			t.Fatalf("before %v: %v", s, err)
+		}
+		if pid, err := signalHolder(f, s); err != nil || pid != orphan.Process.Pid {
+			t.Fatalf("%v to %d: %v", s, pid, err)
+		}
+	}
+	if err := orphan.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("the orphan ended with %v", err)
+	}
+	if err := waitLock(f, 0); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestOnlyTheHolderIsSignalled: a number that another process has since is not enough.
+func TestOnlyTheHolderIsSignalled(t *testing.T) {
+	o := runOptions{runtime: t.TempDir()}
+	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	other := holder(t, bystander)
+	if err := noteHolder(f, 1234567); err != nil { // a longer number before it
+		t.Fatal(err)
+	}
+	if err := noteHolder(f, other.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := signalHolder(f, unix.SIGKILL); err == nil || pid != other.Process.Pid {
+		t.Errorf("process %d: %v", pid, err)
+	}
+	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the other process: %v", err)
+	}
+	for _, text := range []string{"", "\n", "0\n", "1\n", "-1\n", "nonsense\n", strings.Repeat("9", 100)} {
+		if err := f.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := signalHolder(f, unix.SIGKILL); err == nil {
+			t.Errorf("with %q in the file somebody was signalled", text)
+		}
+	}
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	o := runOptions{runtime: t.TempDir()}
+	unlock, err := o.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.lock(); err == nil || err.Error() != "another hadirector is running with "+o.runtime {
+		t.Errorf("a second one: %v", err)
+	}
+	unlock()
+	again, err := o.lock()
+	if err != nil {
+		t.Fatalf("after the first: %v", err)
+	}
+	again()
+}
