@@ -82,7 +82,8 @@ func (r run) do(out io.Writer) error {
 	if err := r.compile(root, tmp, pkgs); err != nil {
 		return err
 	}
-	text := "export HADIRECTOR=" + quote(daemon) + "\n" + commands(root, tmp, pkgs, r.limit)
+	// The race detector would let every daemon that ends sleep for a second first.
+	text := "export GORACE=atexit_sleep_ms=0 HADIRECTOR=" + quote(daemon) + "\n" + commands(root, tmp, pkgs, r.limit)
 	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
 		return err
 	}
