@@ -77,9 +77,13 @@ type Director struct {
 	// instancesAt is the generation of the desired state that must have been tried
 	// before the configured virtual routers are applied; 0: they have been.
 	instancesAt uint64
-	started     bool // the virtual routers take part
-	ready       bool // nothing is missing to preempt a Master
-	everReady   bool // it has been, since the start
+	// running is the configuration that the virtual routers run with: the one before
+	// until then, nil before the first.
+	// ranBefore is the one before that.
+	running, ranBefore *conf.Config
+	started            bool // the virtual routers take part
+	ready              bool // nothing is missing to preempt a Master
+	everReady          bool // it has been, since the start
 	// yielded is when a virtual router was switched over to another director. Until it
 	// is Master again it preempts nobody.
 	yielded  map[string]time.Time
@@ -257,6 +261,7 @@ func (d *Director) compile() {
 
 // transition takes in a virtual router's change of state.
 func (d *Director) transition(r vrrp.Report) {
+	r.Instance = d.nameNow(r.Instance)
 	d.facts.VRRP[r.Instance] = r.To
 	d.witness.kick()
 	d.logTransition(r)
@@ -306,7 +311,7 @@ func (d *Director) configureRouters() {
 	if d.instancesAt == 0 || !d.lastPass.Read || d.lastPass.Desired.Generation < d.instancesAt {
 		return
 	}
-	d.instancesAt = 0
+	d.instancesAt, d.running, d.ranBefore = 0, d.force.cfg, d.running
 	d.applyInstances()
 	if !d.started {
 		d.started = true

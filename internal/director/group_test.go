@@ -32,9 +32,9 @@ vrid = 52
 virtual_addresses = ["10.0.0.101/24"]
 `)
 	d := &Director{o: Options{Self: "lb-a"}, force: newInForce(cfg)}
-	fitness := d.fitness()
+	fitness := d.fitness(cfg)
 	for name, want := range map[string]vrrp.Priority{"web": 120, "web-six": 120, "alone": 150} {
-		if got := d.grouped(fitness, name); got != want {
+		if got := grouped(cfg, fitness, name); got != want {
 			t.Errorf("%s: priority %d, want %d", name, got, want)
 		}
 	}

@@ -81,11 +81,11 @@ func Lowered(p vrrp.Priority) vrrp.Priority {
 // instances returns the virtual routers as they should run now: what is configured,
 // and what the facts make of it.
 func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
-	instances := Instances(d.force.cfg, d.o.Self, d.ready)
+	instances := Instances(d.running, d.o.Self, d.ready)
 	dead, lowered := d.facts.DataPlane.dead(now), d.lowered(now)
-	fitness := d.fitness()
+	fitness := d.fitness(d.running)
 	for name, in := range instances {
-		in.Priority, in.Fault = d.grouped(fitness, name), fitness[name].Fault()
+		in.Priority, in.Fault = grouped(d.running, fitness, name), fitness[name].Fault()
 		if in.Fault == "" {
 			in.Fault = dead
 		}
@@ -105,10 +105,10 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 // grouped is a virtual router's priority with that of the others in its sync group: the
 // lowest counts for all of them. With different ones each of two directors could be the
 // better for one member, and both would give up all of them, again and again.
-func (d *Director) grouped(fitness map[string]Fitness, name string) vrrp.Priority {
+func grouped(cfg *conf.Config, fitness map[string]Fitness, name string) vrrp.Priority {
 	p := fitness[name].Priority
-	vr, _ := virtualRouter(d.force.cfg, name)
-	for _, other := range d.force.cfg.VirtualRouters {
+	vr, _ := virtualRouter(cfg, name)
+	for _, other := range cfg.VirtualRouters {
 		if vr.SyncGroup != "" && other.SyncGroup == vr.SyncGroup {
 			p = min(p, fitness[other.Name].Priority)
 		}
@@ -118,7 +118,7 @@ func (d *Director) grouped(fitness map[string]Fitness, name string) vrrp.Priorit
 
 // priority is that of one virtual router among the instances.
 func (d *Director) priority(vr *conf.VirtualRouter, now time.Time) vrrp.Priority {
-	p := d.grouped(d.fitness(), vr.Name)
+	p := grouped(d.force.cfg, d.fitness(d.force.cfg), vr.Name)
 	if d.lowered(now) != "" {
 		return Lowered(p)
 	}
@@ -138,10 +138,13 @@ func (d *Director) lowered(now time.Time) string {
 	return ""
 }
 
-// applyInstances starts or updates the virtual routers.
+// applyInstances starts or updates the virtual routers, if they take part yet.
 func (d *Director) applyInstances() {
+	if d.running == nil {
+		return
+	}
 	now := time.Now()
-	a := applied{d.force.cfg, d.instances(now)}
+	a := applied{d.running, d.instances(now)}
 	d.o.VRRP.Apply(a.instances)
 	d.witness.configure(a)
 	d.split.configure(a)
@@ -167,7 +170,8 @@ func (d *Director) arm() {
 // timePassed does what is due.
 func (d *Director) timePassed() {
 	d.endSwitches(time.Now())
-	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) {
+	// A kernel that is dead may never be brought to the configuration that waits for it.
+	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()
 	}
 }

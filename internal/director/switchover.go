@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -153,30 +152,6 @@ func (d *Director) endSwitches(now time.Time) {
 		o.done <- nil
 		return true
 	})
-}
-
-// renamed carries facts over to virtual routers that a reload has given another name:
-// they go on as they are and report nothing.
-func (d *Director) renamed(before *conf.Config) {
-	type id struct {
-		ifname string
-		vrid   vrrp.VRID
-		family vrrp.Family
-	}
-	of := func(vr conf.VirtualRouter) id {
-		return id{vr.Interface, vr.VRID, vrrp.FamilyOf(vr.VirtualAddresses[0].Addr())}
-	}
-	was := make(map[id]string)
-	for _, vr := range before.VirtualRouters {
-		was[of(vr)] = vr.Name
-	}
-	states, yielded := make(map[string]vrrp.State), make(map[string]time.Time)
-	for _, vr := range d.force.cfg.VirtualRouters {
-		if name, ok := was[of(vr)]; ok {
-			states[vr.Name], yielded[vr.Name] = d.facts.VRRP[name], d.yielded[name]
-		}
-	}
-	d.facts.VRRP, d.yielded = states, yielded
 }
 
 func later(a, b time.Time) time.Time {

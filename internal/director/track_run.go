@@ -106,9 +106,9 @@ func (d *Director) learnTracks(at time.Time, news map[string]TrackState) {
 		if is.Status != was.Status {
 			is.Since = at
 		}
-		before := d.fitness()
+		before := d.fitness(d.force.cfg)
 		d.facts.Tracks[name] = is
-		d.logTrack(at, name, was, is, trackEffects(d.force.cfg, before, d.fitness()))
+		d.logTrack(at, name, was, is, trackEffects(d.force.cfg, before, d.fitness(d.force.cfg)))
 		changed = true
 	}
 	if !changed {
@@ -119,12 +119,12 @@ func (d *Director) learnTracks(at time.Time, news map[string]TrackState) {
 	}
 }
 
-// fitness is this director's, by virtual router.
-func (d *Director) fitness() map[string]Fitness {
-	all := make(map[string]Fitness, len(d.force.cfg.VirtualRouters))
-	for i := range d.force.cfg.VirtualRouters {
-		vr := &d.force.cfg.VirtualRouters[i]
-		all[vr.Name] = Fit(d.force.cfg, vr, d.o.Self, d.facts.Tracks)
+// fitness is this director's with a configuration, by virtual router.
+func (d *Director) fitness(cfg *conf.Config) map[string]Fitness {
+	all := make(map[string]Fitness, len(cfg.VirtualRouters))
+	for i := range cfg.VirtualRouters {
+		vr := &cfg.VirtualRouters[i]
+		all[vr.Name] = Fit(cfg, vr, d.o.Self, d.facts.Tracks)
 	}
 	return all
 }
