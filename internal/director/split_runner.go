@@ -65,7 +65,7 @@ func (r *splitRunner) run(ctx context.Context) error {
 		case a = <-r.configs:
 		case <-ticker.C:
 		}
-		if a.cfg == nil || len(a.cfg.Directors) < 2 {
+		if a.cfg == nil {
 			continue
 		}
 		n := r.look(time.Now(), a, splits)

@@ -191,6 +191,32 @@ func TestHoldFollowsWhatTheMasterSays(t *testing.T) {
 	})
 }
 
+// A director that a reload has left alone waits for nobody.
+func TestHoldEndsWithTheLastPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{}
+		toml := strings.Replace(keyedTOML, "[vrrp.web]\n", "[vrrp.web]\non_split = \"hold\"\n", 1)
+		d, stop := w.run(toml)
+		defer stop()
+		w.vrrp.snapshot(inherited(vrrp.Backup))
+		w.peers.becomes(true, nil)
+		w.peers.isAlive(400*time.Millisecond, vrrp.Master)
+		if !w.vrrp.applied("web").Hold {
+			t.Fatal("does not hold")
+		}
+		before, after, _ := strings.Cut(toml, "[director.lb-b]")
+		_, after, _ = strings.Cut(after, "[vrrp.web]")
+		if _, err := d.Reload(t.Context(), parse(t, before+"[vrrp.web]"+after)); err != nil {
+			t.Fatal(err)
+		}
+		isSilent(2 * time.Second)
+		if w.vrrp.applied("web").Hold {
+			t.Error("still holds")
+		}
+	})
+}
+
 func TestTakeNeverHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
