@@ -36,6 +36,8 @@ type world struct {
 	prober Prober
 	slow   bool // the kernel takes its time
 
+	process VRRPProcess
+
 	mu     sync.Mutex // guards what follows: every part of the director writes
 	story  []string
 	events []Event
@@ -115,7 +117,8 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
 		Kernel: w.kernel, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
-		Tracks: w.tracks, TrackEvents: w.tracks.events, Links: w.links,
+		Process: w.process,
+		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
 		Prober:      w.prober, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
