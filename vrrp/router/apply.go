@@ -12,8 +12,10 @@ import (
 // settings are what a virtual router is told from outside.
 type settings struct {
 	in vrrp.Instance
-	// virtual are the virtual addresses of all virtual routers on the interface.
-	virtual []netip.Addr
+	// virtual are the virtual addresses of all virtual routers on the interface. They
+	// share it, and nobody writes to it: 255 of them look at each of 255 addresses
+	// whenever one comes or goes.
+	virtual map[netip.Addr]bool
 }
 
 // apply turns the running virtual routers into those of in.
@@ -111,10 +113,13 @@ func (s *Set) stop(rs []*runner) {
 }
 
 func settingsByID(in map[string]vrrp.Instance) map[vrrp.ID]settings {
-	virtual := make(map[string][]netip.Addr) // by interface
+	virtual := make(map[string]map[netip.Addr]bool) // by interface
 	for _, i := range in {
+		if virtual[i.ID.Interface] == nil {
+			virtual[i.ID.Interface] = make(map[netip.Addr]bool)
+		}
 		for _, a := range i.Held() {
-			virtual[i.ID.Interface] = append(virtual[i.ID.Interface], a.Addr())
+			virtual[i.ID.Interface][a.Addr()] = true
 		}
 	}
 	wanted := make(map[vrrp.ID]settings, len(in))

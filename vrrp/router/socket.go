@@ -40,7 +40,7 @@ func (s *socket) ensure(m *member, source netip.Addr) (replaced bool, err error)
 // go with the state. An owner's source may be one of them.
 func (m *member) ownPrefixes(source netip.Addr) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(m.port.base.Addrs), func(p netip.Prefix) bool {
-		return p.Addr() != source && slices.Contains(m.virtual, p.Addr())
+		return p.Addr() != source && m.virtual[p.Addr()]
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 // RFC 9568 section 7.2: over IPv4 the interface's primary address, over IPv6 its
 // link-local one. Towards unicast peers the address in their subnet is preferred,
 // which for IPv6 is rarely a link-local one.
-func source(in vrrp.Instance, addrs []netip.Prefix, virtual []netip.Addr, current netip.Addr) (netip.Addr, error) {
+func source(in vrrp.Instance, addrs []netip.Prefix, virtual map[netip.Addr]bool, current netip.Addr) (netip.Addr, error) {
 	if want := in.Source; want.IsValid() {
 		if slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Addr() == want }) {
 			return want, nil
@@ -28,7 +28,7 @@ func source(in vrrp.Instance, addrs []netip.Prefix, virtual []netip.Addr, curren
 		switch {
 		case vrrp.FamilyOf(p.Addr()) != in.ID.Family:
 		case in.ID.Family == vrrp.IPv6 && !in.Unicast && !p.Addr().IsLinkLocalUnicast():
-		case !slices.Contains(virtual, p.Addr()):
+		case !virtual[p.Addr()]:
 			own = append(own, p)
 		case in.Priority == vrrp.PriorityOwner && slices.ContainsFunc(in.Addresses, func(v netip.Prefix) bool { return v.Addr() == p.Addr() }):
 			// The owner's virtual address may be the only one it has.

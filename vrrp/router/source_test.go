@@ -24,7 +24,7 @@ func TestSource(t *testing.T) {
 	v6.ID.Family, v6.Addresses = vrrp.IPv6, prefixes("fe80::100/64")
 	unicast6 := v6
 	unicast6.Unicast, unicast6.Peers = true, []netip.Addr{netip.MustParseAddr("2001:db8::2")}
-	virtual := []netip.Addr{netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("10.0.0.200"), netip.MustParseAddr("fe80::100")}
+	virtual := map[netip.Addr]bool{netip.MustParseAddr("10.0.0.100"): true, netip.MustParseAddr("10.0.0.200"): true, netip.MustParseAddr("fe80::100"): true}
 
 	tests := []struct {
 		name    string
