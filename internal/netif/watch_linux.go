@@ -66,7 +66,7 @@ func (w *Watcher) Watch(ifnames ...string) (changes <-chan map[string]router.Lin
 	defer w.mu.Unlock()
 	w.subs[s] = struct{}{}
 	if w.synced {
-		s.publish(w.table)
+		s.publish(w.table.state)
 	}
 	return s.ch, func() {
 		w.mu.Lock()
@@ -77,10 +77,10 @@ func (w *Watcher) Watch(ifnames ...string) (changes <-chan map[string]router.Lin
 
 // publish is called with the Watcher's mutex held, so nobody else fills the
 // channel between taking the old state out and putting the new one in.
-func (s *subscriber) publish(t *table) {
+func (s *subscriber) publish(state func(name string) router.Link) {
 	now := make(map[string]router.Link, len(s.names))
 	for _, name := range s.names {
-		now[name] = t.state(name)
+		now[name] = state(name)
 	}
 	if s.last != nil && maps.EqualFunc(s.last, now, sameState) {
 		return
@@ -101,8 +101,17 @@ func (w *Watcher) change(f func(*table)) {
 	if !w.synced {
 		return
 	}
+	// Hundreds of virtual routers watch one interface with hundreds of addresses.
+	states := make(map[string]router.Link)
 	for s := range w.subs {
-		s.publish(w.table)
+		s.publish(func(name string) router.Link {
+			l, ok := states[name]
+			if !ok {
+				l = w.table.state(name)
+				states[name] = l
+			}
+			return l
+		})
 	}
 }
 
