@@ -19,7 +19,8 @@
 //     the other directors notice nothing. A child that ends again and again is left alone for growing pauses, and
 //     before such a pause the parent takes away the addresses that it left.
 //   - The child hangs: a parent that gets no answer for a while, counted in its own
-//     running time, kills it. By then another director is Master, so nothing is adopted.
+//     running time, kills it. By then another director is Master, so nothing is adopted. Nor
+//     is it when the parent did not run either and cannot tell when the child ended.
 //   - The parent ends: the child sees the connection close, hands mastership over, and
 //     ends when it is Master of nothing. As long as nobody takes over it goes on, with
 //     priority 1, so that whoever comes does.

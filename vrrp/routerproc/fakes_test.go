@@ -186,7 +186,8 @@ type parentWorld struct {
 	reports  chan vrrp.Report
 	pulse    chan struct{}
 	level    *slog.LevelVar
-	ends     story // of children that nobody asked for
+	stall    time.Duration // of the Process, as soon as it looks at the level
+	ends     story         // of children that nobody asked for
 	children []*fakeChild
 	active   int // process id of the one that runs the virtual routers
 	spawnErr error
@@ -198,7 +199,7 @@ type parentWorld struct {
 func newParent(t *testing.T) *parentWorld {
 	w := &parentWorld{t: t, reports: make(chan vrrp.Report, 16), pulse: make(chan struct{}), level: new(slog.LevelVar)}
 	w.process = New(Options{
-		Spawn: w.spawn, LogFormat: "json", LogLevel: w.level, Reports: w.reports, Pulse: w.pulse,
+		Spawn: w.spawn, LogFormat: "json", LogLevel: w, Reports: w.reports, Pulse: w.pulse,
 		Release: func(keep map[string]vrrp.Instance) { w.tell("release all but %s", show(keep)) },
 		Runs: func(pid int) {
 			w.mu.Lock()
@@ -216,6 +217,16 @@ func newParent(t *testing.T) *parentWorld {
 	w.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	synctest.Wait()
 	return w
+}
+
+// Level is the daemon's, which the Process asks for with each ping.
+func (w *parentWorld) Level() slog.Level {
+	w.mu.Lock()
+	d := w.stall
+	w.stall = 0
+	w.mu.Unlock()
+	time.Sleep(d)
+	return w.level.Level()
 }
 
 func (w *parentWorld) spawn() (Child, error) {

@@ -150,6 +150,7 @@ func (p *Process) Run(ctx context.Context) error {
 	defer tick.Stop()
 	s.start()
 	for ctx.Err() == nil {
+		s.attention.look(time.Now())
 		message, more := s.next()
 		spareMessage, spareMore := s.nextSpare()
 		report, reports := s.nextReport()

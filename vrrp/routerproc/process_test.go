@@ -200,6 +200,29 @@ func TestDyingAfterASilenceIsNotAdopted(t *testing.T) {
 	})
 }
 
+// TestDyingWhileNobodyLooksIsNotAdopted: a parent that did not run does not know when its
+// child ended. Both may have been stopped, and the child killed long ago.
+func TestDyingWhileNobodyLooksIsNotAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 { // the tick and the end come at once
+			w := newParent(t)
+			w.process.Apply(set("web"))
+			w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+			w.told()
+			w.mu.Lock()
+			w.stall = 5 * time.Second
+			w.mu.Unlock()
+			time.Sleep(pingInterval + time.Second)
+			w.child().end(errors.New("signal: killed"))
+			time.Sleep(5 * time.Second)
+			if got := w.told(); !slices.Contains(got, "2 apply [web 150]") {
+				t.Errorf("told %q, want no adoption", got)
+			}
+			w.stop()
+		}
+	})
+}
+
 // TestSlowStartIsNoHang: a child that has not said anything yet has more time.
 func TestSlowStartIsNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,11 +50,13 @@ func adoptable(in vrrp.Instance, state vrrp.State, since time.Duration) bool {
 }
 
 // inTime are instances without those adoptions that come too late: another director is
-// Master by now.
+// Master by now. The two processes have only the wall clock in common; if it was set back
+// meanwhile, nobody knows how late it is.
 func inTime(a apply, now time.Time) map[string]vrrp.Instance {
 	in := maps.Clone(a.Instances)
+	since := now.Sub(a.Ended)
 	for name, i := range in {
-		i.Adopt = i.Adopt && now.Sub(a.Ended) < startWithin*i.AdvertInterval
+		i.Adopt = i.Adopt && since >= 0 && since < startWithin*i.AdvertInterval
 		in[name] = i
 	}
 	return in

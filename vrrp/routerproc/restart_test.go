@@ -58,6 +58,8 @@ func TestLateAdoptionIsNone(t *testing.T) {
 	for since, want := range map[time.Duration]string{
 		299 * time.Millisecond: "[db 150, web 150 adopt]",
 		300 * time.Millisecond: "[db 150, web 150]",
+		0:                      "[db 150, web 150 adopt]",
+		-time.Millisecond:      "[db 150, web 150]",
 	} {
 		if got := show(inTime(a, ended.Add(since))); got != want {
 			t.Errorf("%v later: %s", since, got)

@@ -44,6 +44,7 @@ type supervisor struct {
 	adopt     map[string]vrrp.ID
 	undecided bool
 	died      time.Time // the end of the last child
+	attention attention
 }
 
 // start gives the virtual routers to the spare child, or starts one for them, or puts
@@ -186,7 +187,7 @@ func (s *supervisor) ended() {
 	now := time.Now()
 	k := s.active
 	s.active = nil
-	hung := k.silence > 0
+	hung := k.silence > 0 || s.attention.missed(now)
 	if pause := s.crashes.ended(now.Sub(k.begun)); pause > 0 {
 		s.failed(k.end(now), pause)
 		return
