@@ -119,5 +119,8 @@ type Snapshot struct {
 	// AddressError is the last failure to write the virtual addresses, empty once
 	// they are written. The runner fills it in.
 	AddressError string
-	Counters     Counters
+	// Failures are the other operations that fail just now, such as sending
+	// advertisements, in words for the operator. The runner fills it in.
+	Failures []string
+	Counters Counters
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // writeStatus writes a status for a person with 80 columns.
@@ -59,13 +60,20 @@ func writeRouters(b *bytes.Buffer, s director.Status) {
 	}
 	t.flush()
 	for _, r := range s.VirtualRouters {
-		if r.Detail != "" {
+		switch {
+		case r.Detail == "":
+		case r.Reason == string(vrrp.ReasonGroup):
+			fmt.Fprintf(b, "  %s: %s %s, of the same sync group\n", r.Name, r.State, r.Detail)
+		default:
 			fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Detail)
 		}
 		writeRole(b, r)
 		writeWitness(b, r)
 		if r.AddressError != "" {
 			fmt.Fprintf(b, "  %s: ADDRESSES NOT WRITTEN: %s\n", r.Name, r.AddressError)
+		}
+		for _, f := range r.Failures {
+			fmt.Fprintf(b, "  %s: FAILS: %s\n", r.Name, f)
 		}
 		if r.Mismatch != "" {
 			fmt.Fprintf(b, "  %s: the peer's differs: %s\n", r.Name, r.Mismatch)

@@ -59,6 +59,10 @@ peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
 			Director: "lb-b", Version: "v1", At: at, Started: ago(time.Minute), NotReady: []string{"1 check has no verdict yet"},
 			Config: director.ConfigStatus{Hash: "49fadc74a699", LastReload: director.ReloadStatus{At: ago(30 * time.Second), Error: "hadirector.toml:3:1: vrrp.web.vird: unknown key"}},
 			VirtualRouters: []director.RouterStatus{{
+				Name: "six", State: "backup", Reason: "group", Detail: "with web", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
+				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("fe80::100/64")},
+				Failures:         []string{"release routes on eth0: operation not permitted"},
+			}, {
 				Name: "web", State: "fault", Detail: "link eth0 is down", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
 				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/24"), netip.MustParsePrefix("10.0.0.101/24")},
 				Counters:         vrrp.Counters{Discarded: map[string]uint64{"ttl": 3, "checksum": 4, "short": 0, "vrid": 52}},
@@ -78,9 +82,12 @@ lb-b  not ready, up 1m0s, version v1, configuration 49fadc74a699
        not ready: 1 check has no verdict yet
 last reload failed 30s ago: hadirector.toml:3:1: vrrp.web.vird: unknown key
 
-VIRTUAL ROUTER  STATE  FOR  PRIO  MASTER  INTERFACE  VRID  ADDRESSES
-web             fault  20s  100   -       eth0       51    10.0.0.100/24
-                                                           10.0.0.101/24
+VIRTUAL ROUTER  STATE   FOR  PRIO  MASTER  INTERFACE  VRID  ADDRESSES
+six             backup  20s  100   -       eth0       51    fe80::100/64
+web             fault   20s  100   -       eth0       51    10.0.0.100/24
+                                                            10.0.0.101/24
+  six: backup with web, of the same sync group
+  six: FAILS: release routes on eth0: operation not permitted
   web: link eth0 is down
   web: 7 adverts discarded (checksum 4, ttl 3)
 

@@ -79,6 +79,8 @@ type RouterStatus struct {
 	Mismatch string `json:"mismatch,omitempty"`
 	// AddressError is why the virtual addresses could not be written.
 	AddressError string `json:"address_error,omitempty"`
+	// Failures are the other operations of the virtual router that fail just now.
+	Failures []string `json:"failures,omitempty"`
 	// Problems are what is wrong between the directors, in words for the operator:
 	// blocked advertisements, two Masters, equal priorities.
 	Problems       []string `json:"problems"`
@@ -265,7 +267,7 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 			r.State, r.Reason, r.Detail, r.Since = s.State.String(), string(s.Reason), s.Detail, s.Since
 			r.Priority, r.Preempt = uint8(s.Params.Priority), s.Params.Preempt
 			r.MasterPriority, r.MasterDown = uint8(s.MasterPriority), s.MasterDownInterval.String()
-			r.Mismatch, r.AddressError, r.Counters = s.Mismatch, s.AddressError, s.Counters
+			r.Mismatch, r.AddressError, r.Failures, r.Counters = s.Mismatch, s.AddressError, s.Failures, s.Counters
 			r.HandingOver, r.Held, r.Unguarded = s.HandingOver, s.Held, s.Unguarded
 			switch {
 			case s.State == vrrp.Master:

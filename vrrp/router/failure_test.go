@@ -191,6 +191,7 @@ func TestSendFails(t *testing.T) {
 		if s := a.snapshot("web"); s.State != vrrp.Master || s.Counters.SendErrors != 10 {
 			t.Errorf("%v with %d send errors, want master with 10", s.State, s.Counters.SendErrors)
 		}
+		check(t, "failures", a.snapshot("web").Failures, []string{errKernel.Error()})
 		if n := strings.Count(a.log.String(), "operation failed"); n != 1 {
 			t.Errorf("the failure was logged %d times, want once", n)
 		}
@@ -200,6 +201,19 @@ func TestSendFails(t *testing.T) {
 		pass(time.Second)
 		if n := strings.Count(a.log.String(), "operation works again"); n != 1 {
 			t.Errorf("the recovery was logged %d times, want once", n)
+		}
+		check(t, "failures", a.snapshot("web").Failures, nil)
+
+		// A Backup does not send.
+		lan.mu.Lock()
+		a.opened[0].sendErr = errKernel
+		lan.mu.Unlock()
+		pass(time.Second)
+		b := newHost(t, lan, "b", "10.0.0.2/24")
+		b.set.Apply(only(web(vrrp.PriorityOwner)))
+		pass(time.Second)
+		if s := a.snapshot("web"); s.State != vrrp.Backup || len(s.Failures) > 0 {
+			t.Errorf("%v with failures %v, want backup with none", s.State, s.Failures)
 		}
 	})
 }

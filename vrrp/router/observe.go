@@ -2,6 +2,7 @@ package router
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/vrrp"
@@ -22,6 +23,7 @@ func (m *member) publish() {
 	p.snap.Mismatch = m.mismatch
 	p.snap.Unguarded = m.unguarded
 	p.snap.AddressError = m.addrError
+	p.snap.Failures = m.failures()
 	m.pub.Store(p)
 	m.dirty = false
 }
@@ -61,6 +63,25 @@ func (m *member) note(op string, err error) {
 		m.notes.failed[op] = err.Error()
 		m.log.Error("operation failed", "op", op, "err", err)
 	}
+}
+
+// failures are the operations that fail just now and that nothing else tells of:
+// addresses have their own error, and without a socket or a link the state is Fault.
+func (m *member) failures() []string {
+	var list []string
+	for op, err := range m.notes.failed {
+		switch op {
+		case "acquire", "release", "open", "make link":
+			continue
+		case "send", "announce", "acquire routes", "refuse packets":
+			if m.state != vrrp.Master {
+				continue // not tried any more
+			}
+		}
+		list = append(list, err)
+	}
+	slices.Sort(list)
+	return list
 }
 
 // warn logs something that others cause, at most once a minute for each token,
