@@ -34,7 +34,7 @@ type Options struct {
 	// Reload loads the configuration file again. With an error nothing has changed.
 	Reload func(ctx context.Context) (Reloaded, error)
 	// Switchover gives virtual routers to another director; an error means that nothing
-	// has happened.
+	// has happened, or that nobody waits for the outcome any more.
 	Switchover func(ctx context.Context, by string, names []string) ([]director.SwitchedOver, error)
 	Logger     *slog.Logger
 }

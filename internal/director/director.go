@@ -157,6 +157,7 @@ func (d *Director) Run(ctx context.Context) error {
 	d.loop(ctx)
 
 	d.o.Logger.Info("stopping")
+	d.abandonSwitches()
 	// The virtual routers go first: the peer takes over at once and new
 	// connections find it, while what is still under way here is still served.
 	err := d.stopRouters(routers)

@@ -38,8 +38,8 @@ type switchover struct {
 // another one, all of them without a name, and with each the others of its sync group.
 // It returns when another director is heard, or when none was in time; then this one
 // goes on. After it has given a virtual router away, this director preempts nobody for
-// it until it has been Master again. The error says what is wrong with the request;
-// nothing has happened then.
+// it until it has been Master again. The error says what is wrong with the request, and
+// nothing has happened then, or that the wait for its outcome was cut short.
 func (d *Director) Switchover(ctx context.Context, by string, names []string) ([]SwitchedOver, error) {
 	o := &switchover{names: names, by: by, done: make(chan error, 1)}
 	select {
@@ -47,10 +47,15 @@ func (d *Director) Switchover(ctx context.Context, by string, names []string) ([
 	case <-ctx.Done():
 		return nil, fmt.Errorf("switch over: %w", ctx.Err())
 	}
-	if err := <-o.done; err != nil {
-		return nil, err
+	select {
+	case err := <-o.done:
+		if err != nil {
+			return nil, err
+		}
+		return o.results, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the switchover: %w", ctx.Err())
 	}
-	return o.results, nil
 }
 
 // switchover begins a request.
@@ -131,6 +136,14 @@ func (d *Director) switched(r vrrp.Report) {
 		o.results = append(o.results, s)
 	}
 	d.endSwitches(time.Now())
+}
+
+// abandonSwitches answers the requests that this director will not see the end of.
+func (d *Director) abandonSwitches() {
+	for _, o := range d.switches {
+		o.done <- fmt.Errorf("director %s is stopping", d.o.Self)
+	}
+	d.switches = nil
 }
 
 // endSwitches answers the requests that are done, and those whose time is over: nobody

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,25 @@ func TestSwitchoverThatNobodyTakes(t *testing.T) {
 		want := []string{"vrrp web priority 150 preempt false", "hand over web", "vrrp web priority 150 preempt true"}
 		if diff := cmp.Diff(want, w.told()); diff != "" {
 			t.Errorf("the virtual routers are told (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Who asked for a switchover is answered also when the daemon stops, or when he has gone.
+func TestSwitchoverThatDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		w.becomes(vrrp.Backup, vrrp.Master, vrrp.ReasonMasterDown)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := d.Switchover(ctx, "a test", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who has gone hears %v", err)
+		}
+		_, errs := asked(t, d)
+		stop()
+		if err := <-errs; err == nil || err.Error() != "director lb-a is stopping" {
+			t.Errorf("who asked before the stop hears %v", err)
 		}
 	})
 }
