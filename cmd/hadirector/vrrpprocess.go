@@ -120,19 +120,21 @@ func newVRRPSet(reports chan<- vrrp.Report, notes string, logger *slog.Logger) (
 	return s, nil
 }
 
-// Run runs the virtual routers, and the watcher of their links as long as they need it.
+// Run runs the virtual routers, and as long as they need them the watcher of their links
+// and who looks after the packet filter.
 func (s *vrrpSet) Run(ctx context.Context) error {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var watcher sync.WaitGroup
-	watcher.Go(func() {
+	var helpers sync.WaitGroup
+	helpers.Go(func() { keepFilter(watching, s.filter.Restore, s.logger) })
+	helpers.Go(func() {
 		if err := s.links.Run(watching); err != nil {
 			s.logger.Error("part of the vrrp process ended", "part", "link watcher", "err", err)
 		}
 	})
 	err := s.Set.Run(ctx)
 	stop()
-	watcher.Wait()
+	helpers.Wait()
 	return err
 }
 
