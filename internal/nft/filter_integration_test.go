@@ -194,6 +194,13 @@ func TestTheTableIsCleanedAndRestored(t *testing.T) {
 	if restored, err := f.Restore(); restored || err != nil {
 		t.Errorf("Restore of what is there = %v, %v", restored, err)
 	}
+	// A process follows that refuses nothing.
+	if restored, err := New().Restore(); restored || err != nil {
+		t.Errorf("Restore of what an earlier process has left = %v, %v", restored, err)
+	}
+	if got := tables(t); got != "" {
+		t.Errorf("what an earlier process has left is still there: %q", got)
+	}
 	must(t, f.Close())
 }
 

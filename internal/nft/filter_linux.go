@@ -96,16 +96,25 @@ func (f *Filter) UnguardLink(link string) error {
 }
 
 // Restore writes the table again if it is gone, as after "nft flush ruleset", and tells
-// whether it was. It is cheap, so it may be called every few seconds.
+// whether it was. One that is not needed is deleted: a process that was killed has left
+// it, and would go on to refuse packets to addresses that take them since a reload. It is
+// cheap, so it may be called every few seconds.
 func (f *Filter) Restore() (restored bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.written == nil {
-		return false, nil
-	}
 	there, err := exists()
-	if err != nil || there {
+	switch {
+	case noTables(err):
+		return false, nil
+	case err != nil:
 		return false, err
+	case f.written == nil && there && len(f.refused)+len(f.links) == 0:
+		if err := replace(content{}); err != nil {
+			return false, fmt.Errorf("delete the packet filter of an earlier process: %w", err)
+		}
+		return false, nil
+	case f.written == nil || there:
+		return false, nil
 	}
 	f.written = nil
 	if err := f.write(); err != nil {
