@@ -58,16 +58,20 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 	told = nil
 
 	var inTheWay, gone []*runner
-	for id, m := range free {
-		if kept(m) {
-			continue
+	for old, members := range leaving(free, kept) {
+		r := newRunner(s.opts, members...)
+		r.inbox = old.inbox // where their sockets deliver
+		first := false
+		for _, m := range members {
+			delete(free, m.id)
+			_, sameID := wanted[m.id]
+			_, sameName := in[m.in.Name]
+			first = first || sameID || sameName
 		}
-		delete(free, id)
-		_, sameID := wanted[id]
-		if _, sameName := in[m.in.Name]; sameID || sameName {
-			inTheWay = append(inTheWay, newRunner(s.opts, m))
+		if first {
+			inTheWay = append(inTheWay, r)
 		} else {
-			gone = append(gone, newRunner(s.opts, m))
+			gone = append(gone, r)
 		}
 	}
 	s.stop(inTheWay)
@@ -96,6 +100,21 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 	wait(told)
 	s.running.Store(&running)
 	s.stop(gone)
+}
+
+// leaving are the members that are not kept, by the runner that they come from, in
+// their order there.
+func leaving(free map[vrrp.ID]*member, kept func(*member) bool) map[*runner][]*member {
+	groups := make(map[*runner][]*member)
+	for _, m := range free {
+		if !kept(m) {
+			groups[m.runner] = append(groups[m.runner], m)
+		}
+	}
+	for _, members := range groups {
+		slices.SortFunc(members, func(a, b *member) int { return cmp.Compare(a.number, b.number) })
+	}
+	return groups
 }
 
 // stop stops sync groups side by side and waits for them.

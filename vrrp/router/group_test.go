@@ -183,6 +183,25 @@ func TestStopHandsOver(t *testing.T) {
 	})
 }
 
+// TestRemovedHandsOver: one that a reload takes away hears its successor too.
+func TestRemovedHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a, b := newHost(t, lan, "a", "10.0.0.1/24"), newHost(t, lan, "b", "10.0.0.2/24")
+		in := web(200)
+		in.Peers = []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+		a.set.Apply(only(in))
+		b.set.Apply(only(web(100)))
+		pass(4 * time.Second)
+		a.transitions()
+		a.set.Apply(nil)
+		pass(10 * time.Second)
+		check(t, "a", a.transitions(), []string{
+			"4.609375s web master→backup switchover", "4.609375s web backup→stopped shutdown",
+		})
+	})
+}
+
 // TestAdopt: a virtual router that was Master in a process that has ended goes on at
 // once.
 func TestAdopt(t *testing.T) {
