@@ -58,6 +58,7 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 	told = nil
 
 	var inTheWay, gone []*runner
+	names := make(map[string]bool) // of those in the way
 	for old, members := range leaving(free, kept) {
 		r := newRunner(s.opts, members...)
 		r.inbox = old.inbox // where their sockets deliver
@@ -66,6 +67,7 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 			delete(free, m.id)
 			_, sameID := wanted[m.id]
 			_, sameName := in[m.in.Name]
+			names[m.in.Name] = true
 			first = first || sameID || sameName
 		}
 		if first {
@@ -74,32 +76,47 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 			gone = append(gone, r)
 		}
 	}
-	s.stop(inTheWay)
 
+	// Those that run go on at once: to stop others takes time, and they have to advertise.
+	waits := func(id vrrp.ID) bool { return free[id] == nil || names[wanted[id].in.Name] }
+	for key, ids := range groups {
+		if !slices.ContainsFunc(ids, waits) {
+			told = append(told, s.start(ids, free, wanted))
+			delete(groups, key)
+		}
+	}
+	wait(told)
+	told = nil
+	s.stop(inTheWay)
+	for _, ids := range groups {
+		told = append(told, s.start(ids, free, wanted))
+	}
+	wait(told)
 	running := make(map[vrrp.ID]*member, len(wanted))
 	for r := range s.runners {
 		for _, m := range r.members {
 			running[m.id] = m
 		}
 	}
-	for _, ids := range groups {
-		var members []*member
-		for _, id := range ids {
-			m := free[id]
-			if m == nil {
-				m = newMember(s.opts, s.holders, wanted[id])
-			}
-			members = append(members, m)
-			running[id] = m
-		}
-		r := newRunner(s.opts, members...)
-		s.runners[r] = struct{}{}
-		go r.run()
-		told = append(told, r.post(func() { r.tell(wanted) }))
-	}
-	wait(told)
 	s.running.Store(&running)
 	s.stop(gone)
+}
+
+// start runs a sync group, of new members and of those that are free. The channel is
+// closed when they have their settings.
+func (s *Set) start(ids []vrrp.ID, free map[vrrp.ID]*member, wanted map[vrrp.ID]settings) <-chan struct{} {
+	var members []*member
+	for _, id := range ids {
+		m := free[id]
+		if m == nil {
+			m = newMember(s.opts, s.holders, wanted[id])
+		}
+		members = append(members, m)
+	}
+	r := newRunner(s.opts, members...)
+	s.runners[r] = struct{}{}
+	go r.run()
+	return r.post(func() { r.tell(wanted) })
 }
 
 // leaving are the members that are not kept, by the runner that they come from, in

@@ -202,6 +202,26 @@ func TestRemovedHandsOver(t *testing.T) {
 	})
 }
 
+// TestOthersGoOnMeanwhile: a virtual router that a reload puts elsewhere advertises as
+// long as another one hands over.
+func TestOthersGoOnMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newHost(t, newLAN(), "a", "10.0.0.1/24")
+		pair := one(200)
+		pair[0].Peers = []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+		a.set.Apply(only(pair...))
+		pass(4 * time.Second)
+		a.transitions()
+		pair[0].VMAC, pair[0].Group, pair[1].Group = &vrrp.VMAC{Link: "vrrp.101"}, "", ""
+		a.set.Apply(only(pair...))
+		pass(1400 * time.Millisecond) // 96 ms before it gives up
+		check(t, "a", a.transitions(), nil)
+		if before, after := uint64(2), a.snapshot("two").Counters.AdvertsSent; after <= before {
+			t.Errorf("two has sent %d advertisements", after)
+		}
+	})
+}
+
 // TestAdopt: a virtual router that was Master in a process that has ended goes on at
 // once.
 func TestAdopt(t *testing.T) {
