@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"bytes"
 	"maps"
 	"net/netip"
 	"slices"
@@ -118,6 +119,16 @@ func (b *book) answered(now time.Time, name string, rtt time.Duration) {
 	if e := b.peers[name]; e != nil {
 		e.LastSeen, e.RTT = now, rtt
 	}
+}
+
+// refreshed takes in metadata that came with the answer to a probe, and says if it is
+// new: gossip has not brought it. It makes nobody alive.
+func (b *book) refreshed(now time.Time, name string, meta Meta) []Event {
+	e := b.peers[name]
+	if e == nil || !e.Alive || e.hasMeta && bytes.Equal(e.Meta.appendTo(nil), meta.appendTo(nil)) {
+		return nil
+	}
+	return b.heard(now, name, meta, true)
 }
 
 // exchanged takes in the state that a peer sent.

@@ -56,6 +56,7 @@ func TestBookLife(t *testing.T) {
 	checkKinds(t, "first sight", b.heard(at(1), "b", meta, true), Joined)
 	checkKinds(t, "new metadata", b.heard(at(2), "b", Meta{Version: "2", Config: FingerprintOf("text")}, true), Changed)
 	b.answered(at(3), "b", 2*time.Millisecond)
+	checkKinds(t, "the same with a probe", b.refreshed(at(3), "b", Meta{Version: "2", Config: FingerprintOf("text")}))
 	events := b.gone(at(4), "b")
 	checkKinds(t, "death", events, Lost)
 	want := Member{
@@ -66,8 +67,11 @@ func TestBookLife(t *testing.T) {
 		t.Errorf("the event's member -want +got\n%s", diff)
 	}
 	checkKinds(t, "death again", b.gone(at(5), "b"))
+	checkKinds(t, "the answer to a probe of somebody dead", b.refreshed(at(5), "b", meta))
 
 	checkKinds(t, "return", b.heard(at(6), "b", meta, true), Joined)
+	checkKinds(t, "what gossip has lost", b.refreshed(at(6), "b", Meta{Version: "3"}), Changed)
+	checkKinds(t, "a stranger answers a probe", b.refreshed(at(6), "x", meta))
 	meta.Leaving = true
 	checkKinds(t, "announces to leave", b.heard(at(7), "b", meta, true), Changed)
 	checkKinds(t, "leaves", b.gone(at(8), "b"), Left)

@@ -77,6 +77,20 @@ func TestTheNewestUpdateWins(t *testing.T) {
 	b.until("sees the last update", func(ms map[string]Member) bool { return ms["lb-a"].Meta.Version == "999" })
 }
 
+// An update that gossip loses is brought by the answer to the next probe, and not with
+// the next exchange of state half a minute later.
+func TestLostUpdate(t *testing.T) {
+	c := newCluster(t, "lb-a", "lb-b")
+	a, b := c.start(c.options(0)), c.start(c.options(1))
+	b.until("joined", alive("lb-a"))
+	lost := time.Now()
+	a.delegate.set(Local{Version: "2", Roles: []Role{{"web", Master}}}, false) // and not published
+	b.until("sees the update", func(ms map[string]Member) bool { return ms["lb-a"].Meta.Masters == 1 })
+	if took := time.Since(lost); took > 5*time.Second {
+		t.Errorf("took %v, want less than a second", took)
+	}
+}
+
 func TestNothingToTellYet(t *testing.T) {
 	c := newCluster(t, "lb-a", "lb-b")
 	o := c.options(0)

@@ -58,11 +58,12 @@ type (
 		at   time.Time
 		name string
 	}
-	// answeredMsg: a peer answered a probe.
+	// answeredMsg: a peer answered a probe, with its metadata if its program sends it.
 	answeredMsg struct {
 		at   time.Time
 		name string
 		rtt  time.Duration
+		meta []byte
 	}
 	// exchangedMsg: a director sent its state.
 	exchangedMsg struct {
@@ -153,10 +154,15 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	return fmt.Errorf("%s at %s is not configured", n.Name, addr)
 }
 
-func (d *delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ []byte) {
-	d.inbox.put(answeredMsg{time.Now(), n.Name, rtt})
+func (d *delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, meta []byte) {
+	d.inbox.put(answeredMsg{time.Now(), n.Name, rtt, meta}) // memberlist makes a new buffer for each
 }
 
-func (d *delegate) AckPayload() []byte              { return nil }
+// AckPayload sends the metadata with every answer to a probe. An update that two
+// directors gossip at the same moment can be lost: memberlist's queue may take the
+// messages about two of them for one, and would tell the next time when state is
+// exchanged, half a minute later. Who is Master must not be wrong for so long.
+func (d *delegate) AckPayload() []byte { return d.out.Load().meta }
+
 func (d *delegate) NotifyMsg([]byte)                {}
 func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }

@@ -212,6 +212,9 @@ func (r *run) handle(m any) {
 		r.emit(r.book.gone(m.at, m.name))
 	case answeredMsg:
 		r.book.answered(m.at, m.name, m.rtt)
+		if meta, err := parseMeta(m.meta); err == nil {
+			r.emit(r.book.refreshed(m.at, m.name, meta))
+		}
 	case exchangedMsg:
 		x, err := parseExchange(m.state)
 		if err != nil {
@@ -256,8 +259,8 @@ func (r *run) call(name string) {
 	})
 }
 
-// publish queues what is new for the others. It is sent with the next gossip or probe,
-// and whoever misses that gets it with the next exchange of state.
+// publish queues what is new for the others. It is sent with the next gossip, and
+// whoever misses that gets it with the answer to its next probe.
 func (r *run) publish() {
 	// The call queues and then waits until all has been sent, for ever without a
 	// time-out: it ends with the shortest, and its error says nothing.
