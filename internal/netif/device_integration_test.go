@@ -185,6 +185,32 @@ func TestSettingsAreBroughtBack(t *testing.T) {
 	}
 }
 
+// The links of a process that was killed are adopted while the other directors wait for
+// three advertisements: what takes time must not grow with the square of their number.
+func TestManyDevicesAreAdoptedAtOnce(t *testing.T) {
+	self, far := netnstest.Self(), netnstest.New(t, "far")
+	netnstest.Cable(t, self, "eth0", far, "eth0")
+	path := filepath.Join(t.TempDir(), "devices.json")
+	var many []vrrp.Instance
+	for i := range 60 {
+		many = append(many, vmacRouter("eth0", vrrp.VRID(i+1), fmt.Sprintf("10.0.1.%d/32", i+1)))
+	}
+	first := newDevices(t, path)
+	for _, in := range many {
+		must(t, first.Make(in))
+	}
+	next := newDevices(t, path)
+	began := time.Now()
+	for _, in := range many {
+		must(t, next.Make(in))
+	}
+	// It takes 20 ms, and took 10 s.
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	must(t, next.Clean(nil))
+}
+
 func TestForeignAndDamagedLinks(t *testing.T) {
 	self, far := netnstest.Self(), netnstest.New(t, "far")
 	netnstest.Cable(t, self, "eth0", far, "eth0")

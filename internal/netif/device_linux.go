@@ -198,26 +198,23 @@ func (d *Devices) delete(name string) error {
 // that none of them needs.
 func (d *Devices) settle(h *netlink.Handle) error {
 	var need []setting
-	ipv4 := false
 	d.groups.keep(d.notes.usesGroup)
-	for _, name := range d.notes.names() {
-		l := d.notes.Links[name]
-		if l.Family != vrrp.IPv4 {
-			continue
-		}
-		ipv4 = true
-		need = append(need, baseSettings(l.Base)...)
+	bases := d.notes.bases(vrrp.IPv4)
+	for _, base := range bases {
+		need = append(need, baseSettings(base)...)
 	}
-	if ipv4 {
+	if len(bases) > 0 {
 		all, err := d.notes.original(fmt.Sprintf(rpFilter, "all"))
 		if err != nil {
 			return err
 		}
-		others, err := d.otherLinks(h)
-		if err != nil {
-			return err
+		if len(rpFilterSettings(all, nil)) > 0 {
+			others, err := d.otherLinks(h)
+			if err != nil {
+				return err
+			}
+			need = append(need, rpFilterSettings(all, others)...)
 		}
-		need = append(need, rpFilterSettings(all, others)...)
 	}
 	return d.notes.settle(need)
 }

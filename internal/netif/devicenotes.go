@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/hadirector/hadirector/internal/atomicfile"
 	"github.com/hadirector/hadirector/internal/sysctl"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // deviceNotes are what has been made and set, in memory and in a file.
@@ -94,15 +94,18 @@ func (n *deviceNotes) removeLink(name string) {
 
 // usesGroup tells whether a noted link is above the interface, in the family.
 func (n *deviceNotes) usesGroup(m membership) bool {
+	return slices.ContainsFunc(n.bases(m.family), func(base string) bool { return linkIndex(base) == m.index })
+}
+
+// bases are the interfaces below the noted links of a family, each once.
+func (n *deviceNotes) bases(f vrrp.Family) []string {
+	bases := make(map[string]bool)
 	for _, d := range n.Links {
-		if d.Family != m.family {
-			continue
-		}
-		if ifi, err := net.InterfaceByName(d.Base); err == nil && ifi.Index == m.index {
-			return true
+		if d.Family == f {
+			bases[d.Base] = true
 		}
 	}
-	return false
+	return slices.Sorted(maps.Keys(bases))
 }
 
 // original is a parameter's value as it was before it was changed here.
@@ -191,9 +194,5 @@ func indexFor(name string) int {
 	if len(parts) < 5 {
 		return 0
 	}
-	ifi, err := net.InterfaceByName(parts[3])
-	if err != nil {
-		return 0
-	}
-	return ifi.Index
+	return linkIndex(parts[3])
 }
