@@ -125,6 +125,9 @@ func writeRole(b *bytes.Buffer, r director.RouterStatus) {
 	if !r.SwitchedOver.IsZero() {
 		fmt.Fprintf(b, "  %s: switched over at %s: is not taken back while the Master lives\n", r.Name, r.SwitchedOver.Format(time.DateTime))
 	}
+	if r.HoldsBack != "" {
+		fmt.Fprintf(b, "  %s: %s\n", r.Name, r.HoldsBack)
+	}
 	if r.HandingOver {
 		fmt.Fprintf(b, "  %s: handing over, no other director has taken it yet\n", r.Name)
 	}

@@ -61,6 +61,7 @@ peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
 			VirtualRouters: []director.RouterStatus{{
 				Name: "six", State: "backup", Reason: "group", Detail: "with web", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
 				VirtualAddresses: []netip.Prefix{netip.MustParsePrefix("fe80::100/64")},
+				HoldsBack:        "leaves the Master alone, whose priority 90 is lower: not ready",
 				Failures:         []string{"release routes on eth0: operation not permitted"},
 			}, {
 				Name: "web", State: "fault", Detail: "link eth0 is down", Since: ago(20 * time.Second), Priority: 100, Interface: "eth0", VRID: 51,
@@ -87,6 +88,7 @@ six             backup  20s  100   -       eth0       51    fe80::100/64
 web             fault   20s  100   -       eth0       51    10.0.0.100/24
                                                             10.0.0.101/24
   six: backup with web, of the same sync group
+  six: leaves the Master alone, whose priority 90 is lower: not ready
   six: FAILS: release routes on eth0: operation not permitted
   web: link eth0 is down
   web: 7 adverts discarded (checksum 4, ttl 3)

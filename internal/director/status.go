@@ -63,6 +63,9 @@ type RouterStatus struct {
 	// SwitchedOver is when the virtual router was given to another director on request:
 	// it is not taken back.
 	SwitchedOver time.Time `json:"switched_over,omitzero"`
+	// HoldsBack is why a Backup leaves a Master of lower priority alone, or has not begun
+	// to listen; empty if it does neither, or if SwitchedOver says why.
+	HoldsBack string `json:"holds_back,omitempty"`
 	// HandingOver says that this Master waits for another director to take over.
 	HandingOver bool `json:"handing_over,omitempty"`
 	// Held says that this Backup does not take over from a silent Master, on_split.
@@ -269,6 +272,9 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 			r.MasterPriority, r.MasterDown = uint8(s.MasterPriority), s.MasterDownInterval.String()
 			r.Mismatch, r.AddressError, r.Failures, r.Counters = s.Mismatch, s.AddressError, s.Failures, s.Counters
 			r.HandingOver, r.Held, r.Unguarded = s.HandingOver, s.Held, s.Unguarded
+			if r.SwitchedOver.IsZero() {
+				r.HoldsBack = holdsBack(s, vr.Preempt, time.Now())
+			}
 			switch {
 			case s.State == vrrp.Master:
 				r.Master = d.o.Self
@@ -282,6 +288,32 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 		list = append(list, r)
 	}
 	return list
+}
+
+// holdsBack says why a Backup is not Master yet although it could be.
+func holdsBack(s vrrp.Snapshot, preempt conf.Preempt, now time.Time) string {
+	p := s.Params
+	switch {
+	case s.State != vrrp.Backup:
+		return ""
+	case !s.MasterAddr.IsValid():
+		if rest := p.StartDelay - now.Sub(s.Since); s.Reason == vrrp.ReasonStartup && rest > 0 {
+			return fmt.Sprintf("does not listen for another %v (start_delay)", rest.Round(100*time.Millisecond))
+		}
+		return ""
+	case s.MasterPriority == 0 || s.MasterPriority >= p.Priority || p.Priority == vrrp.PriorityOwner:
+		return ""
+	case p.Preempt && p.PreemptDelay == 0:
+		return "" // it is about to
+	}
+	text := fmt.Sprintf("leaves the Master alone, whose priority %d is lower", s.MasterPriority)
+	switch {
+	case p.Preempt:
+		return fmt.Sprintf("%s, for %v (preempt_delay)", text, p.PreemptDelay)
+	case preempt == conf.PreemptNever:
+		return text + " (preempt = false)"
+	}
+	return text + ": not ready"
 }
 
 func (d *Director) virtualStatus(p *published) []VirtualStatus {
