@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hadirector/hadirector/internal/admin"
+	"github.com/hadirector/hadirector/internal/director"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // newSwitchover is "hadirector switchover".
@@ -44,5 +47,24 @@ director goes on, and the exit status is 1.`,
 		},
 	}
 	socketFlag(cmd, &socket)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		s, err := admin.NewClient(socket).Status(cmd.Context())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return switchable(s, args), cobra.ShellCompDirectiveNoFileComp
+	}
 	return cmd
+}
+
+// switchable are the virtual routers that could be handed over too, for the shell to
+// complete.
+func switchable(s director.Status, named []string) []cobra.Completion {
+	var names []cobra.Completion
+	for _, r := range s.VirtualRouters {
+		if r.State == vrrp.Master.String() && !slices.Contains(named, r.Name) {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
