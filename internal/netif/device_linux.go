@@ -1,6 +1,7 @@
 package netif
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,15 +62,22 @@ func NewDevices(logger *slog.Logger, path string, guard Guard) (*Devices, error)
 // Make makes the link in.VMAC.Link on in.ID.Interface and sets what it needs, or mends
 // what is different. A link of that name that is not ours is an error.
 func (d *Devices) Make(in vrrp.Instance) error {
+	// Before the link is up, and before the mutex: it takes the kernel some milliseconds,
+	// which virtual routers that start together share.
+	unguarded := d.guard.GuardLink(in.VMAC.Link)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.make(in); err != nil {
+	if err := d.make(in, unguarded); err != nil {
+		if _, ours := d.notes.Links[in.VMAC.Link]; !ours {
+			err = errors.Join(err, d.guard.UnguardLink(in.VMAC.Link))
+		}
 		return fmt.Errorf("make link %s on %s: %w", in.VMAC.Link, in.ID.Interface, err)
 	}
 	return nil
 }
 
-func (d *Devices) make(in vrrp.Instance) error {
+// make is Make with the error of the guard.
+func (d *Devices) make(in vrrp.Instance, unguarded error) error {
 	name := in.VMAC.Link
 	h, err := openHandle()
 	if err != nil {
@@ -117,7 +125,7 @@ func (d *Devices) make(in vrrp.Instance) error {
 			return err
 		}
 	}
-	d.quieten(name, base.Attrs().Index, want.Family)
+	d.quieten(name, base.Attrs().Index, want.Family, unguarded)
 	if have.Attrs().RawFlags&unix.IFF_UP == 0 {
 		if err := writer.LinkSetUp(have); err != nil {
 			return fmt.Errorf("set up: %w", err)
@@ -126,13 +134,11 @@ func (d *Devices) make(in vrrp.Instance) error {
 	return nil
 }
 
-// quieten keeps the link's membership reports from the wire and has the interface below
-// report in its place. Without it everything works, but for moments.
-func (d *Devices) quieten(name string, base int, f vrrp.Family) {
-	err := d.groups.join(base, f)
-	if err == nil {
-		err = d.guard.GuardLink(name)
-	}
+// quieten has the interface below report its membership in the place of the link, whose
+// reports are kept from the wire, and says that they are not. Without it everything
+// works, but for moments.
+func (d *Devices) quieten(name string, base int, f vrrp.Family, unguarded error) {
+	err := cmp.Or(d.groups.join(base, f), unguarded)
 	if err != nil && !d.warned {
 		d.warned = true
 		d.logger.Warn("membership reports leave with the virtual address, a switch may send its frames to a backup for a moment",

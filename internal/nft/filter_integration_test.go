@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -157,6 +159,35 @@ func TestManyAddresses(t *testing.T) {
 	must(t, f.Refuse("eth0", many))
 	if got := strings.Count(netnstest.Self().Run(t, "nft", "list", "set", "inet", "hadirector", "refused4"), "10.1."); got != len(many) {
 		t.Errorf("%d addresses are in the table, want %d", got, len(many))
+	}
+	must(t, f.Close())
+}
+
+// Virtual routers that become Master together share transactions: each of them takes the
+// kernel some milliseconds.
+func TestManyAtOnceShareATransaction(t *testing.T) {
+	f := New()
+	refuse := func(i int) {
+		if err := f.Refuse("eth0", []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}), 32)}); err != nil {
+			t.Error(err)
+		}
+	}
+	began := time.Now()
+	for i := range 50 {
+		refuse(i)
+	}
+	oneByOne := time.Since(began)
+	began = time.Now()
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() { refuse(100 + i) })
+	}
+	all.Wait()
+	if together := time.Since(began); together > oneByOne/3 {
+		t.Errorf("%v together, %v one by one", together, oneByOne)
+	}
+	if got := strings.Count(netnstest.Self().Run(t, "nft", "list", "set", "inet", "hadirector", "refused4"), "10.1.0."); got != 100 {
+		t.Errorf("%d addresses are in the table, want 100", got)
 	}
 	must(t, f.Close())
 }

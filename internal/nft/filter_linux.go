@@ -19,12 +19,17 @@ var _ router.Filter = (*Filter)(nil)
 // Filter writes the daemon's table. It may be used by any goroutine.
 //
 // Each change replaces the whole table in one transaction: packets see the old one or
-// the new one, and whatever somebody else has done to it is mended.
+// the new one, and whatever somebody else has done to it is mended. A transaction takes
+// the kernel some milliseconds, so those who wait for one to end share the next.
 type Filter struct {
-	mu      sync.Mutex // guards what follows, and makes one transaction follow the other
+	mu      sync.Mutex // guards what follows
 	refused map[held]bool
 	links   map[string]bool
-	written *content // the table as it was last written; nil: there is none, or who knows
+	changes uint64 // so far
+
+	writing sync.Mutex // guards what follows, and makes one transaction follow the other
+	written *content   // the table as it was last written; nil: there is none, or who knows
+	done    uint64     // the changes that have been written
 }
 
 // held is an address and the interface of the virtual router that has it.
@@ -46,12 +51,12 @@ func New() *Filter { return &Filter{refused: map[held]bool{}, links: map[string]
 // whatever interface they come. What IPVS takes for a virtual server, and what is
 // forwarded, is not concerned; neighbour discovery goes on.
 func (f *Filter) Refuse(ifname string, addrs []netip.Prefix) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, p := range addrs {
-		f.refused[held{ifname, p.Addr()}] = true
-	}
-	if err := f.write(); err != nil {
+	err := f.change(func() {
+		for _, p := range addrs {
+			f.refused[held{ifname, p.Addr()}] = true
+		}
+	})
+	if err != nil {
 		return fmt.Errorf("refuse packets to the addresses on %s: %w", ifname, err)
 	}
 	return nil
@@ -59,12 +64,12 @@ func (f *Filter) Refuse(ifname string, addrs []netip.Prefix) error {
 
 // Accept ends Refuse.
 func (f *Filter) Accept(ifname string, addrs []netip.Prefix) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, p := range addrs {
-		delete(f.refused, held{ifname, p.Addr()})
-	}
-	if err := f.write(); err != nil {
+	err := f.change(func() {
+		for _, p := range addrs {
+			delete(f.refused, held{ifname, p.Addr()})
+		}
+	})
+	if err != nil {
 		return fmt.Errorf("accept packets to the addresses on %s: %w", ifname, err)
 	}
 	return nil
@@ -75,10 +80,10 @@ func (f *Filter) Accept(ifname string, addrs []netip.Prefix) error {
 // address, which only a Master's has, may send MLD reports: switches that snoop need
 // them for the addresses' neighbour discovery.
 func (f *Filter) GuardLink(link string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.links[link] = true
-	if err := f.write(); err != nil {
+	err := f.change(func() {
+		f.links[link] = true
+	})
+	if err != nil {
 		return fmt.Errorf("guard link %s: %w", link, err)
 	}
 	return nil
@@ -86,10 +91,10 @@ func (f *Filter) GuardLink(link string) error {
 
 // UnguardLink ends GuardLink.
 func (f *Filter) UnguardLink(link string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.links, link)
-	if err := f.write(); err != nil {
+	err := f.change(func() {
+		delete(f.links, link)
+	})
+	if err != nil {
 		return fmt.Errorf("unguard link %s: %w", link, err)
 	}
 	return nil
@@ -100,15 +105,16 @@ func (f *Filter) UnguardLink(link string) error {
 // it, and would go on to refuse packets to addresses that take them since a reload. It is
 // cheap, so it may be called every few seconds.
 func (f *Filter) Restore() (restored bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	want, _ := f.want()
 	there, err := exists()
 	switch {
 	case noTables(err):
 		return false, nil
 	case err != nil:
 		return false, err
-	case f.written == nil && there && len(f.refused)+len(f.links) == 0:
+	case f.written == nil && there && want.empty():
 		if err := replace(content{}); err != nil {
 			return false, fmt.Errorf("delete the packet filter of an earlier process: %w", err)
 		}
@@ -126,10 +132,12 @@ func (f *Filter) Restore() (restored bool, err error) {
 // Close deletes the table, also one that an earlier run has left: it is called at the
 // start, before the first of the other calls, and at the end.
 func (f *Filter) Close() error {
+	f.writing.Lock()
+	defer f.writing.Unlock()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	clear(f.refused)
 	clear(f.links)
+	f.mu.Unlock()
 	f.written = nil
 	there, err := exists()
 	if noTables(err) {
@@ -144,35 +152,58 @@ func (f *Filter) Close() error {
 	return nil
 }
 
-// write makes the table what it should be, if it was not written like that before. One
-// that is missing is written at once: a Refuse after "nft flush ruleset" must not
-// believe in the past.
-func (f *Filter) write() error {
-	want := content{links: slices.Sorted(maps.Keys(f.links))}
+// change changes what the table should be, and returns when it has been written.
+func (f *Filter) change(do func()) error {
+	f.mu.Lock()
+	do()
+	f.changes++
+	mine := f.changes
+	f.mu.Unlock()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if f.done >= mine {
+		return nil // by somebody else who waited
+	}
+	return f.write()
+}
+
+// want is what the table should be, and the changes that have led there.
+func (f *Filter) want() (want content, changes uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	want.links = slices.Sorted(maps.Keys(f.links))
 	for h := range f.refused {
 		want.refused = append(want.refused, h.addr)
 	}
 	slices.SortFunc(want.refused, netip.Addr.Compare)
 	want.refused = slices.Compact(want.refused)
-	switch {
-	case f.written == nil && want.empty():
-		return nil
-	case f.written != nil && f.written.equal(want):
-		if there, err := exists(); err == nil && there {
-			return nil
+	return want, f.changes
+}
+
+// write makes the table what it should be, if it was not written like that before. One
+// that is missing is written at once: a Refuse after "nft flush ruleset" must not
+// believe in the past. The caller holds writing.
+func (f *Filter) write() error {
+	want, changes := f.want()
+	current := f.written == nil && want.empty()
+	if f.written != nil && f.written.equal(want) {
+		there, err := exists()
+		current = err == nil && there
+	}
+	if !current {
+		if err := replace(want); err != nil {
+			f.written = nil
+			if noTables(err) {
+				err = fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
+			}
+			return err
+		}
+		f.written = &want
+		if want.empty() {
+			f.written = nil
 		}
 	}
-	if err := replace(want); err != nil {
-		f.written = nil
-		if noTables(err) {
-			err = fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
-		}
-		return err
-	}
-	f.written = &want
-	if want.empty() {
-		f.written = nil
-	}
+	f.done = changes
 	return nil
 }
 
