@@ -236,6 +236,22 @@ func TestAdopt(t *testing.T) {
 	})
 }
 
+// TestAdoptTooLate: one whose link is known only when others have called it down starts
+// as a Backup.
+func TestAdoptTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newHost(t, newLAN(), "a", "10.0.0.1/24")
+		a.change(func() { a.silent = true })
+		in := web(200)
+		in.Adopt = true
+		a.set.Apply(only(in))
+		pass(3218750 * time.Microsecond) // three intervals and (256-200)/256 s
+		a.change(func() { a.silent = false })
+		pass(0)
+		check(t, "reports", a.transitions(), []string{"3.21875s web stopped→backup startup"})
+	})
+}
+
 // TestAnnounceAgain: five rounds 1.1 s apart follow, as after a takeover.
 func TestAnnounceAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,6 +15,7 @@ type member struct {
 	opts    Options
 	holders *holders
 	id      vrrp.ID
+	made    time.Time
 	pub     atomic.Pointer[published]
 
 	// ----
@@ -54,7 +55,7 @@ type member struct {
 
 func newMember(o Options, h *holders, cfg settings) *member {
 	m := &member{
-		opts: o, holders: h, id: cfg.in.ID, settings: cfg,
+		opts: o, holders: h, id: cfg.in.ID, made: time.Now(), settings: cfg,
 		vr: vrrp.NewVirtualRouter(cfg.in.ID.VRID, cfg.in.Params), params: cfg.in.Params,
 	}
 	m.setLogger()
@@ -132,7 +133,8 @@ func (m *member) reconcile(now time.Time) {
 			m.closeSocket()
 		}
 	case m.state == vrrp.Initialize:
-		m.handle(now, vrrp.Startup{Adopt: m.in.Adopt})
+		// To make a link may have taken time since now.
+		m.handle(now, vrrp.Startup{Adopt: m.in.Adopt && !m.tooLate(time.Now())})
 	case m.state == vrrp.Fault:
 		m.handle(now, vrrp.Recovered{})
 	case replaced && m.state == vrrp.Master:
@@ -142,6 +144,12 @@ func (m *member) reconcile(now time.Time) {
 	default:
 		m.guardAddrs(now)
 	}
+}
+
+// tooLate tells whether a virtual router starts so late that whoever hears nothing of it
+// has called it down: its link was not known before, or was being made.
+func (m *member) tooLate(now time.Time) bool {
+	return now.Sub(m.made) >= vrrp.MasterDownInterval(m.in.Version, m.in.Priority, m.in.AdvertInterval)
 }
 
 // wakeBy makes sure that retry runs at t at the latest.
