@@ -23,10 +23,13 @@ type Pings struct {
 	Interval time.Duration
 	Enter    func() error // as in Requests
 
-	mu      sync.Mutex // guards sent and answers
-	sent    int
-	answers []time.Time // when they arrived
+	mu       sync.Mutex  // guards the rest
+	requests []request   // in the order of sending
+	arrivals []time.Time // of answers, in their order
 }
+
+// request is one echo request: when it was sent, and when its answer arrived; zero: not.
+type request struct{ sent, answered time.Time }
 
 // Run sends until ctx is done.
 func (p *Pings) Run(ctx context.Context) error {
@@ -44,36 +47,40 @@ func (p *Pings) Run(ctx context.Context) error {
 		if len(d.payload) < echoSize || d.payload[0] != echoReply || binary.BigEndian.Uint16(d.payload[4:]) != id {
 			return
 		}
+		number := binary.BigEndian.Uint64(d.payload[8:])
 		p.mu.Lock()
-		p.answers = append(p.answers, d.at)
-		p.mu.Unlock()
+		defer p.mu.Unlock()
+		if number < uint64(len(p.requests)) && p.requests[number].answered.IsZero() {
+			p.requests[number].answered = d.at
+			p.arrivals = append(p.arrivals, d.at)
+		}
 	})
 	<-sender
 	return err
 }
 
-// The echo messages of RFC 792.
+// The echo messages of RFC 792, with the request's number as their data.
 const (
 	echoReply   = 0
 	echoRequest = 8
-	echoSize    = 8
+	echoSize    = 16
 )
 
-// send keeps its own clock on a thread of real-time priority: were it late, the pause would
-// look like a gap.
+// send keeps its own clock on a thread of real-time priority, so that the meter is no
+// coarser than its interval on a busy machine.
 func (p *Pings) send(ctx context.Context, conn *net.IPConn, id uint16) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	// Without the privilege the meter is coarser on a busy machine, no more.
+	// Without the privilege it is, and no more.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 90}, 0)
 	to := &net.IPAddr{IP: p.Target.AsSlice()}
 	var next unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &next)
-	for seq := uint16(0); ctx.Err() == nil; seq++ {
-		// An error is a request without an answer.
-		_, _ = conn.WriteToIP(echoMessage(id, seq), to)
+	for number := uint64(0); ctx.Err() == nil; number++ {
+		message := echoMessage(id, number)
 		p.mu.Lock()
-		p.sent++
+		p.requests = append(p.requests, request{sent: time.Now()})
 		p.mu.Unlock()
+		_, _ = conn.WriteToIP(message, to) // an error is a request without an answer
 		next = unix.NsecToTimespec(next.Nano() + p.Interval.Nanoseconds())
 		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &next, nil) == unix.EINTR {
 		}
@@ -81,45 +88,54 @@ func (p *Pings) send(ctx context.Context, conn *net.IPConn, id uint16) {
 }
 
 // echoMessage is an echo request with its checksum (RFC 1071).
-func echoMessage(id, seq uint16) []byte {
+func echoMessage(id uint16, number uint64) []byte {
 	b := make([]byte, echoSize)
 	b[0] = echoRequest
 	binary.BigEndian.PutUint16(b[4:], id)
-	binary.BigEndian.PutUint16(b[6:], seq)
-	sum := uint32(echoRequest)<<8 + uint32(id) + uint32(seq)
+	binary.BigEndian.PutUint16(b[6:], uint16(number))
+	binary.BigEndian.PutUint64(b[8:], number)
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
 	sum = sum>>16 + sum&0xffff
 	binary.BigEndian.PutUint16(b[2:], ^uint16(sum>>16+sum))
 	return b
 }
 
-// Gap is the client-visible gap between two times: the longest one without an answer.
+// Gap is the client-visible gap between two times: the longest that a client who asks in
+// there, again and again, waits for an answer. It does not count when the meter itself sent
+// nothing.
 func (p *Pings) Gap(from, to time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return gap(p.answers, from, to)
+	begin, end := p.Longest(from, to)
+	return end.Sub(begin)
 }
 
-func gap(answers []time.Time, from, to time.Time) time.Duration {
-	var longest time.Duration
-	last := from
-	for _, at := range answers {
-		if at.Before(from) {
-			continue
-		}
-		if !at.Before(to) {
+// Longest is when that wait began and ended.
+func (p *Pings) Longest(from, to time.Time) (begin, end time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return longest(p.requests, from, to)
+}
+
+func longest(requests []request, from, to time.Time) (begin, end time.Time) {
+	begin, end = from, from
+	served := to // when whoever asks from here on has an answer
+	for _, r := range slices.Backward(requests) {
+		if r.sent.Before(from) {
 			break
 		}
-		longest = max(longest, at.Sub(last))
-		last = at
+		if !r.sent.Before(to) {
+			continue
+		}
+		if !r.answered.IsZero() && r.answered.Before(served) {
+			served = r.answered
+		}
+		if served.Sub(r.sent) >= end.Sub(begin) {
+			begin, end = r.sent, served
+		}
 	}
-	return max(longest, to.Sub(last))
-}
-
-// Counts returns how many requests were sent and how many answers came.
-func (p *Pings) Counts() (sent, answered int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.sent, len(p.answers)
+	return begin, end
 }
 
 // WaitFor waits for n answers that arrived at or after from, one after the other, and
@@ -127,9 +143,9 @@ func (p *Pings) Counts() (sent, answered int) {
 func (p *Pings) WaitFor(ctx context.Context, from time.Time, n int) (time.Time, error) {
 	for ticker := time.Tick(max(p.Interval, time.Millisecond)); ; {
 		p.mu.Lock()
-		first, _ := slices.BinarySearchFunc(p.answers, from, time.Time.Compare)
-		if len(p.answers) >= first+n {
-			at := p.answers[first+n-1]
+		first, _ := slices.BinarySearchFunc(p.arrivals, from, time.Time.Compare)
+		if len(p.arrivals) >= first+n {
+			at := p.arrivals[first+n-1]
 			p.mu.Unlock()
 			return at, nil
 		}

@@ -9,30 +9,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestGap(t *testing.T) {
+func TestLongest(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	const never = -1
+	type ask struct{ sent, answered int }
 	for _, tt := range []struct {
-		name     string
-		answers  []int
-		from, to int
-		want     time.Duration
+		name       string
+		asks       []ask
+		from, to   int
+		begin, end int
 	}{
-		{"no answer at all", nil, 0, 50, 50 * time.Millisecond},
-		{"one after the other", []int{0, 1, 2, 3, 4}, 0, 5, time.Millisecond},
-		{"a failover", []int{0, 1, 2, 372, 373, 374}, 1, 375, 370 * time.Millisecond},
-		{"what came before does not count", []int{0, 90, 100, 101, 102}, 90, 103, 10 * time.Millisecond},
-		{"what comes later does not count", []int{0, 1, 2, 50}, 0, 3, time.Millisecond},
-		{"it never comes back", []int{0, 1, 2}, 0, 30, 28 * time.Millisecond},
-		{"it was away from the beginning", []int{40, 41}, 0, 42, 40 * time.Millisecond},
+		{"nothing sent", nil, 0, 50, 0, 0},
+		{"no answer at all", []ask{{10, never}, {20, never}}, 0, 50, 10, 50},
+		{"one after the other", []ask{{0, 1}, {10, 11}, {20, 22}}, 0, 50, 20, 22},
+		{"a failover", []ask{{0, 1}, {10, never}, {20, never}, {370, 371}, {380, 381}}, 0, 500, 10, 371},
+		{"what came before does not count", []ask{{0, never}, {10, never}, {20, 21}, {30, 33}}, 15, 50, 30, 33},
+		{"what comes later does not count", []ask{{0, 2}, {10, 11}, {60, never}}, 0, 50, 0, 2},
+		{"an answer that comes later does not count", []ask{{0, 2}, {10, 90}}, 0, 50, 10, 50},
+		{"a late answer", []ask{{0, 1}, {10, 200}, {20, 30}, {40, 41}}, 0, 500, 10, 30},
+		{"it never comes back", []ask{{0, 1}, {10, never}, {20, never}}, 0, 500, 10, 500},
+		// From 20 ms to 300 ms nobody asked.
+		{"a meter that stood still", []ask{{10, 11}, {20, 22}, {300, 301}}, 0, 400, 20, 22},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var answers []time.Time
-			for _, ms := range tt.answers {
-				answers = append(answers, at(ms))
+			var requests []request
+			for _, a := range tt.asks {
+				r := request{sent: at(a.sent)}
+				if a.answered != never {
+					r.answered = at(a.answered)
+				}
+				requests = append(requests, r)
 			}
-			if got := gap(answers, at(tt.from), at(tt.to)); got != tt.want {
-				t.Errorf("gap(%v, %d ms, %d ms) = %v, want %v", tt.answers, tt.from, tt.to, got, tt.want)
+			begin, end := longest(requests, at(tt.from), at(tt.to))
+			if !begin.Equal(at(tt.begin)) || !end.Equal(at(tt.end)) {
+				t.Errorf("from %v to %v, want from %d ms to %d ms", begin.Sub(start), end.Sub(start), tt.begin, tt.end)
 			}
 		})
 	}
@@ -41,14 +52,17 @@ func TestGap(t *testing.T) {
 // The checksums were added up by hand, as RFC 1071 says.
 func TestEchoMessage(t *testing.T) {
 	for _, tt := range []struct {
-		id, seq uint16
-		want    string
+		id     uint16
+		number uint64
+		want   string
 	}{
-		{0x1234, 5, "0800e5c612340005"},
-		{0xffff, 0xffff, "0800f7ffffffffff"}, // the sum carries twice
+		// 0800 + 1234 + 0005 + 0005 = 1a3e
+		{0x1234, 5, "0800e5c1123400050000000000000005"},
+		// 0800 + ffff + ffff + 0001 + ffff = 307fe, carried: 0801
+		{0xffff, 0x1ffff, "0800f7feffffffff000000000001ffff"},
 	} {
-		if got := hex.EncodeToString(echoMessage(tt.id, tt.seq)); got != tt.want {
-			t.Errorf("echoMessage(%#x, %#x) = %s, want %s", tt.id, tt.seq, got, tt.want)
+		if got := hex.EncodeToString(echoMessage(tt.id, tt.number)); got != tt.want {
+			t.Errorf("echoMessage(%#x, %#x) = %s, want %s", tt.id, tt.number, got, tt.want)
 		}
 	}
 }
@@ -67,7 +81,7 @@ func TestArrival(t *testing.T) {
 }
 
 func TestWaitForGivesUp(t *testing.T) {
-	p := &Pings{Interval: time.Millisecond, answers: []time.Time{time.Unix(1, 0)}}
+	p := &Pings{Interval: time.Millisecond, arrivals: []time.Time{time.Unix(1, 0)}}
 	if at, err := p.WaitFor(t.Context(), time.Unix(0, 0), 1); err != nil || !at.Equal(time.Unix(1, 0)) {
 		t.Errorf("WaitFor = %v, %v; want the answer there is", at, err)
 	}
