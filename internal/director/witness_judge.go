@@ -108,7 +108,8 @@ func (r *witnessRunner) judge(p probed) []witnessNews {
 			found[a] = vrrp.Sighting{
 				Self: r.self, Held: slices.Contains(p.answers.Held, a), Answers: p.answers.By[a],
 				Master: w.role.master, Directors: r.directors(p.ifname, w.in),
-				Virtual: vrrp.VirtualMAC(vrrp.FamilyOf(a), w.in.ID.VRID), Doubled: doubled,
+				// Also for excluded addresses of the other family: they are on the same link.
+				Virtual: vrrp.VirtualMAC(w.in.ID.Family, w.in.ID.VRID), Doubled: doubled,
 			}.Classify()
 		}
 		n := witnessNews{instance: name, state: w.role.state, WitnessNews: w.Done(now, p.rounds[name], found)}

@@ -297,6 +297,24 @@ virtual_addresses = ["10.2.0.100/24"]
 	})
 }
 
+// An excluded address of the other family is on the link of its virtual router, and has
+// the MAC address of that one's family.
+func TestExcludedAddressOfTheOtherFamily(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		excluded := netip.MustParseAddr("2001:db8::110")
+		w, s, d, stop := witnessWorld(t, strings.Replace(keyedTOML, "vrid              = 51", "vrid = 51\nvmac = true\nexcluded_addresses = [\"2001:db8::110/64\"]", 1))
+		defer stop()
+		s.are(machines{macVMAC: {theVIP, excluded}, macB: {addrB}})
+		w.isNow(vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
+		isSilent(10 * time.Second)
+		for _, a := range d.Status().VirtualRouters[0].Witness.Addresses {
+			if a.Verdict != "owner-ok" {
+				t.Errorf("%v: %s: %s", a.Address, a.Verdict, a.Text)
+			}
+		}
+	})
+}
+
 func TestDirectorsEthernetAddressIsBelievedForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s, d, stop := witnessWorld(t, keyedTOML)
