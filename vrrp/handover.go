@@ -6,7 +6,13 @@ import "time"
 // intervals Skew_Time is below what a busy machine needs.
 const minHandOver = 250 * time.Millisecond
 
-// handOver asks for another Master. The addresses stay until it is heard, so that
+// maxLinger bounds how long the addresses stay after the successor was heard. It
+// advertises before it has acquired them, and meanwhile they must not be on nobody. With
+// both of them holding the addresses a neighbour that asks may learn either of us, so it
+// is no longer than an acquisition takes on a busy machine.
+const maxLinger = 20 * time.Millisecond
+
+// handOver asks for another Master. The addresses stay until it has them, so that
 // clients are served all the time; two routers hold them for the moment in between,
 // and the other's announcements decide.
 func (vr *VirtualRouter) handOver(now time.Time) []Action {
@@ -32,9 +38,23 @@ func (vr *VirtualRouter) handedOver(now time.Time, ev AdvertReceived) []Action {
 	if ev.Advert.Priority == PriorityRelease {
 		return nil // that one does not take over
 	}
-	vr.master = router{ev.From, ev.Advert.Priority}
-	vr.rival = vr.master
-	vr.enterBackup(now, ev.Advert.Interval)
+	t := &vr.active
+	if t.releaseAt.IsZero() {
+		t.releaseAt = now.Add(min(vr.p.AdvertInterval/4, maxLinger))
+	}
+	t.successor, t.successorInterval = router{ev.From, ev.Advert.Priority}, ev.Advert.Interval
+	return nil
+}
+
+// lingering tells whether the successor has been heard and the addresses are about to
+// go.
+func (vr *VirtualRouter) lingering() bool { return vr.handingOver() && !vr.active.releaseAt.IsZero() }
+
+// succeed ends the hand-over: the successor has the addresses by now.
+func (vr *VirtualRouter) succeed(now time.Time) []Action {
+	t := vr.active
+	vr.master, vr.rival = t.successor, t.successor
+	vr.enterBackup(now, t.successorInterval)
 	return []Action{ReleaseAddrs{vr.p.Held()}, vr.transition(now, Backup, ReasonSwitchover, "")}
 }
 

@@ -32,9 +32,17 @@ type masterTimers struct {
 	// handOverUntil is how long another router is given to take over; zero: none was
 	// asked to. Until then nothing is advertised or announced.
 	handOverUntil time.Time
+	// successor is the router that has taken over, successorInterval its interval, and
+	// releaseAt when the addresses go; zero as long as there is none.
+	successor         router
+	successorInterval time.Duration
+	releaseAt         time.Time
 }
 
 func (t *masterTimers) deadline() time.Time {
+	if !t.releaseAt.IsZero() {
+		return t.releaseAt
+	}
 	if !t.handOverUntil.IsZero() {
 		return t.handOverUntil
 	}
@@ -92,8 +100,11 @@ func (vr *VirtualRouter) announceIfDue(now time.Time, actions []Action) []Action
 
 func (vr *VirtualRouter) masterTimeout(now time.Time) []Action {
 	if until := vr.active.handOverUntil; !until.IsZero() {
-		if now.Before(until) {
+		switch {
+		case now.Before(vr.active.deadline()):
 			return nil
+		case vr.lingering():
+			return vr.succeed(now)
 		}
 		return vr.resume(now)
 	}

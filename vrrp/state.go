@@ -110,6 +110,9 @@ type Snapshot struct {
 	Mismatch string
 	// HandingOver says that a Master waits for another router to take over.
 	HandingOver bool
+	// HandedOver says that the other router has been heard, and that the addresses are
+	// about to go.
+	HandedOver bool
 	// Held says that the Master is silent, and that Params.Hold keeps this Backup from
 	// taking over.
 	Held bool

@@ -180,10 +180,13 @@ func TestSyncGroupHandsOver(t *testing.T) {
 	p := newPair(t)
 	p.start(vrrp.Master)
 	p.want("hand over", p.gives("", vrrp.HandOver{}), []string{"a advert 0", "b advert 0"})
-	p.want("a's successor", p.gives("a", heard("192.0.2.9", 50)), []string{
+	p.want("a's successor", p.gives("a", heard("192.0.2.9", 50)), []string{})
+	p.want("until it has the address", p.after(19*time.Millisecond), []string{})
+	p.want("then", p.after(time.Millisecond), []string{
 		"a release " + vip, "a master→backup (switchover, peer 192.0.2.9 priority 50)",
 	})
-	p.want("b's successor", p.gives("b", heard("192.0.2.9", 50)), []string{
+	p.gives("b", heard("192.0.2.9", 50))
+	p.want("b's successor", p.after(20*time.Millisecond), []string{
 		"b release " + vip, "b master→backup (switchover, peer 192.0.2.9 priority 50)",
 	})
 }
@@ -194,7 +197,8 @@ func TestSyncGroupHandOverOfOneMember(t *testing.T) {
 	p.start(vrrp.Master)
 	p.gives("", vrrp.HandOver{})
 	p.gives("a", heard("192.0.2.9", 50))
-	p.want("b's time is over", p.after(1500*time.Millisecond), []string{
+	p.after(20 * time.Millisecond)
+	p.want("b's time is over", p.after(1480*time.Millisecond), []string{
 		"b advert 100", "b advert 0", "b release " + vip, "b master→backup (group: with a)",
 	})
 }

@@ -140,6 +140,7 @@ func (vr *VirtualRouter) Snapshot() Snapshot {
 		MasterAddr:          vr.master.addr,
 		MasterPriority:      vr.master.priority,
 		HandingOver:         vr.handingOver(),
+		HandedOver:          vr.lingering(),
 		Held:                vr.state == Backup && vr.backup.held,
 	}
 	switch vr.state {

@@ -129,7 +129,7 @@ func TestHandOver(t *testing.T) {
 
 		a.set.HandOver("web")
 		pass(time.Second)
-		check(t, "a", a.transitions(), []string{"4.609375s web master→backup switchover"})
+		check(t, "a", a.transitions(), []string{"4.629375s web master→backup switchover"})
 		check(t, "b", b.transitions(), []string{"4.609375s web backup→master master-released"})
 		got := lan.take()
 		if len(got) != 3 || got[0] != "4.609375s b +10.0.0.100/24" {
@@ -175,7 +175,7 @@ func TestStopHandsOver(t *testing.T) {
 		a.stop()
 		pass(0)
 		check(t, "a", a.transitions(), []string{
-			"4.609375s web master→backup switchover", "4.609375s web backup→stopped shutdown",
+			"4.629375s web master→backup switchover", "4.629375s web backup→stopped shutdown",
 		})
 		if got := lan.take(); len(got) != 3 || got[0] != "4.609375s b +10.0.0.100/24" {
 			t.Errorf("kernel %v, want b to have the address before a releases it", got)
@@ -197,7 +197,7 @@ func TestRemovedHandsOver(t *testing.T) {
 		a.set.Apply(nil)
 		pass(10 * time.Second)
 		check(t, "a", a.transitions(), []string{
-			"4.609375s web master→backup switchover", "4.609375s web backup→stopped shutdown",
+			"4.629375s web master→backup switchover", "4.629375s web backup→stopped shutdown",
 		})
 	})
 }

@@ -278,8 +278,8 @@ func (r *runner) handOver() {
 	}
 	r.handle(time.Now(), 0, vrrp.HandOver{})
 	for {
-		next, armed := r.handOverEnd()
-		if !armed {
+		next, lingering, handing := r.handOverEnd()
+		if !handing {
 			return
 		}
 		r.timer.Reset(time.Until(next))
@@ -287,17 +287,31 @@ func (r *runner) handOver() {
 		case rx := <-r.inbox:
 			r.received(rx)
 		case <-r.timer.C:
-			return // nobody has taken over
+			if !lingering {
+				return // nobody has taken over
+			}
+			r.handle(time.Now(), 0, vrrp.Timeout{})
 		}
 	}
 }
 
-// handOverEnd is when the last member that is handing over gives up.
-func (r *runner) handOverEnd() (end time.Time, handing bool) {
+// handOverEnd is when the next member that another director has taken over from gives
+// up its addresses, or else when the last one that is handing over stops waiting.
+func (r *runner) handOverEnd() (end time.Time, lingering, handing bool) {
 	for _, m := range r.members {
-		if t, armed := m.vr.Deadline(); armed && m.vr.Snapshot().HandingOver && t.After(end) {
-			end, handing = t, true
+		t, _ := m.vr.Deadline()
+		switch snap := m.vr.Snapshot(); {
+		case snap.HandedOver:
+			if !lingering || t.Before(end) {
+				end = t
+			}
+			lingering, handing = true, true
+		case snap.HandingOver:
+			if !lingering && t.After(end) {
+				end = t
+			}
+			handing = true
 		}
 	}
-	return end, handing
+	return end, lingering, handing
 }

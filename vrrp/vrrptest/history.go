@@ -31,6 +31,10 @@ type history struct {
 	listenAt time.Time
 	sentAt   time.Time // the last advertisement, as Master
 	asked    bool      // to hand over
+	// successor is who was heard since, its interval, and when it was the first time.
+	successor         netip.Addr
+	successorInterval time.Duration
+	succeededAt       time.Time
 	// loose says that the timer may run out later than setAt and the interval say:
 	// the process slept, was held, or got other parameters.
 	loose, slept bool
@@ -63,6 +67,17 @@ func higherAddress(a, b netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// succeeds takes in an advertisement during a hand-over.
+func (h *history) succeeds(now time.Time, rx vrrp.AdvertReceived) {
+	if rx.Advert.Priority == 0 {
+		return
+	}
+	if h.succeededAt.IsZero() {
+		h.succeededAt = now
+	}
+	h.successor, h.successorInterval = rx.From, rx.Advert.Interval
 }
 
 // listen starts to wait for a Master.
@@ -167,8 +182,11 @@ func (m *member) lie(now time.Time, cause arrival, t vrrp.Transition) string {
 			return "no equal priority with a higher address was heard"
 		}
 	case vrrp.ReasonSwitchover:
-		if !givesWay || !isAdvert || rx.Advert.Priority == 0 || !h.asked {
+		switch linger := min(h.before.AdvertInterval/4, 20*time.Millisecond); {
+		case !givesWay || !timer || !h.asked || h.succeededAt.IsZero() || t.Peer != h.successor:
 			return "nobody asked for it, or nobody took over"
+		case now.Sub(h.succeededAt) < linger:
+			return fmt.Sprintf("the successor was heard %v ago, and may not have the addresses yet", now.Sub(h.succeededAt))
 		}
 	case vrrp.ReasonLate:
 		// The last advertisement may have been an answer between two by the timer.

@@ -56,6 +56,8 @@ func (j *judge) event(now time.Time, a arrival) {
 				h.late = false // the timer follows
 			} else if m.state == vrrp.Backup {
 				h.hears(now, m.params, ev.Advert)
+			} else if h.handingOver {
+				h.succeeds(now, ev)
 			}
 		case vrrp.ParamsChanged:
 			h.reconsider(now, h.before, ev.Params)
@@ -108,16 +110,21 @@ func (j *judge) action(s *Segment, now time.Time, m *member, cause arrival, a vr
 		}
 		switch a.To {
 		case vrrp.Backup:
-			if rx, ok := cause.ev.(vrrp.AdvertReceived); ok && cause.to == m && a.Reason != vrrp.ReasonGroup && a.Reason != vrrp.ReasonLate {
+			rx, heard := cause.ev.(vrrp.AdvertReceived)
+			heard = heard && cause.to == m && a.Reason != vrrp.ReasonGroup && a.Reason != vrrp.ReasonLate
+			switch {
+			case a.Reason == vrrp.ReasonSwitchover:
+				h.listen(now, h.successorInterval, true)
+			case heard:
 				h.listen(now, rx.Advert.Interval, true)
-			} else {
+			default:
 				h.listen(now, m.params.AdvertInterval, false)
 			}
 			if rx, ok := cause.ev.(vrrp.AdvertReceived); ok && cause.to == m && a.Reason == vrrp.ReasonLate {
 				h.hears(now, m.params, rx.Advert)
 			}
 		case vrrp.Master:
-			h.asked = false
+			h.asked, h.succeededAt = false, time.Time{}
 		}
 	}
 }
@@ -139,7 +146,7 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 		if m.state == vrrp.Master {
 			want = append(slices.Clone(m.params.Addresses), m.params.Excluded...)
 			if !snap.HandingOver {
-				h.asked = false
+				h.asked, h.succeededAt = false, time.Time{}
 			}
 		}
 		// What a predecessor has left is still there, and the owner's is its own.
