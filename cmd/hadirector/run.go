@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +46,8 @@ HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
 			defer stop()
 			// After the first signal the second one has its default meaning: an
 			// operator who cannot wait for the clean stop can end it.
-			context.AfterFunc(ctx, stop)
+			// Some supervisors send the first one twice, to the process and to its group.
+			context.AfterFunc(ctx, func() { time.AfterFunc(doubleSignal, stop) })
 			return runDaemon(ctx, o, cmd.ErrOrStderr())
 		},
 	}
@@ -56,6 +58,9 @@ HADIRECTOR_NAME, else by the host name, else by the address that is local.`,
 	cmd.Flags().StringVar(&o.socket, "socket", "", "admin `SOCKET`, instead of [admin] socket")
 	return cmd
 }
+
+// doubleSignal is how soon after the first signal another one counts as the same.
+const doubleSignal = 500 * time.Millisecond
 
 // runDaemon reads the configuration, wires the daemon and runs it until ctx ends.
 func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {

@@ -35,7 +35,7 @@ director goes on, and the exit status is 1.`,
 			for _, r := range results {
 				if r.To == "" {
 					failed = true
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s: nobody took over, this director goes on as Master\n", r.Instance)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: nobody took over, this director is %s\n", r.Instance, r.State)
 					continue
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is Master, after %v\n", r.Instance, r.To, r.Took.Round(time.Millisecond))

@@ -19,6 +19,8 @@ type SwitchedOver struct {
 	Instance string `json:"instance"`
 	// To is the director that took over; empty if none did.
 	To string `json:"to,omitempty"`
+	// State is what this director is now.
+	State string `json:"state"`
 	// Took is how long it was until that director was heard.
 	Took time.Duration `json:"took_ns,omitempty"`
 }
@@ -102,6 +104,9 @@ func (d *Director) switchable(asked []string) ([]string, error) {
 		if state := d.facts.VRRP[name]; state != vrrp.Master {
 			return nil, fmt.Errorf("%s is not Master on %s but %s: run this on its Master", name, d.o.Self, state)
 		}
+		if vr.Priority[d.o.Self] == vrrp.PriorityOwner {
+			return nil, fmt.Errorf("%s belongs to %s, which has priority 255 and would take it back at once", name, d.o.Self)
+		}
 		for _, other := range d.force.cfg.VirtualRouters {
 			together := other.Name == name || vr.SyncGroup != "" && other.SyncGroup == vr.SyncGroup
 			if together && !slices.Contains(names, other.Name) {
@@ -129,7 +134,7 @@ func (d *Director) switched(r vrrp.Report) {
 			continue
 		}
 		o.waiting = slices.Delete(o.waiting, i, i+1)
-		s := SwitchedOver{Instance: r.Instance, Took: r.At.Sub(o.at)}
+		s := SwitchedOver{Instance: r.Instance, State: r.To.String(), Took: r.At.Sub(o.at)}
 		if r.Peer.IsValid() {
 			s.To = directorName(d.force.cfg, d.senders, r.Peer)
 		}
@@ -155,7 +160,7 @@ func (d *Director) endSwitches(now time.Time) {
 		}
 		for _, name := range o.waiting {
 			delete(d.yielded, name)
-			o.results = append(o.results, SwitchedOver{Instance: name})
+			o.results = append(o.results, SwitchedOver{Instance: name, State: vrrp.Master.String()})
 			d.o.Logger.Warn("switchover failed, nobody took over", "virtual_router", name)
 			d.record(Event{Kind: EventSwitchover, Object: name, Text: "switchover failed: nobody took over, this director goes on"})
 		}

@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +52,7 @@ func TestSwitchover(t *testing.T) {
 		if err := <-errs; err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]SwitchedOver{{Instance: "web", To: "lb-b", Took: 64 * time.Millisecond}}, <-results); diff != "" {
+		if diff := cmp.Diff([]SwitchedOver{{Instance: "web", To: "lb-b", State: "backup", Took: 64 * time.Millisecond}}, <-results); diff != "" {
 			t.Errorf("outcome (-want +got):\n%s", diff)
 		}
 		if s := d.Status().VirtualRouters[0]; s.SwitchedOver.IsZero() {
@@ -86,7 +87,7 @@ func TestSwitchoverThatNobodyTakes(t *testing.T) {
 		if took := time.Since(began); took != 1200*time.Millisecond {
 			t.Errorf("took %v, want 1.2s", took)
 		}
-		if diff := cmp.Diff([]SwitchedOver{{Instance: "web"}}, <-results); diff != "" {
+		if diff := cmp.Diff([]SwitchedOver{{Instance: "web", State: "master"}}, <-results); diff != "" {
 			t.Errorf("outcome (-want +got):\n%s", diff)
 		}
 		synctest.Wait()
@@ -133,6 +134,20 @@ func TestSwitchoverRefused(t *testing.T) {
 			if err := <-errs; err == nil || err.Error() != tt.want {
 				t.Errorf("%v: %v, want %q", tt.names, err, tt.want)
 			}
+		}
+	})
+}
+
+// The owner of the addresses would preempt its successor at once.
+func TestSwitchoverOfAnOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(strings.Replace(pairTOML, "priority = 150", "priority = 255", 1))
+		defer stop()
+		w.becomes(vrrp.Initialize, vrrp.Master, vrrp.ReasonOwner)
+		_, errs := asked(t, d)
+		if err := <-errs; err == nil || err.Error() != "web belongs to lb-a, which has priority 255 and would take it back at once" {
+			t.Errorf("%v", err)
 		}
 	})
 }

@@ -49,7 +49,7 @@ func TestSwitchover(t *testing.T) {
 	// With nobody to take over, it stays.
 	backup.stop()
 	out, err = b.Command(cluster.LBA, b.daemon, "switchover")
-	if err == nil || !strings.Contains(err.Error(), "web: nobody took over, this director goes on as Master") {
+	if err == nil || !strings.Contains(err.Error(), "web: nobody took over, this director is master") {
 		t.Errorf("asked alone: %v, %q", err, out)
 	}
 	if !b.holds(cluster.LBA) {

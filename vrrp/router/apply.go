@@ -26,6 +26,7 @@ type settings struct {
 // gone is stopped when everybody else runs.
 func (s *Set) apply(in map[string]vrrp.Instance) {
 	wanted := settingsByID(in)
+	s.await(in, wanted)
 	before := *s.running.Load()
 	kept := func(m *member) bool {
 		cfg, ok := wanted[m.id]
@@ -99,7 +100,37 @@ func (s *Set) apply(in map[string]vrrp.Instance) {
 		}
 	}
 	s.running.Store(&running)
-	s.stop(gone)
+	s.part(gone)
+}
+
+// part stops sync groups while the others go on being told what is new: a hand-over that
+// nobody answers takes its time.
+func (s *Set) part(rs []*runner) {
+	for _, r := range rs {
+		s.parting = append(s.parting, r)
+		r.cancel()
+		go r.end()
+	}
+}
+
+// await waits for those that are parting and in the way of what is wanted, and forgets
+// those that have ended.
+func (s *Set) await(in map[string]vrrp.Instance, wanted map[vrrp.ID]settings) {
+	s.parting = slices.DeleteFunc(s.parting, func(r *runner) bool {
+		for _, m := range r.members {
+			_, sameID := wanted[m.id]
+			_, sameName := in[m.in.Name]
+			if sameID || sameName {
+				<-r.done
+			}
+		}
+		select {
+		case <-r.done:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // start runs a sync group, of new members and of those that are free. The channel is

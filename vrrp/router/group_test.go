@@ -2,6 +2,7 @@ package router
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,5 +265,33 @@ func TestAnnounceAgain(t *testing.T) {
 		if got := lan.take(); len(got) != 5 {
 			t.Errorf("announced %v, want five rounds", got)
 		}
+	})
+}
+
+// TestPartingDelaysNobody: a Master that a reload has taken away waits for a successor,
+// and what is applied meanwhile is in force at once.
+func TestPartingDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := newHost(t, lan, "a", "10.0.0.1/24")
+		first, second := instance("one", 101, 200, ""), instance("two", 102, 200, "")
+		first.Peers = []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+		a.set.Apply(only(first, second))
+		pass(4 * time.Second)
+		a.transitions()
+		a.set.Apply(only(second))
+		pass(0)
+		second.Fault = "a test"
+		a.set.Apply(only(second))
+		pass(0)
+		check(t, "at once", a.transitions(), []string{"4s two master→fault failed: a test"})
+		second.Fault = ""
+		a.set.Apply(only(first, second)) // waits for its own predecessor
+		pass(2 * time.Second)
+		check(t, "later", slices.Sorted(slices.Values(a.transitions())), []string{
+			"5.49609375s one master→stopped shutdown",
+			"5.49609375s one stopped→backup startup",
+			"5.49609375s two fault→backup recovered",
+		})
 	})
 }

@@ -19,7 +19,9 @@ type Set struct {
 	orders  chan order
 	running atomic.Pointer[map[vrrp.ID]*member] // read by anybody, written by Run's goroutine
 
-	runners map[*runner]struct{} // of Run's goroutine
+	// Of Run's goroutine: those that run, and those that are being stopped.
+	runners map[*runner]struct{}
+	parting []*runner
 }
 
 // order is what an operator asks virtual routers to do.
@@ -96,6 +98,9 @@ func (s *Set) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			s.stop(slices.Collect(maps.Keys(s.runners)))
+			for _, r := range s.parting {
+				<-r.done
+			}
 			s.running.Store(&map[vrrp.ID]*member{})
 			return nil
 		case in := <-s.applied:
