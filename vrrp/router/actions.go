@@ -23,6 +23,9 @@ func (m *member) act(now time.Time, a vrrp.Action) {
 		m.filter(now) // first, so that nothing slips through
 		m.acquire(now, a.Addresses)
 		m.route(now)
+		if m.in.VMAC != nil {
+			m.lookAgain(now, nil)
+		}
 	case vrrp.ReleaseAddrs:
 		leaving := m.vr.Snapshot().State != vrrp.Master
 		if leaving {

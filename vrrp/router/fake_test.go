@@ -242,8 +242,10 @@ func (h *host) Make(in vrrp.Instance) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lan.logf("%s makes %s on %s", h.name, in.VMAC.Link, in.ID.Interface)
-	h.others[in.VMAC.Link] = Link{Name: in.VMAC.Link, Index: h.nextIndex(), Up: true}
-	h.tell()
+	if _, there := h.others[in.VMAC.Link]; !there {
+		h.others[in.VMAC.Link] = Link{Name: in.VMAC.Link, Index: h.nextIndex(), Up: true}
+		h.tell()
+	}
 	return nil
 }
 

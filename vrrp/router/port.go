@@ -57,6 +57,17 @@ func (m *member) makeDevice(now time.Time) (trouble string) {
 	return ""
 }
 
+// mendDevice makes the link of a virtual router that has one of its own anew if somebody
+// has changed it.
+func (m *member) mendDevice(now time.Time) {
+	if m.in.VMAC == nil || m.port.trouble != "" {
+		return
+	}
+	err := m.opts.devices().Make(m.in)
+	m.note("make link", err)
+	m.lookAgain(now, err)
+}
+
 // awaitsDevice tells whether the kernel has yet to tell of a link that was made. It is
 // no fault meanwhile.
 func (m *member) awaitsDevice(now time.Time) bool {

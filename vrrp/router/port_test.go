@@ -62,15 +62,19 @@ func TestOwnLink(t *testing.T) {
 			t.Errorf("vrrp.51 has %v and eth0 %v", got, a.link.Addrs)
 		}
 		lan.take()
+		pass(6 * time.Second)
+		if got := lan.take(); !slices.Contains(got, "8.21875s a makes vrrp.51 on eth0") {
+			t.Errorf("after six seconds %v, want another look at the link", got)
+		}
 
 		a.change(func() { delete(a.others, "vrrp.51") })
 		pass(0)
 		check(t, "somebody deletes the link", lan.take(), []string{
-			"4s a makes vrrp.51 on eth0", "4s a +10.0.0.100/24", "4s a announces [10.0.0.100/24]",
+			"10s a makes vrrp.51 on eth0", "10s a +10.0.0.100/24", "10s a announces [10.0.0.100/24]",
 		})
 		check(t, "reports", a.transitions(), nil)
 		a.stop()
-		check(t, "the end", lan.take(), []string{"4s a -10.0.0.100/24", "4s a deletes vrrp.51"})
+		check(t, "the end", lan.take(), []string{"10s a -10.0.0.100/24", "10s a deletes vrrp.51"})
 	})
 }
 

@@ -8,8 +8,9 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// lookInterval is how often a Master looks whether its routes, its rules and the packet
-// filter are still there. Nobody tells when they go.
+// lookInterval is how often a Master looks whether its routes, its rules, the packet
+// filter and a link of its own are still as they should be. Nobody tells when they are
+// not.
 const lookInterval = 5 * time.Second
 
 // routing is routes and rules.
@@ -90,9 +91,11 @@ func (m *member) accept(addrs []netip.Prefix) {
 	m.note("accept packets", m.opts.filter().Accept(m.in.Link(), addrs))
 }
 
-// look puts back routes, rules and a packet filter that somebody else has taken away.
+// look puts back routes, rules and a packet filter that somebody else has taken away,
+// and mends a link of its own that somebody has changed.
 func (m *member) look(now time.Time) {
 	if m.state == vrrp.Master {
+		m.mendDevice(now)
 		m.filter(now)
 		m.route(now)
 	}
