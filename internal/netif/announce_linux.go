@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 
 	"github.com/hadirector/hadirector/internal/sysctl"
 	"github.com/hadirector/hadirector/vrrp/router"
@@ -53,20 +54,23 @@ func (a *Announcer) Announce(ifname string, addrs []netip.Prefix) error {
 	s := a.sock(ifname)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ifi, err := net.InterfaceByName(ifname)
-	if err != nil {
+	// Nothing here waits for the kernel's lock of all links and addresses (RTNL), which
+	// a busy machine may hold for long: the address has moved, and neighbours do not
+	// know it yet.
+	ifi := &net.Interface{Name: ifname, Index: linkIndex(ifname)}
+	if ifi.Index == 0 {
 		_ = s.close() // the interface is gone, and the socket is of no use
-		return fmt.Errorf("announce on %s: %w", ifname, err)
+		return fmt.Errorf("announce on %s: there is no such interface", ifname)
 	}
-	// Asked each time: bonding and the operator may change it.
-	if len(ifi.HardwareAddr) != 6 {
-		return fmt.Errorf("announce on %s: the interface has no Ethernet address", ifname)
+	mac, err := s.hardwareAddr(ifi)
+	if err != nil {
+		return fmt.Errorf("announce on %s: %w", ifname, err)
 	}
 	asRouter := forwardsIPv6(ifname)
 	deadline := time.Now().Add(announceTimeout)
 	var errs []error
 	for _, p := range addrs {
-		frames, err := announcement(ifi.HardwareAddr, p.Addr(), asRouter)
+		frames, err := announcement(mac, p.Addr(), asRouter)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -113,6 +117,14 @@ func (s *sock) send(ifi *net.Interface, frame []byte, deadline time.Time) error 
 			return err
 		}
 	}
+	if err := s.open(ifi); err != nil {
+		return err
+	}
+	return write(s.conn, frame, deadline)
+}
+
+// open opens the socket anew.
+func (s *sock) open(ifi *net.Interface) error {
 	if err := s.close(); err != nil {
 		return fmt.Errorf("close packet socket: %w", err)
 	}
@@ -122,7 +134,34 @@ func (s *sock) send(ifi *net.Interface, frame []byte, deadline time.Time) error 
 		return fmt.Errorf("open packet socket: %w", err)
 	}
 	s.index, s.conn = ifi.Index, conn
-	return write(conn, frame, deadline)
+	return nil
+}
+
+// hardwareAddr is the interface's Ethernet address as it is now: bonding and the operator
+// may change it. The kernel tells it as that of the socket (packet(7)).
+func (s *sock) hardwareAddr(ifi *net.Interface) (net.HardwareAddr, error) {
+	if s.conn == nil || s.index != ifi.Index {
+		if err := s.open(ifi); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var sa unix.Sockaddr
+	var nerr error
+	if err := raw.Control(func(fd uintptr) { sa, nerr = unix.Getsockname(int(fd)) }); err != nil {
+		return nil, err
+	}
+	if nerr != nil {
+		return nil, fmt.Errorf("ask for its address: %w", nerr)
+	}
+	ll, ok := sa.(*unix.SockaddrLinklayer)
+	if !ok || ll.Halen != 6 || ll.Hatype != unix.ARPHRD_ETHER {
+		return nil, errors.New("the interface has no Ethernet address")
+	}
+	return net.HardwareAddr(ll.Addr[:6]), nil
 }
 
 func (s *sock) close() error {
