@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -42,13 +43,14 @@ func newPing(sp healthcheck.Spec) (*pingCheck, error) {
 		return nil, fmt.Errorf("address %v cannot be asked for an echo", p.Address)
 	}
 	host := p.Address.Unmap()
-	if host.Is6() && host.IsLinkLocalUnicast() && host.Zone() == "" {
-		if p.Interface == "" {
-			return nil, fmt.Errorf("link-local address %v needs an interface", host)
-		}
-		host = host.WithZone(p.Interface)
+	ifname := cmp.Or(p.Interface, host.Zone())
+	if host.Is6() && host.IsLinkLocalUnicast() && ifname == "" {
+		return nil, fmt.Errorf("link-local address %v needs an interface", host)
 	}
-	return &pingCheck{host: host, ifname: p.Interface, timeout: sp.Timeout}, nil
+	// The socket is bound to the interface, so the zone says nothing more. Package net
+	// would look it up in a list that it reads once a minute: too late for an interface
+	// that has been made anew.
+	return &pingCheck{host: host.WithZone(""), ifname: ifname, timeout: sp.Timeout}, nil
 }
 
 // Check succeeds when the reply to its request comes.
