@@ -100,6 +100,9 @@ func (w *writer) virtualServer(vs VirtualServer) {
 	w.text("address", vs.Service.Key.Addr.String())
 	w.text("protocol", vs.Service.Key.Protocol.String())
 	w.text("scheduler", vs.Service.Scheduler)
+	if names := schedulerFlagNames(vs.Service); names != "" {
+		w.value("scheduler_flags", "["+names+"]")
+	}
 	w.text("forward", forwardName(vs.Forward))
 	if vs.Check != "" {
 		w.text("check", vs.Check)

@@ -8,13 +8,10 @@ import (
 )
 
 var virtualServerGrammar = grammar{
-	keys: []string{"address", "protocol", "scheduler", "forward", "check", "persistence", "quorum", "sorry_server",
+	keys: []string{"address", "protocol", "scheduler", "scheduler_flags", "forward", "check", "persistence", "quorum", "sorry_server",
 		"real_server"},
 	later: []string{"fwmark"},
 }
-
-// schedulers are the kernel's (net/netfilter/ipvs/ip_vs_*.c).
-var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos"}
 
 // virtualServers reads [virtual_server.NAME].
 func (p *parser) virtualServers(n *node) []VirtualServer {
@@ -22,15 +19,13 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 	for name, t := range p.named(n, virtualServerGrammar, "[virtual_server.NAME]") {
 		p.table(t, virtualServerGrammar)
 		vs := VirtualServer{
-			Name: name,
-			Service: ipvs.Service{
-				Key:       p.serviceKey(t),
-				Scheduler: p.choice(t.kid("scheduler"), "a scheduler", defaultScheduler, schedulers, nil, nil),
-			},
+			Name:    name,
+			Service: ipvs.Service{Key: p.serviceKey(t)},
 			Forward: p.forward(t.kid("forward"), forwardMethods[defaultForward]),
 			Check:   p.checkName(t.kid("check"), ""),
 			Quorum:  int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1)),
 		}
+		vs.Service.Scheduler, vs.Service.Flags = p.scheduler(t)
 		if d := p.duration(t.kid("persistence"), 0, time.Second, maxPersistence, time.Second); d > 0 {
 			vs.Service.Flags |= ipvs.FlagPersistent
 			vs.Service.Persistence = d

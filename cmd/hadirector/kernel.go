@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/hadirector/hadirector/conf"
@@ -10,17 +12,25 @@ import (
 	"github.com/hadirector/hadirector/syncd"
 )
 
+// kernel is the kernel's IPVS.
+type kernel interface {
+	director.Kernel
+	// Supports fails if the kernel lacks a scheduler or, unless it is empty, a
+	// persistence engine.
+	Supports(ctx context.Context, scheduler, engine string) error
+}
+
 // lazyKernel opens the kernel's IPVS when it is first needed, so that a director
 // that only moves addresses runs on a kernel without it. An error of opening is
 // returned and the next call tries again.
 type lazyKernel struct {
-	open func() (director.Kernel, error)
+	open func() (kernel, error)
 
 	mu     sync.Mutex // guards opened: a reload opens what the reconciler uses
-	opened director.Kernel
+	opened kernel
 }
 
-func (k *lazyKernel) get() (director.Kernel, error) {
+func (k *lazyKernel) get() (kernel, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.opened == nil {
@@ -33,43 +43,60 @@ func (k *lazyKernel) get() (director.Kernel, error) {
 	return k.opened, nil
 }
 
-// need opens IPVS for a configuration that cannot do without.
-func (k *lazyKernel) need(cfg *conf.Config) error {
+// need opens IPVS for a configuration that cannot do without, and fails if the kernel
+// lacks what a virtual server asks for. It changes nothing.
+func (k *lazyKernel) need(ctx context.Context, cfg *conf.Config) error {
 	if len(cfg.VirtualServers) == 0 {
 		return nil
 	}
-	_, err := k.get()
-	return err
+	opened, err := k.get()
+	if err != nil {
+		return err
+	}
+	type modules struct{ scheduler, engine string }
+	asked := make(map[modules]bool)
+	var errs []error
+	for _, vs := range cfg.VirtualServers {
+		m := modules{vs.Service.Scheduler, vs.Service.Engine}
+		if asked[m] {
+			continue
+		}
+		asked[m] = true
+		if err := opened.Supports(ctx, m.scheduler, m.engine); err != nil {
+			errs = append(errs, fmt.Errorf("virtual server %s: %w", vs.Name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (k *lazyKernel) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
-	kernel, err := k.get()
+	opened, err := k.get()
 	if err != nil {
 		return nil, nil, err
 	}
-	return kernel.Table(ctx)
+	return opened.Table(ctx)
 }
 
 func (k *lazyKernel) Apply(ctx context.Context, op ipvs.Op) error {
-	kernel, err := k.get()
+	opened, err := k.get()
 	if err != nil {
 		return err
 	}
-	return kernel.Apply(ctx, op)
+	return opened.Apply(ctx, op)
 }
 
 func (k *lazyKernel) Daemons(ctx context.Context) ([]syncd.Daemon, error) {
-	kernel, err := k.get()
+	opened, err := k.get()
 	if err != nil {
 		return nil, err
 	}
-	return kernel.Daemons(ctx)
+	return opened.Daemons(ctx)
 }
 
 func (k *lazyKernel) ApplyDaemon(ctx context.Context, op syncd.Op) error {
-	kernel, err := k.get()
+	opened, err := k.get()
 	if err != nil {
 		return err
 	}
-	return kernel.ApplyDaemon(ctx, op)
+	return opened.ApplyDaemon(ctx, op)
 }

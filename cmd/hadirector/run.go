@@ -112,7 +112,7 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 		return err
 	}
 	defer vrrpLock.Close()
-	d, err := wire(o, cfg, self, vrrpLock, level, logger)
+	d, err := wire(ctx, o, cfg, self, vrrpLock, level, logger)
 	if err != nil {
 		return err
 	}

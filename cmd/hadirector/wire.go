@@ -50,14 +50,14 @@ type daemon struct {
 
 // wire puts the parts together. Nothing runs yet, and nothing in the kernel has
 // changed when it fails.
-func wire(o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
+func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
 	d := &daemon{
 		o: o, level: level, logger: logger,
-		kernel:  &lazyKernel{open: func() (director.Kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }},
+		kernel:  &lazyKernel{open: func() (kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }},
 		journal: journal.Open(journal.Options{Dir: o.state, Logger: logger}),
 		vrrp:    newVRRPKernel(logger),
 	}
-	if err := d.kernel.need(cfg); err != nil {
+	if err := d.kernel.need(ctx, cfg); err != nil {
 		return nil, err // a director that cannot balance says so at once
 	}
 	reports := make(chan vrrp.Report, reportQueue)
@@ -172,7 +172,7 @@ func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
 	if err != nil {
 		return admin.Reloaded{}, err
 	}
-	if err := d.kernel.need(cfg); err != nil {
+	if err := d.kernel.need(ctx, cfg); err != nil {
 		return admin.Reloaded{}, err
 	}
 	changed, err := d.director.Reload(ctx, cfg)

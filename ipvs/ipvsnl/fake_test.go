@@ -47,6 +47,13 @@ func (f *fakeKernel) exchange(cmd uint8, flags int, b []byte) ([][]byte, error) 
 	case cmdGetService, cmdGetDest, cmdGetDaemon:
 		want = unix.NLM_F_DUMP
 		msgs, err = f.list(cmd, b)
+	case cmdNewService:
+		s, uerr := unpackService(b)
+		if uerr != nil {
+			return nil, uerr
+		}
+		s.Flags, s.PersistenceBits = ipvs.FlagPersistent, ipvs.OddPersistenceMask // what the kernel refuses
+		err = errno(f.Apply(ctx, ipvs.AddService{Service: s.Service}))
 	case cmdNewDest, cmdSetDest, cmdDelDest:
 		s, uerr := unpackService(b)
 		if uerr != nil {

@@ -8,6 +8,7 @@ import (
 
 // Commands of the genetlink family IPVS (IPVS_CMD_*, linux/ip_vs.h).
 const (
+	cmdNewService = 1
 	cmdGetService = 4
 	cmdNewDest    = 5
 	cmdSetDest    = 6
