@@ -37,8 +37,14 @@ type Director struct {
 // VirtualServer is [virtual_server.NAME].
 type VirtualServer struct {
 	Name string
-	// Service is the kernel's side of it: key, scheduler, flags, persistence.
-	Service     ipvs.Service
+	// Service is the kernel's side of it: scheduler, flags, persistence, and the key of
+	// its first service. See Services for all of them.
+	Service ipvs.Service
+	// Addresses are where clients connect to; none for a firewall mark.
+	Addresses []ipvs.Ports
+	// Marked are the packets that get the firewall mark from this program; none: they
+	// get it from somebody else.
+	Marked      []ipvs.Marking
 	Forward     ipvs.ForwardMethod
 	Check       string // name of a check; empty: none, always up
 	RealServers []RealServer
@@ -50,11 +56,16 @@ type VirtualServer struct {
 
 // RealServer is one entry of [virtual_server.NAME.real_server].
 type RealServer struct {
-	Name    string
+	Name string
+	// Address is the machine and the port that its check asks. Whether it is also the
+	// port that connections go to, Destination knows.
 	Address netip.AddrPort
 	Weight  uint32
-	Forward ipvs.ForwardMethod // the virtual server's unless it says otherwise
-	Check   string             // the virtual server's unless it says otherwise
+	// With ConnectionsMax connections it gets no new ones until there are fewer than
+	// ConnectionsMin, or than three quarters if that is 0. 0 is no bound.
+	ConnectionsMax, ConnectionsMin uint32
+	Forward                        ipvs.ForwardMethod // the virtual server's unless it says otherwise
+	Check                          string             // the virtual server's unless it says otherwise
 }
 
 // Sync is [sync].

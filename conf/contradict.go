@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -129,22 +128,6 @@ func (p *parser) equalPriorities(c *Config) {
 	}
 }
 
-func (p *parser) duplicateServices(c *Config) {
-	first := map[ipvs.ServiceKey]string{}
-	for _, vs := range c.VirtualServers {
-		key := vs.Service.Key
-		if !key.Addr.IsValid() || key.Protocol == 0 {
-			continue
-		}
-		if other, ok := first[key]; ok {
-			p.errorf(p.root.at("virtual_server", vs.Name, "address"), "%s %s is already the virtual server %s (line %d)", key.Protocol, key.Addr, other,
-				p.line(p.root.at("virtual_server", other, "address")))
-			continue
-		}
-		first[key] = vs.Name
-	}
-}
-
 // uncoveredAddresses reports virtual servers whose address no director would take.
 func (p *parser) uncoveredAddresses(c *Config) {
 	if len(c.VirtualRouters) == 0 {
@@ -167,8 +150,11 @@ func (p *parser) uncoveredAddresses(c *Config) {
 		return
 	}
 	for _, vs := range c.VirtualServers {
-		if a := vs.Service.Key.Addr.Addr(); a.IsValid() && !vips[a] {
-			p.errorf(p.root.at("virtual_server", vs.Name, "address"), "no [vrrp] instance has %s among its virtual_addresses: no director would answer for it", a)
+		key := p.whereKey(&vs)
+		for _, a := range vs.VIPs() {
+			if !vips[a] {
+				p.errorf(p.whereOf(key, a), "no [vrrp] instance has %s among its virtual_addresses: no director would answer for it", a)
+			}
 		}
 	}
 }

@@ -69,6 +69,11 @@ const (
 	maxPersistence = 31 * 24 * time.Hour
 	// maxWeight is the kernel's: IPVS keeps weights in an int.
 	maxWeight = 1<<31 - 1
+	// maxConnections is the kernel's: it counts a real server's connections in an int.
+	maxConnections = 1<<31 - 1
+	// maxServices is our own. Each service is a lookup table entry, an estimator and a
+	// copy of the pool in the kernel; a firewall mark costs one for any number of ports.
+	maxServices = 1024
 	// maxSocket is the kernel's sun_path without the zero at its end.
 	maxSocket = 107
 )

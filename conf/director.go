@@ -41,9 +41,11 @@ func (p *parser) priority(n *node, def vrrp.Priority) vrrp.Priority {
 	return v
 }
 
-func family(a netip.Addr) string {
-	if a.Is4() {
-		return "IPv4"
+func family(a netip.Addr) string { return familyName(a.Is6()) }
+
+func familyName(six bool) string {
+	if six {
+		return "IPv6"
 	}
-	return "IPv6"
+	return "IPv4"
 }

@@ -97,8 +97,7 @@ func (w *writer) director(d Director) {
 
 func (w *writer) virtualServer(vs VirtualServer) {
 	w.table("virtual_server", vs.Name)
-	w.text("address", vs.Service.Key.Addr.String())
-	w.text("protocol", vs.Service.Key.Protocol.String())
+	w.serviceAddress(vs)
 	w.text("scheduler", vs.Service.Scheduler)
 	if names := schedulerFlagNames(vs.Service); names != "" {
 		w.value("scheduler_flags", "["+names+"]")
@@ -109,6 +108,10 @@ func (w *writer) virtualServer(vs VirtualServer) {
 	}
 	if vs.Service.Flags&ipvs.FlagPersistent != 0 {
 		w.text("persistence", formatDuration(vs.Service.Persistence))
+		w.integer("persistence_netmask", int64(vs.Service.PersistenceBits))
+		if vs.Service.Engine != "" {
+			w.text("persistence_engine", vs.Service.Engine)
+		}
 	}
 	w.integer("quorum", int64(vs.Quorum))
 	if s := vs.SorryServer; s != nil {
@@ -123,7 +126,39 @@ func (w *writer) virtualServer(vs VirtualServer) {
 		if rs.Check != "" {
 			check = ", check = " + strconv.Quote(rs.Check)
 		}
-		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d, forward = %q%s }", rs.Address, rs.Weight, forwardName(rs.Forward), check))
+		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d%s, forward = %q%s }", rs.Address, rs.Weight, connections(rs), forwardName(rs.Forward), check))
+	}
+}
+
+// connections are the bounds of a real server's connections, if it has any.
+func connections(rs RealServer) string {
+	text := ""
+	if rs.ConnectionsMax != 0 {
+		text = fmt.Sprintf(", connections_max = %d", rs.ConnectionsMax)
+	}
+	if rs.ConnectionsMin != 0 {
+		text += fmt.Sprintf(", connections_min = %d", rs.ConnectionsMin)
+	}
+	return text
+}
+
+// serviceAddress writes where a virtual server's packets come to.
+func (w *writer) serviceAddress(vs VirtualServer) {
+	if key := vs.Service.Key; key.FWMark != 0 {
+		w.integer("fwmark", int64(key.FWMark))
+		w.text("family", familyWord(key.IPv6))
+		list(w, "mark", vs.Ports())
+	} else if len(vs.Addresses) == 1 {
+		w.text("address", vs.Addresses[0].String())
+	} else {
+		list(w, "address", vs.Addresses)
+	}
+	protocol := vs.protocol()
+	if protocol != 0 {
+		w.text("protocol", protocol.String())
+	}
+	if protocol == 0 || protocol == ipvs.UDP {
+		w.boolean("one_packet", vs.Service.Flags&ipvs.FlagOnePacket != 0)
 	}
 }
 

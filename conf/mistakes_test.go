@@ -41,7 +41,7 @@ path = "/health"
 // is said about the result, without the file's name.
 type mistake struct{ name, old, new, want string }
 
-var mistakes = slices.Concat(shapeMistakes, valueMistakes, routerMistakes)
+var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, routerMistakes)
 
 // vrrpKeys are the keys of [vrrp.NAME] as a message lists them.
 const vrrpKeys = "interface, vrid, virtual_addresses, excluded_addresses, version, checksum, advert_interval, start_delay, " +
@@ -134,7 +134,7 @@ var shapeMistakes = []mistake{
 	{"missing in an inline table", `{ address = "10.0.0.22:80" }`, `{ weight = 2 }`,
 		`19:1: virtual_server.web.real_server.web-2.address: missing: want ADDRESS:PORT, such as "10.0.0.21:80"`},
 	{"missing protocol", "protocol = \"tcp\"\n", ``,
-		`12:17: virtual_server.web.protocol: missing: want tcp or udp`},
+		`12:17: virtual_server.web.protocol: missing: want tcp, udp or sctp`},
 	{"missing type", "type = \"http\"\n", ``,
 		`21:8: check.front-page.type: missing: want tcp or http`},
 	{"missing directors", "[director.lb-a]\naddress = \"10.0.0.11\"\npriority = 150\n[director.lb-b]\naddress = \"10.0.0.12\"\n", ``,

@@ -2,12 +2,13 @@ package conf
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/hadirector/hadirector/ipvs"
 )
 
 var (
-	realServerGrammar  = grammar{keys: []string{"address", "weight", "forward", "check"}}
+	realServerGrammar  = grammar{keys: []string{"address", "weight", "connections_max", "connections_min", "forward", "check"}}
 	sorryServerGrammar = grammar{keys: []string{"address", "forward"}}
 )
 
@@ -17,7 +18,7 @@ const SorryServerName = "sorry_server"
 // realServers reads [virtual_server.NAME.real_server].
 func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 	var rss []RealServer
-	first := map[netip.AddrPort]string{}
+	known := map[netip.Addr][]RealServer{}
 	for name, t := range p.named(n, realServerGrammar, `NAME = { address = "10.0.0.21:80" }`) {
 		p.table(t, realServerGrammar)
 		rs := RealServer{
@@ -31,13 +32,10 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 			p.keyErrorf(t, "this name is the sorry server's: want another one")
 		}
 		p.checkDestination(t, rs, vs)
-		if other, ok := first[rs.Address]; ok {
-			p.errorf(t.at("address"), "%s is already the address of %s", rs.Address, other)
-		} else if rs.Address.IsValid() {
-			first[rs.Address] = name
-		}
-		if vs.Service.Key.Addr.IsValid() && vs.Service.Key.Addr.Port() == 0 && rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" {
-			p.errorf(t.at("check"), "check %q needs a port, and %s has none: checks of port 0 are not supported yet", rs.Check, rs.Address)
+		p.connections(t, &rs)
+		p.sameDestination(t, rs, vs, known)
+		if rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" && vs.located() && vs.onePort() == 0 {
+			p.errorf(t.at("address"), "check %q needs a port, and %s has none: write the port that it is to ask, connections keep their own", rs.Check, rs.Address)
 		}
 		rss = append(rss, rs)
 	}
@@ -62,7 +60,7 @@ func (p *parser) sorryServer(n *node, vs VirtualServer) *RealServer {
 	}
 	p.checkDestination(n, rs, vs)
 	for _, other := range vs.RealServers {
-		if rs.Address.IsValid() && other.Address == rs.Address {
+		if rs.Address.IsValid() && vs.same(&other, &rs) {
 			p.errorf(n.at("address"), "%s is the real server %s: a sorry server stands apart from them", rs.Address, other.Name)
 		}
 	}
@@ -77,26 +75,69 @@ func stringOf(n *node) (string, bool) {
 	return s, ok
 }
 
+// connections reads the bounds of a real server's connections.
+func (p *parser) connections(t *node, rs *RealServer) {
+	most, least := t.kid("connections_max"), t.kid("connections_min")
+	rs.ConnectionsMax = uint32(p.integer(most, 0, 1, maxConnections))
+	rs.ConnectionsMin = uint32(p.integer(least, 0, 1, maxConnections))
+	switch {
+	case least == nil || rs.ConnectionsMin == 0:
+	case most == nil:
+		p.errorf(least, "connections_min has no meaning without connections_max")
+	case rs.ConnectionsMax != 0 && rs.ConnectionsMin > rs.ConnectionsMax:
+		p.errorf(least, "%d is more than connections_max, %d", rs.ConnectionsMin, rs.ConnectionsMax)
+	default:
+		return
+	}
+	rs.ConnectionsMin = 0
+}
+
+// sameDestination reports a real server that the kernel could not tell from one of those
+// before it.
+func (p *parser) sameDestination(t *node, rs RealServer, vs VirtualServer, known map[netip.Addr][]RealServer) {
+	a := rs.Address.Addr()
+	if !a.IsValid() {
+		return
+	}
+	for _, other := range known[a] {
+		if !vs.same(&other, &rs) {
+			continue
+		}
+		if other.Address == rs.Address {
+			p.errorf(t.at("address"), "%s is already the address of %s", rs.Address, other.Name)
+		} else {
+			p.errorf(t.at("address"), "%s is already the address of %s, and connections keep their ports", a, other.Name)
+		}
+		return
+	}
+	known[a] = append(known[a], rs)
+}
+
 // checkDestination looks for contradictions between a real server, or a sorry
 // server, and its virtual server.
 func (p *parser) checkDestination(t *node, rs RealServer, vs VirtualServer) {
-	service := vs.Service.Key.Addr
-	if !rs.Address.IsValid() || !service.IsValid() {
+	if !rs.Address.IsValid() || !vs.located() {
 		return
 	}
-	at := t.at("address")
-	switch a := rs.Address.Addr(); {
-	case a.Is4() != service.Addr().Is4():
-		p.errorf(at, "%s is %s, the virtual server's %s is %s", a, family(a), service.Addr(), family(service.Addr()))
-	case rs.Address == service:
+	at, addr, port, key := t.at("address"), rs.Address.Addr(), rs.Address.Port(), vs.Service.Key
+	one, follows := vs.onePort(), vs.follows(&rs)
+	switch {
+	case addr.Is4() == key.Is6() && key.FWMark != 0:
+		p.errorf(at, "%s is %s, and the firewall mark is for %s: want family = %q", addr, family(addr), familyName(key.IPv6), familyWord(addr.Is6()))
+	case addr.Is4() == key.Is6():
+		p.errorf(at, "%s is %s, the virtual server's %s is %s", addr, family(addr), key.Addr.Addr(), family(key.Addr.Addr()))
+	case slices.ContainsFunc(vs.Ports(), func(to ipvs.Ports) bool { return to.Addr == addr && to.Has(port) }):
 		p.errorf(at, "%s is the virtual server's own address", rs.Address)
-	case rs.Address.Port() == service.Port():
-	case service.Port() == 0:
-		p.errorf(at, "port %d: the virtual server takes every port (0), so want port 0 here too", rs.Address.Port())
-	case rs.Address.Port() == 0:
-		p.errorf(at, "port 0: the virtual server has port %d, so want a port here too", service.Port())
-	case rs.Forward != ipvs.ForwardMasq:
+	case port == one:
+	case one != 0 && port == 0:
+		p.errorf(at, "port 0: the virtual server has port %d, so want a port here too", one)
+	case one != 0 && follows:
 		p.errorf(at, "port %d differs from the virtual server's port %d: forward = %q leaves the packet's port as it is (only nat changes it)",
-			rs.Address.Port(), service.Port(), forwardName(rs.Forward))
+			port, one, forwardName(rs.Forward))
+	case !follows || port == 0 || len(vs.Ports()) == 0 || slices.ContainsFunc(vs.Ports(), func(to ipvs.Ports) bool { return to.Has(port) }):
+	case rs.Forward == ipvs.ForwardMasq:
+		p.errorf(at, "port %d is none of the virtual server's: the kernel leaves the ports of persistent connections by firewall mark as they are", port)
+	default:
+		p.errorf(at, "port %d is none of the virtual server's: forward = %q leaves the packet's port as it is (only nat changes it)", port, forwardName(rs.Forward))
 	}
 }

@@ -1,16 +1,12 @@
 package conf
 
 import (
-	"net/netip"
-	"time"
-
 	"github.com/hadirector/hadirector/ipvs"
 )
 
 var virtualServerGrammar = grammar{
-	keys: []string{"address", "protocol", "scheduler", "scheduler_flags", "forward", "check", "persistence", "quorum", "sorry_server",
-		"real_server"},
-	later: []string{"fwmark"},
+	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags", "forward", "check",
+		"persistence", "persistence_netmask", "persistence_engine", "quorum", "sorry_server", "real_server"},
 }
 
 // virtualServers reads [virtual_server.NAME].
@@ -20,42 +16,20 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 		p.table(t, virtualServerGrammar)
 		vs := VirtualServer{
 			Name:    name,
-			Service: ipvs.Service{Key: p.serviceKey(t)},
 			Forward: p.forward(t.kid("forward"), forwardMethods[defaultForward]),
 			Check:   p.checkName(t.kid("check"), ""),
 			Quorum:  int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1)),
 		}
+		p.serviceAddress(t, &vs)
 		vs.Service.Scheduler, vs.Service.Flags = p.scheduler(t)
-		if d := p.duration(t.kid("persistence"), 0, time.Second, maxPersistence, time.Second); d > 0 {
-			vs.Service.Flags |= ipvs.FlagPersistent
-			vs.Service.Persistence = d
-			vs.Service.PersistenceBits = vs.Service.Key.Addr.Addr().BitLen() // each client for itself
-		}
+		p.onePacket(t.kid("one_packet"), &vs)
+		p.persistence(t, &vs)
 		vs.RealServers = p.realServers(t.kid("real_server"), vs)
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
 		p.checkVirtualServer(t, vs)
 		vss = append(vss, vs)
 	}
 	return vss
-}
-
-func (p *parser) serviceKey(t *node) ipvs.ServiceKey {
-	var addr netip.AddrPort
-	switch address, mark := t.kid("address"), t.kid("fwmark"); {
-	case address != nil && mark != nil:
-		p.errorf(mark, "address and fwmark exclude each other")
-		fallthrough
-	case mark == nil:
-		addr = p.addressPort(p.required(t, "address", `ADDRESS:PORT, such as "10.0.0.100:80"`))
-	}
-	var protocol ipvs.Protocol
-	switch p.choice(p.required(t, "protocol", "tcp or udp"), "a protocol", "", []string{"tcp", "udp"}, []string{"sctp"}, nil) {
-	case "tcp":
-		protocol = ipvs.TCP
-	case "udp":
-		protocol = ipvs.UDP
-	}
-	return ipvs.AddrKey(protocol, addr)
 }
 
 // The forwarding methods by their names in the file, and what ipvsadm and keepalived
@@ -115,8 +89,7 @@ func (p *parser) checkName(n *node, def string) string {
 
 // checkVirtualServer looks for contradictions within one virtual server.
 func (p *parser) checkVirtualServer(t *node, vs VirtualServer) {
-	key := vs.Service.Key
-	if key.Addr.IsValid() && key.Addr.Port() == 0 && t.kid("persistence") == nil {
+	if len(vs.Addresses) > 0 && vs.Addresses[0].First == 0 && t.kid("persistence") == nil {
 		p.errorf(t.at("address"), "port 0 needs persistence: without it the kernel balances no port at all")
 	}
 	servers := len(vs.RealServers)

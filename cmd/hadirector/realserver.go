@@ -195,10 +195,15 @@ func (f realServerFlags) addresses(cmd *cobra.Command) ([]netip.Addr, error) {
 func directRoutes(cfg *conf.Config, local []netip.Prefix) []netip.Addr {
 	var vips []netip.Addr
 	for _, vs := range cfg.VirtualServers {
-		vip := vs.Service.Key.Addr.Addr()
-		for _, rs := range vs.RealServers {
-			here := slices.ContainsFunc(local, func(p netip.Prefix) bool { return p.Addr() == rs.Address.Addr() })
-			if here && rs.Forward == ipvs.ForwardDirect && vip.IsValid() && !slices.Contains(vips, vip) {
+		here := slices.ContainsFunc(vs.RealServers, func(rs conf.RealServer) bool {
+			return rs.Forward == ipvs.ForwardDirect &&
+				slices.ContainsFunc(local, func(p netip.Prefix) bool { return p.Addr() == rs.Address.Addr() })
+		})
+		if !here {
+			continue
+		}
+		for _, vip := range vs.VIPs() {
+			if !slices.Contains(vips, vip) {
 				vips = append(vips, vip)
 			}
 		}

@@ -139,9 +139,17 @@ func writeRole(b *bytes.Buffer, r director.RouterStatus) {
 	}
 }
 
+// where is a virtual server's address. Of a firewall mark it is the mark and who gets it.
+func where(v director.VirtualStatus) string {
+	if marked := strings.Join(v.Addresses, ", "); marked != "" && marked != v.Address {
+		return v.Address + " (" + marked + ")"
+	}
+	return v.Address
+}
+
 func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 	for _, v := range s.VirtualServers {
-		fmt.Fprintf(b, "\nvirtual server %s  %s %s %s, %d of %d up", v.Name, v.Protocol, v.Address, v.Scheduler, v.Up, len(v.RealServers)-sorryServers(v))
+		fmt.Fprintf(b, "\nvirtual server %s  %s %s %s, %d of %d up", v.Name, v.Protocol, where(v), v.Scheduler, v.Up, len(v.RealServers)-sorryServers(v))
 		if v.SorryActive {
 			fmt.Fprint(b, ", SORRY SERVER SERVES")
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/internal/journal"
 	"github.com/hadirector/hadirector/internal/netif"
+	"github.com/hadirector/hadirector/internal/nft"
 	"github.com/hadirector/hadirector/internal/sdnotify"
 	"github.com/hadirector/hadirector/internal/telemetry"
 	"github.com/hadirector/hadirector/ipvs/ipvsnl"
@@ -75,7 +76,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	links := netif.NewWatcher(logger)
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
-		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
+		Kernel: d.kernel, Marker: nft.NewMarks(), Ledger: director.FileLedger{Path: o.ledger()},
 		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Prober: netif.Prober{},

@@ -80,7 +80,7 @@ var rules = map[string]rule{
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
 	"internal/netif":      {level: shell, uses: []string{"vrrp", "vrrp/router", "internal/atomicfile", "internal/sysctl"}}, // implements router.Links and others
-	"internal/nft":        {level: shell, uses: []string{"vrrp/router"}},                                                   // implements router.Filter
+	"internal/nft":        {level: shell, uses: []string{"ipvs", "vrrp/router"}},                                           // implements router.Filter
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
 	"internal/atomicfile": {level: shell},
 	"internal/clusterkey": {level: shell},

@@ -31,6 +31,8 @@ type Facts struct {
 // Desired is what the kernel should look like.
 type Desired struct {
 	Table ipvs.Table
+	// Marks are the packets that get the firewall marks of services in Table.
+	Marks []ipvs.Marking
 	// Daemons are the kernel's sync daemons that should run. An empty Interface
 	// stands for the one that holds SyncAddr.
 	Daemons  []syncd.Daemon
@@ -41,7 +43,7 @@ type Desired struct {
 
 // equal tells whether two desired states are the same but for their generation.
 func (d Desired) equal(e Desired) bool {
-	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && d.Table.Equal(e.Table)
+	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && slices.Equal(d.Marks, e.Marks) && d.Table.Equal(e.Table)
 }
 
 // Compile says what the kernel of director self should look like.
@@ -54,11 +56,16 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 	d := Desired{Table: make(ipvs.Table, len(cfg.VirtualServers))}
 	for i := range cfg.VirtualServers {
 		vs := &cfg.VirtualServers[i]
-		e := ipvs.Entry{Service: vs.Service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination)}
-		for _, rs := range Pool(vs, f.Health) {
-			e.Destinations[rs.Address] = ipvs.Destination{Key: rs.Address, Forward: rs.Forward, Weight: rs.Weight}
+		pool := Pool(vs, f.Health)
+		for service := range vs.Services() {
+			e := ipvs.Entry{Service: service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination, len(pool))}
+			for i := range pool {
+				dest := vs.Destination(service.Key, &pool[i])
+				e.Destinations[dest.Key] = dest
+			}
+			d.Table[service.Key] = e
 		}
-		d.Table[vs.Service.Key] = e
+		d.Marks = append(d.Marks, vs.Marked...)
 	}
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.

@@ -24,6 +24,7 @@ type Options struct {
 	Version string
 
 	Kernel Kernel
+	Marker Marker
 	Ledger Ledger
 	VRRP   VRRP
 	Health Health
@@ -132,7 +133,7 @@ func New(o Options) (*Director, error) {
 	}
 	<-d.later.C
 	d.rec = &reconciler{
-		kernel: o.Kernel, ledger: o.Ledger, interfaceOf: o.InterfaceOf,
+		kernel: o.Kernel, marker: o.Marker, ledger: o.Ledger, interfaceOf: o.InterfaceOf,
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
 	d.peers = newPeersRunner(o, d.peersChanged)

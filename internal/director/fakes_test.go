@@ -27,6 +27,7 @@ import (
 type world struct {
 	t      *testing.T
 	kernel *ipvstest.Kernel
+	marker *fakeMarker
 	ledger *memoryLedger
 	vrrp   *fakeVRRP
 	health *fakeHealth
@@ -45,7 +46,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, kernel: ipvstest.New(), ledger: &memoryLedger{}}
+	w := &world{t: t, kernel: ipvstest.New(), marker: &fakeMarker{}, ledger: &memoryLedger{}}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
 	w.tracks, w.links = &fakeTracks{events: make(chan healthcheck.Event, 16)}, &fakeLinks{world: w}
@@ -115,7 +116,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 	}}
 	o := Options{
 		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
-		Kernel: w.kernel, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
+		Kernel: w.kernel, Marker: w.marker, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,

@@ -22,6 +22,14 @@ type Kernel interface {
 	ApplyDaemon(ctx context.Context, op syncd.Op) error
 }
 
+// Marker gives packets firewall marks.
+type Marker interface {
+	// Ensure makes the packets that come to the machine get these marks and no others;
+	// the last of several that fit wins. It tells whether it wrote anything, and whether
+	// that was to put back what somebody else had taken away.
+	Ensure([]ipvs.Marking) (wrote, repaired bool, err error)
+}
+
 // VRRP runs the virtual routers. Only values cross: it may live in another process.
 type VRRP interface {
 	// Apply makes the named instances the running ones. What is unchanged keeps

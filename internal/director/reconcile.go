@@ -58,9 +58,10 @@ type Pass struct {
 }
 
 // reconciler makes the kernel agree with the newest desired state. It is the only
-// writer of IPVS services, destinations and sync daemons.
+// writer of IPVS services, destinations and sync daemons, and of firewall marks.
 type reconciler struct {
 	kernel      Kernel
+	marker      Marker
 	ledger      Ledger
 	interfaceOf func(netip.Addr) (string, error)
 	desired     mailbox[Desired]
@@ -75,6 +76,7 @@ type reconciler struct {
 	// nothing yet. What differs from them later, somebody else changed.
 	reached        ipvs.Table
 	reachedDaemons []syncd.Daemon
+	marks          []ipvs.Marking // as they were last written
 }
 
 // run works until ctx is canceled. It leaves the kernel as it is.
@@ -120,12 +122,18 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	p := Pass{At: time.Now(), Desired: want}
 	if len(want.Table) == 0 && len(want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons {
 		// A director that only moves addresses needs no IPVS in its kernel.
-		p.Read, p.Reached = true, true
+		r.mark(nil, &p)
+		p.Read, p.Reached = true, len(p.Errs) == 0
 		return p
 	}
 	// The ledger is written before the kernel: a service that is in the ledger and
 	// not in the kernel does no harm, the other way round it would be orphaned.
 	r.own(want, &p)
+	// Packets that have a mark without a service go on to the service of their address,
+	// so new marks come before the table, and old ones go after it. The old ones come
+	// last, and win until then.
+	both := union(want.Marks, r.marks)
+	r.mark(both, &p)
 	// A takeover changes the daemons alone, and they should not wait for a long
 	// table. At the start the table comes first: what a backup daemon takes in binds
 	// only to real servers that are there.
@@ -135,6 +143,9 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	} else {
 		r.daemons(ctx, want, &p)
 		r.table(ctx, want, &p)
+	}
+	if len(both) > len(want.Marks) {
+		r.mark(want.Marks, &p)
 	}
 	p.Reached = p.Read && len(p.Errs) == 0
 	r.disown(want, &p)

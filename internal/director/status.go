@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
-	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/vrrp"
 )
@@ -92,36 +91,6 @@ type RouterStatus struct {
 	// Witness is who has the virtual addresses by the answers of the segment.
 	Witness  *WitnessStatus `json:"witness,omitempty"`
 	Counters vrrp.Counters  `json:"counters"`
-}
-
-// VirtualStatus is one virtual server.
-type VirtualStatus struct {
-	Name        string       `json:"name"`
-	Address     string       `json:"address"`
-	Protocol    string       `json:"protocol"`
-	Scheduler   string       `json:"scheduler"`
-	Up          int          `json:"up"`
-	Quorum      int          `json:"quorum"`
-	SorryActive bool         `json:"sorry_active"`
-	RealServers []RealStatus `json:"real_servers"`
-}
-
-// RealStatus is one real server of a virtual server.
-type RealStatus struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-	Forward string `json:"forward"`
-	Weight  uint32 `json:"weight"`
-	// Status is the check's verdict: "up", "down", "unknown".
-	Status string    `json:"status"`
-	Cause  string    `json:"cause,omitempty"`
-	Since  time.Time `json:"since,omitzero"`
-	Check  string    `json:"check,omitempty"`
-	// InTable says that the kernel's table holds it, as last read.
-	InTable     bool   `json:"in_table"`
-	Active      uint32 `json:"active_connections"`
-	Inactive    uint32 `json:"inactive_connections"`
-	SorryServer bool   `json:"sorry_server,omitempty"`
 }
 
 // IPVSStatus is how the kernel agrees with what is desired.
@@ -314,63 +283,6 @@ func holdsBack(s vrrp.Snapshot, preempt conf.Preempt, now time.Time) string {
 		return text + " (preempt = false)"
 	}
 	return text + ": not ready"
-}
-
-func (d *Director) virtualStatus(p *published) []VirtualStatus {
-	list := make([]VirtualStatus, 0, len(p.force.cfg.VirtualServers))
-	checks := d.o.Health.Snapshots()
-	for i := range p.force.cfg.VirtualServers {
-		vs := &p.force.cfg.VirtualServers[i]
-		key := vs.Service.Key
-		v := VirtualStatus{
-			Name: vs.Name, Address: addressOf(key), Protocol: key.Protocol.String(), Scheduler: vs.Service.Scheduler,
-			Quorum: vs.Quorum, SorryActive: poolOf(vs, p.facts) == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
-		}
-		for j := range vs.RealServers {
-			rs := &vs.RealServers[j]
-			r := p.realStatus(key, rs)
-			status := p.facts.Health[targetOf(rs)]
-			if status != healthcheck.Down {
-				v.Up++
-			}
-			r.Check, r.Status = rs.Check, status.String()
-			if rs.Check == "" {
-				r.Status = "unchecked"
-			}
-			check := checks[targetOf(rs)]
-			r.Since = check.Since
-			// The newest cause, also of a check that could not be made at all.
-			if status != healthcheck.Up && check.Err != nil {
-				r.Cause = check.Err.Error()
-			}
-			v.RealServers = append(v.RealServers, r)
-		}
-		if vs.SorryServer != nil {
-			r := p.realStatus(key, vs.SorryServer)
-			r.SorryServer, r.Status = true, "unchecked"
-			v.RealServers = append(v.RealServers, r)
-		}
-		list = append(list, v)
-	}
-	return list
-}
-
-// addressOf is a service's address and port, or its firewall mark.
-func addressOf(key ipvs.ServiceKey) string {
-	if key.FWMark != 0 {
-		return fmt.Sprint(key.FWMark)
-	}
-	return key.Addr.String()
-}
-
-// realStatus is the kernel's side of a real server.
-func (p *published) realStatus(key ipvs.ServiceKey, rs *conf.RealServer) RealStatus {
-	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight}
-	if _, ok := p.pass.Table[key].Destinations[rs.Address]; ok {
-		conns := p.pass.Observed[key][rs.Address]
-		r.InTable, r.Active, r.Inactive = true, conns.Active, conns.Inactive
-	}
-	return r
 }
 
 func (p *published) ipvsStatus() IPVSStatus {

@@ -1,7 +1,9 @@
-// Package nft keeps packets from where they must not go, with nftables: packets to a
-// Master's virtual addresses from the machine itself (Accept_Mode false, RFC 9568
-// section 6.1), and membership reports of virtual routers' own links from the wire.
+// Package nft has the daemon's tables in nftables. [Filter] keeps packets from where they
+// must not go: packets to a Master's virtual addresses from the machine itself
+// (Accept_Mode false, RFC 9568 section 6.1), and membership reports of virtual routers' own
+// links from the wire. [Marks] gives packets the firewall marks that virtual servers ask for.
 //
-// Everything is in one table of the family inet that is the daemon's own, "hadirector".
-// "nft list table inet hadirector" shows it. It is there as long as something is in it.
+// Each writes one table of the family inet that nobody else writes, because the virtual
+// routers have a process of their own: "nft list table inet hadirector" shows the one, "nft
+// list table inet hadirector_mark" the other. A table is there as long as something is in it.
 package nft

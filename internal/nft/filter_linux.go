@@ -108,7 +108,7 @@ func (f *Filter) Restore() (restored bool, err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	want, _ := f.want()
-	there, err := exists()
+	there, err := exists(tableName)
 	switch {
 	case noTables(err):
 		return false, nil
@@ -139,7 +139,7 @@ func (f *Filter) Close() error {
 	clear(f.links)
 	f.mu.Unlock()
 	f.written = nil
-	there, err := exists()
+	there, err := exists(tableName)
 	if noTables(err) {
 		return nil // and so there is no such table either
 	}
@@ -187,14 +187,14 @@ func (f *Filter) write() error {
 	want, changes := f.want()
 	current := f.written == nil && want.empty()
 	if f.written != nil && f.written.equal(want) {
-		there, err := exists()
+		there, err := exists(tableName)
 		current = err == nil && there
 	}
 	if !current {
 		if err := replace(want); err != nil {
 			f.written = nil
 			if noTables(err) {
-				err = fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
+				err = errNoTables(err)
 			}
 			return err
 		}
@@ -220,8 +220,12 @@ func noTables(err error) bool {
 		errors.Is(err, unix.EAFNOSUPPORT)
 }
 
-// exists tells whether the table is there.
-func exists() (bool, error) {
+func errNoTables(err error) error {
+	return fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
+}
+
+// exists tells whether a table is there.
+func exists(name string) (bool, error) {
 	c, err := dial()
 	if err != nil {
 		return false, err
@@ -230,5 +234,5 @@ func exists() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("list tables: %w", err)
 	}
-	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), nil
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
 }

@@ -1,0 +1,43 @@
+package director
+
+import (
+	"slices"
+
+	"github.com/hadirector/hadirector/ipvs"
+)
+
+// mark has packets marked as they should be. The operations are told in nft's words, as
+// far as they go.
+func (r *reconciler) mark(want []ipvs.Marking, p *Pass) {
+	wrote, repaired, err := r.marker.Ensure(want)
+	if err != nil {
+		p.Errs = append(p.Errs, err)
+		return
+	}
+	if !wrote {
+		return
+	}
+	r.marks = want
+	ops := []string{"nft: no firewall marks"}
+	if len(want) > 0 {
+		ops = nil
+	}
+	for _, m := range want {
+		ops = append(ops, "nft: "+m.String())
+	}
+	p.Done = append(p.Done, ops...)
+	if repaired {
+		p.Drift = append(p.Drift, ops...)
+	}
+}
+
+// union is a with what b has beside it.
+func union(a, b []ipvs.Marking) []ipvs.Marking {
+	all := slices.Clone(a)
+	for _, m := range b {
+		if !slices.Contains(a, m) {
+			all = append(all, m)
+		}
+	}
+	return all
+}

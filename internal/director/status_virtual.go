@@ -1,0 +1,109 @@
+package director
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// VirtualStatus is one virtual server.
+type VirtualStatus struct {
+	Name string `json:"name"`
+	// Address is its address and port, or its firewall mark; of several addresses or
+	// ranges of ports all of them, in one text.
+	Address string `json:"address"`
+	// Addresses are the same one by one; for a firewall mark, those that get it.
+	Addresses   []string     `json:"addresses"`
+	Protocol    string       `json:"protocol"`
+	Scheduler   string       `json:"scheduler"`
+	Services    int          `json:"services"` // in the kernel
+	Up          int          `json:"up"`
+	Quorum      int          `json:"quorum"`
+	SorryActive bool         `json:"sorry_active"`
+	RealServers []RealStatus `json:"real_servers"`
+}
+
+// RealStatus is one real server of a virtual server.
+type RealStatus struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Forward string `json:"forward"`
+	Weight  uint32 `json:"weight"`
+	// Status is the check's verdict: "up", "down", "unknown".
+	Status string    `json:"status"`
+	Cause  string    `json:"cause,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Check  string    `json:"check,omitempty"`
+	// InTable says that the kernel's table holds it in every service of the virtual
+	// server, as last read. The connections are those of all of them.
+	InTable     bool   `json:"in_table"`
+	Active      uint32 `json:"active_connections"`
+	Inactive    uint32 `json:"inactive_connections"`
+	SorryServer bool   `json:"sorry_server,omitempty"`
+}
+
+func (d *Director) virtualStatus(p *published) []VirtualStatus {
+	list := make([]VirtualStatus, 0, len(p.force.cfg.VirtualServers))
+	checks := d.o.Health.Snapshots()
+	for i := range p.force.cfg.VirtualServers {
+		vs := &p.force.cfg.VirtualServers[i]
+		v := VirtualStatus{
+			Name: vs.Name, Addresses: []string{}, Protocol: vs.Service.Key.Protocol.String(), Scheduler: vs.Service.Scheduler,
+			Quorum: vs.Quorum, SorryActive: poolOf(vs, p.facts) == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
+		}
+		for range vs.Services() {
+			v.Services++
+		}
+		for _, to := range vs.Ports() {
+			v.Addresses = append(v.Addresses, to.String())
+		}
+		v.Address = strings.Join(v.Addresses, ", ")
+		if mark := vs.Service.Key.FWMark; mark != 0 {
+			v.Address = fmt.Sprint(mark)
+		}
+		for j := range vs.RealServers {
+			rs := &vs.RealServers[j]
+			r := p.realStatus(vs, rs)
+			status := p.facts.Health[targetOf(rs)]
+			if status != healthcheck.Down {
+				v.Up++
+			}
+			r.Check, r.Status = rs.Check, status.String()
+			if rs.Check == "" {
+				r.Status = "unchecked"
+			}
+			check := checks[targetOf(rs)]
+			r.Since = check.Since
+			// The newest cause, also of a check that could not be made at all.
+			if status != healthcheck.Up && check.Err != nil {
+				r.Cause = check.Err.Error()
+			}
+			v.RealServers = append(v.RealServers, r)
+		}
+		if vs.SorryServer != nil {
+			r := p.realStatus(vs, vs.SorryServer)
+			r.SorryServer, r.Status = true, "unchecked"
+			v.RealServers = append(v.RealServers, r)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// realStatus is the kernel's side of a real server.
+func (p *published) realStatus(vs *conf.VirtualServer, rs *conf.RealServer) RealStatus {
+	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight, InTable: true}
+	for service := range vs.Services() {
+		dest := vs.Destination(service.Key, rs).Key
+		if _, ok := p.pass.Table[service.Key].Destinations[dest]; !ok {
+			r.InTable = false
+			continue
+		}
+		conns := p.pass.Observed[service.Key][dest]
+		r.Active, r.Inactive = r.Active+conns.Active, r.Inactive+conns.Inactive
+	}
+	return r
+}
