@@ -18,7 +18,6 @@ import (
 // fakeMarker notes what it writes, and how many services the kernel has at that moment.
 type fakeMarker struct {
 	mu      sync.Mutex // guards what follows
-	known   bool
 	marks   []ipvs.Marking
 	lost    bool  // somebody has taken the marks away
 	err     error // of every call
