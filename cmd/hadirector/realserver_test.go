@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/realserver"
 )
 
@@ -77,5 +80,35 @@ func TestRealServerAdvice(t *testing.T) {
 				t.Errorf("advise = %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A real server takes every address of its virtual servers by direct routing: of lists, and
+// those that get a firewall mark.
+func TestRealServerFindsItsAddresses(t *testing.T) {
+	cfg, err := conf.Parse([]byte(`
+[virtual_server.list]
+address = ["10.0.0.100:80-90", "10.0.0.101:80"]
+protocol = "tcp"
+real_server = { a = { address = "10.0.0.21:80" }, b = { address = "10.0.0.22:80" } }
+[virtual_server.mark]
+fwmark = 10
+mark = ["10.0.0.101:443", "10.0.0.102:443"]
+protocol = "tcp"
+real_server = { a = { address = "10.0.0.21:443" } }
+[virtual_server.foreign]
+fwmark = 11
+real_server = { a = { address = "10.0.0.21:443" } }
+[virtual_server.elsewhere]
+address = "10.0.0.103:80"
+protocol = "tcp"
+real_server = { a = { address = "10.0.0.21:80", forward = "nat" }, b = { address = "10.0.0.22:80" } }
+`), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := directRoutes(cfg, []netip.Prefix{netip.MustParsePrefix("10.0.0.21/24")})
+	if text := fmt.Sprint(got); text != "[10.0.0.100 10.0.0.101 10.0.0.102]" {
+		t.Errorf("got %s", text)
 	}
 }

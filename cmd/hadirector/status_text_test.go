@@ -195,3 +195,20 @@ func TestAge(t *testing.T) {
 		t.Errorf("never: %s", got)
 	}
 }
+
+func TestStatusTextNamesWhatAMarkIsFor(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		v    director.VirtualStatus
+		want string
+	}{
+		{"one address", director.VirtualStatus{Address: "10.0.0.100:80", Addresses: []string{"10.0.0.100:80"}}, "10.0.0.100:80"},
+		{"several", director.VirtualStatus{Address: "10.0.0.100:80, 10.0.0.101:80-90", Addresses: []string{"10.0.0.100:80", "10.0.0.101:80-90"}}, "10.0.0.100:80, 10.0.0.101:80-90"},
+		{"a mark that somebody else sets", director.VirtualStatus{Address: "10"}, "10"},
+		{"a mark", director.VirtualStatus{Address: "10", Addresses: []string{"10.0.0.100:80", "10.0.0.100:443"}}, "10 (10.0.0.100:80, 10.0.0.100:443)"},
+	} {
+		if got := where(tt.v); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 func TestFileLedgerKeepsWhatWasSaved(t *testing.T) {
 	l := FileLedger{Path: filepath.Join(t.TempDir(), "owned.json")}
 	want := Owned{Services: make(map[ipvs.ServiceKey]bool), SyncDaemons: true}
-	for key := range table(t, "-A -t 10.0.0.100:80 -s wrr\n-A -u [2001:db8::1]:53 -s rr\n-A -f 7 -s rr\n") {
+	for key := range table(t, "-A -t 10.0.0.100:80 -s wrr\n-A -u [2001:db8::1]:53 -s rr\n-A -f 7 -s rr\n-A -f 4294967295 -6 -s rr\n-A --sctp-service 10.0.0.100:2905 -s rr\n-A -t 10.0.0.101:0 -s rr -p 60\n") {
 		want.Services[key] = true
 	}
 	if err := l.Save(want); err != nil {
