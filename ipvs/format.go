@@ -70,7 +70,7 @@ func (s Service) String() string {
 func (s Service) maskText() string {
 	switch {
 	case s.PersistenceBits == OddPersistenceMask:
-		return "odd"
+		return netip.AddrFrom4(s.OddMask).String()
 	case s.Key.Is6():
 		return strconv.Itoa(s.PersistenceBits)
 	}
@@ -129,13 +129,11 @@ func (d Destination) String() string {
 	return b.String()
 }
 
-// flag is ipvsadm's flag for the method.
+// flag is ipvsadm's flag for the method; it has none of its own for ForwardLocal.
 func (f ForwardMethod) flag() string {
 	switch f {
 	case ForwardMasq:
 		return "-m"
-	case ForwardLocal:
-		return "-l"
 	case ForwardTunnel:
 		return "-i"
 	}

@@ -12,7 +12,10 @@ import (
 
 func parseServiceAddr(p Protocol, v string) (ServiceKey, error) {
 	addr, err := parseAddrPort(v, 0)
-	return AddrKey(p, addr), err
+	if err != nil {
+		return ServiceKey{}, err
+	}
+	return AddrKey(p, addr), nil
 }
 
 // parseAddrPort reads "10.0.0.1:80", "[fd00::1]:80", or an address alone, which
@@ -70,22 +73,23 @@ func parseTunnelType(v string) (TunnelType, error) {
 	return 0, errors.New("not one of ipip, gue, gre")
 }
 
-// parseMask reads the client mask: dotted for IPv4, a length for IPv6.
-func parseMask(v string, ipv6 bool) (bits int, err error) {
+// parseMask reads the client mask: dotted for IPv4, a length for IPv6. A dotted one
+// that is no prefix of at least one bit is odd, and its length OddPersistenceMask.
+func parseMask(v string, ipv6 bool) (length int, odd [4]byte, err error) {
 	if ipv6 {
 		n, err := parseNumber(v, 1, 128)
-		return int(n), err
+		return int(n), odd, err
 	}
 	a, err := netip.ParseAddr(v)
 	if err != nil || !a.Is4() {
-		return 0, errors.New("not a dotted mask")
+		return 0, odd, errors.New("not a dotted mask")
 	}
-	for bits := 1; bits <= 32; bits++ {
-		if prefix, _ := netip.AddrFrom4([4]byte{255, 255, 255, 255}).Prefix(bits); prefix.Addr() == a {
-			return bits, nil
+	for length := 1; length <= 32; length++ {
+		if prefix, _ := netip.AddrFrom4([4]byte{255, 255, 255, 255}).Prefix(length); prefix.Addr() == a {
+			return length, odd, nil
 		}
 	}
-	return 0, errors.New("not a mask of leading ones")
+	return OddPersistenceMask, a.As4(), nil
 }
 
 // parseSchedulerFlags adds the flags of a comma-separated list to those that the
@@ -108,4 +112,31 @@ func parseSchedulerFlags(list string, s Service) (ServiceFlags, error) {
 		flags |= f
 	}
 	return flags, nil
+}
+
+// ParseServiceKey reads what [ServiceKey.String] returns.
+func ParseServiceKey(text string) (ServiceKey, error) {
+	words := strings.Fields(text)
+	protocols := map[string]Protocol{"tcp": TCP, "udp": UDP, "sctp": SCTP}
+	switch {
+	case len(words) == 0:
+		return ServiceKey{}, errors.New("no service is named")
+	case words[0] == "fwmark" && (len(words) == 2 || len(words) == 3 && words[2] == "ipv6"):
+		key, err := parseFWMark(words[1])
+		if err != nil {
+			return ServiceKey{}, fmt.Errorf("%s: %w", words[1], err)
+		}
+		key.IPv6 = len(words) == 3
+		return key, nil
+	case protocols[words[0]] != 0 && len(words) == 2:
+		key, err := parseServiceAddr(protocols[words[0]], words[1])
+		if err != nil {
+			return ServiceKey{}, fmt.Errorf("%s: %w", words[1], err)
+		}
+		return key, nil
+	}
+	if _, err := parseAddrPort(words[0], 0); err == nil && len(words) == 1 {
+		return ServiceKey{}, fmt.Errorf("%q is no service without its protocol: \"tcp %s\"", text, text)
+	}
+	return ServiceKey{}, fmt.Errorf("%q is no service: \"tcp 10.0.0.100:80\" or \"fwmark 10\" would be one", text)
 }

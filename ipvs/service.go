@@ -62,8 +62,8 @@ func (k ServiceKey) Is6() bool {
 	return k.Addr.Addr().Is6()
 }
 
-// Compare orders keys as ipvsadm lists them: addresses before marks, IPv4 before
-// IPv6, then protocol, address and port.
+// Compare orders keys by their values: addresses before marks, IPv4 before IPv6, then
+// protocol, address and port. [Listing.Sort] has the order in which ipvsadm lists them.
 func (k ServiceKey) Compare(o ServiceKey) int {
 	return cmp.Or(
 		cmp.Compare(k.FWMark, o.FWMark),
@@ -100,8 +100,7 @@ const (
 const flagHashed ServiceFlags = 0x2
 
 // OddPersistenceMask is the PersistenceBits of a service whose client mask is no
-// prefix of at least one bit: the kernel takes any IPv4 mask, this package only
-// reads such ones.
+// prefix of at least one bit: the kernel takes any IPv4 mask. OddMask has it then.
 const OddPersistenceMask = -1
 
 // Service is a virtual service without its destinations.
@@ -116,6 +115,8 @@ type Service struct {
 	// by: 32 or 128, or simply 0, for single clients. It counts only with
 	// FlagPersistent.
 	PersistenceBits int
+	// OddMask is the client mask if PersistenceBits is [OddPersistenceMask].
+	OddMask [4]byte
 	// Engine is the persistence engine ("sip"), empty for none.
 	Engine string
 }
@@ -126,8 +127,11 @@ type Service struct {
 func (s Service) Canonical() Service {
 	s.Flags &^= flagHashed
 	if s.Flags&FlagPersistent == 0 {
-		s.Persistence, s.PersistenceBits = 0, 0
+		s.Persistence, s.PersistenceBits, s.OddMask = 0, 0, [4]byte{}
 		return s
+	}
+	if s.PersistenceBits != OddPersistenceMask {
+		s.OddMask = [4]byte{}
 	}
 	s.Persistence = s.Persistence.Truncate(time.Second)
 	if s.PersistenceBits == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -104,4 +105,18 @@ func (c *Client) Flush(ctx context.Context) error {
 // Zero sets the counters of every service and destination to zero.
 func (c *Client) Zero(ctx context.Context) error {
 	return opError(line("-Z"), c.do(ctx, func(k *conn) error { return request(k, cmdZero) }))
+}
+
+// ZeroService sets the counters of a service and its destinations to zero. ESRCH: the
+// kernel has no such service.
+func (c *Client) ZeroService(ctx context.Context, key ipvs.ServiceKey) error {
+	op := zeroService{key}
+	return opError(op, c.do(ctx, func(k *conn) error { return request(k, cmdZero, packServiceKey(op.key)) }))
+}
+
+// zeroService is the operation of [Client.ZeroService].
+type zeroService struct{ key ipvs.ServiceKey }
+
+func (z zeroService) String() string {
+	return "-Z" + strings.TrimPrefix(ipvs.DeleteService{Key: z.key}.String(), "-D")
 }

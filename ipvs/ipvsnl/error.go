@@ -86,7 +86,7 @@ func hint(op fmt.Stringer, err error) string {
 		case unix.ENOENT:
 			return missingModule(op.Service)
 		}
-	case ipvs.DeleteService:
+	case ipvs.DeleteService, zeroService:
 		if errno == unix.ESRCH {
 			return "the kernel has no such service"
 		}

@@ -1,6 +1,7 @@
 package ipvsnl
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -85,7 +86,7 @@ func unpackService(b []byte) (listedService, error) {
 		}
 		s.Key = ipvs.AddrKey(ipvs.Protocol(as.uint16(svcProtocol)), netip.AddrPortFrom(addr, as.port(svcPort)))
 	}
-	s.PersistenceBits = unpackNetmask(as[svcNetmask], ipv6)
+	s.PersistenceBits, s.OddMask = unpackNetmask(as[svcNetmask], ipv6)
 	return listedService{s.Canonical(), as}, nil
 }
 
@@ -103,19 +104,20 @@ func unpackAddr(b []byte, ipv6 bool) (netip.Addr, error) {
 	return addr, nil
 }
 
-// unpackNetmask decodes the client mask into its length.
-func unpackNetmask(b []byte, ipv6 bool) int {
+// unpackNetmask decodes the client mask into its length, and into itself if it is no
+// prefix of at least one bit.
+func unpackNetmask(b []byte, ipv6 bool) (length int, odd [4]byte) {
 	if len(b) < 4 {
-		return 0
+		return 0, odd
 	}
 	if ipv6 {
-		return int(native.Uint32(b))
+		return int(native.Uint32(b)), odd
 	}
 	mask := binary.BigEndian.Uint32(b)
 	if ones := bits.LeadingZeros32(^mask); ones > 0 && mask<<ones == 0 {
-		return ones
+		return ones, odd
 	}
-	return ipvs.OddPersistenceMask
+	return ipvs.OddPersistenceMask, [4]byte(b)
 }
 
 // mobyKey is the service with what identifies it, for moby/ipvs.
@@ -139,19 +141,17 @@ func mobyService(s ipvs.Service) (*moby.Service, error) {
 	m.PEName = s.Engine
 	m.Flags = uint32(s.Flags)
 	m.Timeout = uint32(s.Persistence / time.Second)
-	length := s.PersistenceBits
+	mask, length := s.OddMask, s.PersistenceBits
+	odd := length == ipvs.OddPersistenceMask
 	switch {
-	case length < 0:
+	case length < 0 && (!odd || s.Key.Is6()):
 		return nil, fmt.Errorf("client mask is no prefix: %w", unix.EINVAL)
-	case s.Key.Is6() && length == 0:
-		length = 128
-	case !s.Key.Is6() && length == 0:
-		length = 32
+	case s.Key.Is6():
+		m.Netmask = uint32(cmp.Or(length, 128))
+		return m, nil
+	case !odd:
+		mask = [4]byte(binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-cmp.Or(length, 32))))
 	}
-	if s.Key.Is6() {
-		m.Netmask = uint32(length)
-	} else {
-		m.Netmask = native.Uint32(binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-length)))
-	}
+	m.Netmask = native.Uint32(mask[:])
 	return m, nil
 }

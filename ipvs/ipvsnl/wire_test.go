@@ -264,6 +264,8 @@ func TestMobyService(t *testing.T) {
 	}{
 		{"IPv4", ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, four)}, []byte{255, 255, 255, 255}, 0},
 		{"IPv4 persistent", ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, four), Flags: ipvs.FlagPersistent, Persistence: 300 * time.Second, PersistenceBits: 20}, []byte{255, 255, 240, 0}, 300},
+		{"IPv4 odd mask", ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, four), Flags: ipvs.FlagPersistent, Persistence: time.Second, PersistenceBits: ipvs.OddPersistenceMask, OddMask: [4]byte{255, 0, 255, 0}}, []byte{255, 0, 255, 0}, 1},
+		{"IPv4 no mask", ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, four), Flags: ipvs.FlagPersistent, Persistence: time.Second, PersistenceBits: ipvs.OddPersistenceMask}, []byte{0, 0, 0, 0}, 1},
 		// The kernel refuses a mask of 0 for IPv6, persistent or not.
 		{"IPv6", ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, six)}, []byte{128, 0, 0, 0}, 0},
 		{"IPv6 persistent", ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, six), Flags: ipvs.FlagPersistent, Persistence: time.Second, PersistenceBits: 64}, []byte{64, 0, 0, 0}, 1},
@@ -279,9 +281,9 @@ func TestMobyService(t *testing.T) {
 			}
 		})
 	}
-	odd := ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, four), Flags: ipvs.FlagPersistent, PersistenceBits: ipvs.OddPersistenceMask}
+	odd := ipvs.Service{Key: ipvs.AddrKey(ipvs.TCP, six), Flags: ipvs.FlagPersistent, PersistenceBits: ipvs.OddPersistenceMask}
 	if _, err := mobyService(odd); !cmp.Equal(err, unix.EINVAL, cmpopts.EquateErrors()) {
-		t.Errorf("odd mask: got %v, want EINVAL", err)
+		t.Errorf("odd mask of IPv6: got %v, want EINVAL", err)
 	}
 }
 
@@ -290,16 +292,17 @@ func TestUnpackNetmask(t *testing.T) {
 		b    []byte
 		ipv6 bool
 		want int
+		odd  [4]byte
 	}{
-		{[]byte{255, 255, 255, 255}, false, 32},
-		{[]byte{255, 255, 255, 0}, false, 24},
-		{[]byte{128, 0, 0, 0}, false, 1},
-		{[]byte{0, 0, 0, 0}, false, ipvs.OddPersistenceMask},
-		{[]byte{255, 0, 255, 0}, false, ipvs.OddPersistenceMask},
-		{[]byte{64, 0, 0, 0}, true, 64},
+		{[]byte{255, 255, 255, 255}, false, 32, [4]byte{}},
+		{[]byte{255, 255, 255, 0}, false, 24, [4]byte{}},
+		{[]byte{128, 0, 0, 0}, false, 1, [4]byte{}},
+		{[]byte{0, 0, 0, 0}, false, ipvs.OddPersistenceMask, [4]byte{}},
+		{[]byte{255, 0, 255, 0}, false, ipvs.OddPersistenceMask, [4]byte{255, 0, 255, 0}},
+		{[]byte{64, 0, 0, 0}, true, 64, [4]byte{}},
 	} {
-		if got := unpackNetmask(tt.b, tt.ipv6); got != tt.want {
-			t.Errorf("%v, IPv6 %t: got %d, want %d", tt.b, tt.ipv6, got, tt.want)
+		if got, odd := unpackNetmask(tt.b, tt.ipv6); got != tt.want || odd != tt.odd {
+			t.Errorf("%v, IPv6 %t: got %d, %v, want %d, %v", tt.b, tt.ipv6, got, odd, tt.want, tt.odd)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func checkService(s ipvs.Service) error {
 	if !slices.Contains(schedulers, s.Scheduler) || !slices.Contains(engines, s.Engine) {
 		return unix.ENOENT
 	}
-	if s = s.Canonical(); s.Flags&ipvs.FlagPersistent != 0 && s.PersistenceBits < 0 {
+	if s = s.Canonical(); s.Key.Is6() && s.PersistenceBits < 0 {
 		return unix.EINVAL
 	}
 	return nil

@@ -51,9 +51,12 @@ func randomService(r *rand.Rand) ipvs.Service {
 	if anyPort := s.Key.FWMark == 0 && s.Key.Addr.Port() == 0; anyPort || r.IntN(3) == 0 {
 		s.Flags |= ipvs.FlagPersistent
 		s.Persistence = time.Duration(pick(r, 1, 300, 86400)) * time.Second
-		s.PersistenceBits = pick(r, 0, 1, 24, 32)
+		s.PersistenceBits = pick(r, 0, 1, 24, 32, ipvs.OddPersistenceMask)
+		if s.PersistenceBits == ipvs.OddPersistenceMask {
+			s.OddMask = pick(r, [4]byte{}, [4]byte{255, 0, 255, 0})
+		}
 		if s.Key.Is6() {
-			s.PersistenceBits = pick(r, 0, 1, 64, 128)
+			s.PersistenceBits, s.OddMask = pick(r, 0, 1, 64, 128), [4]byte{}
 		}
 		s.Engine = pick(r, "", "", "sip")
 	}
