@@ -76,7 +76,8 @@ func wire(o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level 
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Ledger: director.FileLedger{Path: o.ledger()},
-		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
+		Overrides: director.FileOverrides{Path: o.overrides()},
+		VRRP:      d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Prober: netif.Prober{},
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
@@ -91,7 +92,7 @@ func wire(o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level 
 	// The socket comes last: it is the one thing that would stay on the disk.
 	socket, err := admin.Listen(admin.Options{
 		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload,
-		Switchover: d.director.Switchover, Logger: logger,
+		Switchover: d.director.Switchover, Override: d.override, Logger: logger,
 	})
 	if err != nil {
 		return nil, err

@@ -25,8 +25,10 @@ type Options struct {
 
 	Kernel Kernel
 	Ledger Ledger
-	VRRP   VRRP
-	Health Health
+	// Overrides keeps what operators want instead of the configuration.
+	Overrides OverrideStore
+	VRRP      VRRP
+	Health    Health
 	// Reports and HealthEvents are where VRRP and Health tell what happened.
 	Reports      <-chan vrrp.Report
 	HealthEvents <-chan healthcheck.Event
@@ -56,16 +58,18 @@ type Options struct {
 // Director owns the facts and the configuration. Run is its loop; Reload,
 // RejectReload, Settle and Status may be called by any goroutine.
 type Director struct {
-	o        Options
-	rec      *reconciler
-	peers    *peersRunner
-	witness  *witnessRunner
-	split    *splitRunner
-	board    board // what readers see
-	passes   chan Pass
-	reloads  chan reloadRequest
-	orders   chan *switchover
-	rejected mailbox[rejection]
+	o       Options
+	rec     *reconciler
+	peers   *peersRunner
+	witness *witnessRunner
+	split   *splitRunner
+	board   board // what readers see
+	passes  chan Pass
+	reloads chan reloadRequest
+	orders  chan *switchover
+	// overrides are requests, and live is what is kept of those before.
+	overrides chan *overriding
+	rejected  mailbox[rejection]
 	// peersChanged wakes the loop when the membership has news; its snapshot says which.
 	peersChanged chan struct{}
 
@@ -82,6 +86,7 @@ type Director struct {
 	// ranBefore is the one before that.
 	running, ranBefore *conf.Config
 	started            bool // the virtual routers take part
+	live               overrideState
 	ready              bool // nothing is missing to preempt a Master
 	everReady          bool // it has been, since the start
 	// yielded is when a virtual router was switched over to another director. Until it
@@ -123,18 +128,20 @@ func New(o Options) (*Director, error) {
 			Assumed: make(map[healthcheck.Target]bool),
 			Tracks:  make(map[string]TrackState),
 		},
-		reload:  ReloadStatus{At: time.Now(), OK: true},
-		said:    newSaid(),
-		yielded: make(map[string]time.Time),
-		senders: make(map[string][]netip.Addr),
-		orders:  make(chan *switchover),
-		later:   time.NewTimer(0),
+		reload:    ReloadStatus{At: time.Now(), OK: true},
+		said:      newSaid(),
+		yielded:   make(map[string]time.Time),
+		senders:   make(map[string][]netip.Addr),
+		orders:    make(chan *switchover),
+		overrides: make(chan *overriding),
+		later:     time.NewTimer(0),
 	}
 	<-d.later.C
 	d.rec = &reconciler{
 		kernel: o.Kernel, ledger: o.Ledger, interfaceOf: o.InterfaceOf,
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
+	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
 	d.peers = newPeersRunner(o, d.peersChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
 	d.board.started = time.Now()
@@ -150,9 +157,10 @@ func (d *Director) Run(ctx context.Context) error {
 	checks, tracks := spawn(d.o.Health.Run), spawn(d.o.Tracks.Run)
 	peers := spawn(d.peers.run)
 	witness, split := spawn(d.witness.run), spawn(d.split.run)
-	reconciler := spawn(d.rec.run)
+	reconciler, keeper := spawn(d.rec.run), spawn(d.live.keeper.run)
 
 	d.record(Event{Kind: EventStart, Object: d.o.Self, Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
+	d.loadOverrides()
 	d.configure()
 	d.loop(ctx)
 
@@ -163,6 +171,9 @@ func (d *Director) Run(ctx context.Context) error {
 	err := d.stopRouters(routers)
 	d.unwatchLinks()
 	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop())
+	kept := keeper.stop()
+	d.answerOverrides(kept)
+	err = errors.Join(err, kept)
 
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -207,6 +218,10 @@ func (d *Director) loop(ctx context.Context) {
 			d.timePassed()
 		case o := <-d.orders:
 			d.switchover(o)
+		case o := <-d.overrides:
+			d.override(o)
+		case s := <-d.live.keeper.saved:
+			d.overridesSaved(s)
 		case r := <-d.rejected:
 			d.rejectedReload(r)
 		case r := <-d.reloads:

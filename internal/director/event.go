@@ -49,6 +49,8 @@ const (
 	EventTrackChanged       EventKind = "track-changed"
 	EventRealServerLeft     EventKind = "real-server-left"
 	EventRealServerReturned EventKind = "real-server-returned"
+	EventOverrideSet        EventKind = "override-set"
+	EventOverrideEnded      EventKind = "override-ended"
 	EventQuorumLost         EventKind = "quorum-lost"
 	EventQuorumGained       EventKind = "quorum-gained"
 	EventIPVSFailure        EventKind = "ipvs-failure"

@@ -155,6 +155,9 @@ func (d *Director) applyInstances() {
 func (d *Director) arm() {
 	now := time.Now()
 	next := d.facts.DataPlane.change(now)
+	if over := d.facts.Overrides.nextOver(); !over.IsZero() && (next.IsZero() || over.Before(next)) {
+		next = over
+	}
 	for _, o := range d.switches {
 		if next.IsZero() || o.until.Before(next) {
 			next = o.until
@@ -170,6 +173,7 @@ func (d *Director) arm() {
 // timePassed does what is due.
 func (d *Director) timePassed() {
 	d.endSwitches(time.Now())
+	d.endOverrides(time.Now())
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()

@@ -108,7 +108,12 @@ type RealStatus struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 	Forward string `json:"forward"`
-	Weight  uint32 `json:"weight"`
+	// Weight is the configured one, or what an operator has made of it; 0 takes no new
+	// connections.
+	Weight uint32 `json:"weight"`
+	// ConfiguredWeight is the file's.
+	ConfiguredWeight uint32          `json:"configured_weight"`
+	Override         *OverrideStatus `json:"override,omitempty"`
 	// Status is the check's verdict: "up", "down", "unknown".
 	Status string    `json:"status"`
 	Cause  string    `json:"cause,omitempty"`
@@ -118,7 +123,16 @@ type RealStatus struct {
 	InTable     bool   `json:"in_table"`
 	Active      uint32 `json:"active_connections"`
 	Inactive    uint32 `json:"inactive_connections"`
+	Persistent  uint32 `json:"persistent_clients"` // that come back to it
 	SorryServer bool   `json:"sorry_server,omitempty"`
+}
+
+// OverrideStatus is an operator's change of a real server.
+type OverrideStatus struct {
+	Override
+	// SafeToStop says that the real server takes no new connections, and none is left,
+	// nor a client who would come back to it: by the kernel's table as last read.
+	SafeToStop bool `json:"safe_to_stop"`
 }
 
 // IPVSStatus is how the kernel agrees with what is desired.
@@ -196,6 +210,7 @@ func (d *Director) publish() {
 		facts: Facts{
 			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
 			Programmed: d.facts.Programmed, Tracks: maps.Clone(d.facts.Tracks),
+			Overrides: maps.Clone(d.facts.Overrides),
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
@@ -290,13 +305,15 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 	for i := range p.force.cfg.VirtualServers {
 		vs := &p.force.cfg.VirtualServers[i]
 		key := vs.Service.Key
+		_, serves := Pool(vs, p.facts)
 		v := VirtualStatus{
 			Name: vs.Name, Address: addressOf(key), Protocol: key.Protocol.String(), Scheduler: vs.Service.Scheduler,
-			Quorum: vs.Quorum, SorryActive: poolOf(vs, p.facts) == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
+			Quorum: vs.Quorum, SorryActive: serves == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
 		}
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(key, rs)
+			p.overrideStatus(&r, key, ServerID{vs.Name, rs.Name}, rs)
 			status := p.facts.Health[targetOf(rs)]
 			if status != healthcheck.Down {
 				v.Up++
@@ -333,12 +350,26 @@ func addressOf(key ipvs.ServiceKey) string {
 
 // realStatus is the kernel's side of a real server.
 func (p *published) realStatus(key ipvs.ServiceKey, rs *conf.RealServer) RealStatus {
-	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight}
+	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight, ConfiguredWeight: rs.Weight}
 	if _, ok := p.pass.Table[key].Destinations[rs.Address]; ok {
 		conns := p.pass.Observed[key][rs.Address]
-		r.InTable, r.Active, r.Inactive = true, conns.Active, conns.Inactive
+		r.InTable, r.Active, r.Inactive, r.Persistent = true, conns.Active, conns.Inactive, conns.Persistent
 	}
 	return r
+}
+
+// overrideStatus adds what an operator wants of a real server.
+func (p *published) overrideStatus(r *RealStatus, key ipvs.ServiceKey, id ServerID, rs *conf.RealServer) {
+	o, ok := p.facts.Overrides[id]
+	if !ok {
+		return
+	}
+	if now, in := o.apply(*rs); in {
+		r.Weight = now.Weight
+	}
+	d, in := p.pass.Table[key].Destinations[rs.Address]
+	none := r.Active == 0 && r.Inactive == 0 && r.Persistent == 0
+	r.Override = &OverrideStatus{Override: o, SafeToStop: o.quiet() && p.pass.Read && (!in || d.Weight == 0) && none}
 }
 
 func (p *published) ipvsStatus() IPVSStatus {

@@ -37,6 +37,8 @@ const (
 	PrioritiesDiffer   Kind = "priorities-differ"
 	RealServerLeft     Kind = "real-server-left"
 	RealServerReturned Kind = "real-server-returned"
+	OverrideSet        Kind = "override-set"
+	OverrideEnded      Kind = "override-ended"
 	QuorumLost         Kind = "quorum-lost"
 	QuorumGained       Kind = "quorum-gained"
 	IPVSFailure        Kind = "ipvs-failure"
