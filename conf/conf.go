@@ -3,6 +3,7 @@ package conf
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
@@ -46,6 +47,9 @@ type VirtualServer struct {
 	// server takes over, if there is one.
 	Quorum      int
 	SorryServer *RealServer
+	// DrainTimeout is how long the connections of a real server that a reload removes
+	// may go on; 0: it is removed at once.
+	DrainTimeout time.Duration
 }
 
 // RealServer is one entry of [virtual_server.NAME.real_server].

@@ -111,6 +111,7 @@ func (w *writer) virtualServer(vs VirtualServer) {
 	if s := vs.SorryServer; s != nil {
 		w.value("sorry_server", fmt.Sprintf("{ address = %q, forward = %q }", s.Address, forwardName(s.Forward)))
 	}
+	w.duration("drain_timeout", vs.DrainTimeout)
 	if len(vs.RealServers) == 0 {
 		return
 	}

@@ -52,6 +52,7 @@ scheduler = "wlc"
 forward = "dr"
 check = "front-page"
 quorum = 1
+drain_timeout = "30s"
 
 [virtual_server.web.real_server]
 web-1 = { address = "10.0.0.21:80", weight = 1, forward = "dr", check = "front-page" }

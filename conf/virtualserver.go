@@ -8,7 +8,7 @@ import (
 )
 
 var virtualServerGrammar = grammar{
-	keys: []string{"address", "protocol", "scheduler", "forward", "check", "persistence", "quorum", "sorry_server",
+	keys: []string{"address", "protocol", "scheduler", "forward", "check", "persistence", "quorum", "sorry_server", "drain_timeout",
 		"real_server"},
 	later: []string{"fwmark"},
 }
@@ -36,6 +36,7 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 			vs.Service.Persistence = d
 			vs.Service.PersistenceBits = vs.Service.Key.Addr.Addr().BitLen() // each client for itself
 		}
+		vs.DrainTimeout = p.duration(t.kid("drain_timeout"), defaultDrainTimeout, 0, maxDrainTimeout, time.Millisecond)
 		vs.RealServers = p.realServers(t.kid("real_server"), vs)
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
 		p.checkVirtualServer(t, vs)

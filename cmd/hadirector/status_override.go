@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -52,4 +53,17 @@ func remaining(r director.RealStatus) string {
 		return "the kernel has not taken it yet"
 	}
 	return "connections left: " + strings.Join(list, ", ")
+}
+
+// writeLeaving lists what a reload has removed and the kernel's table still has.
+func writeLeaving(b *bytes.Buffer, s director.Status) {
+	if len(s.Leaving) == 0 {
+		return
+	}
+	fmt.Fprintln(b, "\nremoved from the configuration, until their connections have ended")
+	t := newTable(b, "  REAL SERVER", "ADDRESS", "OF", "ENDS IN", "ACTIVE", "INACT")
+	for _, l := range s.Leaving {
+		t.row("  "+l.VirtualServer+"/"+l.RealServer, l.Address, l.Service, age(l.Until, s.At), l.Active, l.Inactive)
+	}
+	t.flush()
 }

@@ -65,3 +65,20 @@ func TestOverrideCommandLine(t *testing.T) {
 		})
 	}
 }
+
+func TestStatusTextOfLeaving(t *testing.T) {
+	var b strings.Builder
+	if err := writeStatus(&b, director.Status{At: at, Leaving: []director.LeavingStatus{
+		{VirtualServer: "web", RealServer: "web-2", Address: "10.0.0.22:80", Service: "tcp 10.0.0.100:80", Until: at.Add(21 * time.Second), Active: 3, Inactive: 40},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+removed from the configuration, until their connections have ended
+  REAL SERVER  ADDRESS       OF                 ENDS IN  ACTIVE  INACT
+  web/web-2    10.0.0.22:80  tcp 10.0.0.100:80  21s      3       40
+`
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}

@@ -32,6 +32,7 @@ func writeStatus(w io.Writer, s director.Status) error {
 	writeRouters(&b, s)
 	writeTracks(&b, s)
 	writeVirtualServers(&b, s)
+	writeLeaving(&b, s)
 	writeKernel(&b, s)
 	writePeers(&b, s)
 	_, err := w.Write(b.Bytes())

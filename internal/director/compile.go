@@ -28,6 +28,8 @@ type Facts struct {
 	DataPlane  DataPlane
 	// Overrides are what operators want instead of the configuration.
 	Overrides Overrides
+	// Leaving are the real servers that a reload has removed and the table still has.
+	Leaving map[identity]Leaving
 }
 
 // Desired is what the kernel should look like.
@@ -63,6 +65,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 		}
 		d.Table[vs.Service.Key] = e
 	}
+	addLeaving(d.Table, f.Leaving)
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.
 	if cfg.Sync != nil && len(cfg.VirtualServers) > 0 {

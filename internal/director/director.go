@@ -317,6 +317,7 @@ func (d *Director) passed(p Pass) {
 	if d.instancesAt == 0 && d.facts.DataPlane != before {
 		d.applyInstances()
 	}
+	d.left(time.Now())
 	d.readiness()
 	d.configureRouters()
 }

@@ -16,7 +16,8 @@ import (
 // said is what the log and the journal have been told, so that a state that lasts is
 // said once.
 type said struct {
-	pools    map[string]pool // by virtual server; missing: poolReal
+	pools    map[string]pool   // by virtual server; missing: poolReal
+	leaving  map[identity]bool // that there are connections to be waited for
 	peers    map[string]peerState
 	epoch    int    // of the membership that peers tells of
 	kernel   string // the reconciler's errors
@@ -29,7 +30,7 @@ type said struct {
 }
 
 func newSaid() said {
-	return said{pools: make(map[string]pool), peers: make(map[string]peerState)}
+	return said{pools: make(map[string]pool), leaving: make(map[identity]bool), peers: make(map[string]peerState)}
 }
 
 // record hands an event to the journal.

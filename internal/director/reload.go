@@ -86,6 +86,7 @@ func (d *Director) apply(cfg *conf.Config) (changed []string, err error) {
 	d.facts.Tracks = carriedTracks(before.cfg, cfg, d.facts.Tracks)
 	d.renamed(before.cfg)
 	d.carryOverrides(before.cfg)
+	d.leave(before.cfg)
 	changed = conf.DiffKeys(before.text, d.force.text)
 	text := "nothing changed"
 	if len(changed) > 0 {

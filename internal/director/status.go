@@ -28,9 +28,12 @@ type Status struct {
 	VirtualRouters []RouterStatus  `json:"virtual_routers"`
 	Tracks         []TrackStatus   `json:"tracks"`
 	VirtualServers []VirtualStatus `json:"virtual_servers"`
-	IPVS           IPVSStatus      `json:"ipvs"`
-	Sync           *SyncStatus     `json:"sync,omitempty"`
-	Peers          []PeerStatus    `json:"peers"`
+	// Leaving are the real servers that a reload has removed and whose connections may
+	// still end.
+	Leaving []LeavingStatus `json:"leaving"`
+	IPVS    IPVSStatus      `json:"ipvs"`
+	Sync    *SyncStatus     `json:"sync,omitempty"`
+	Peers   []PeerStatus    `json:"peers"`
 }
 
 // ConfigStatus is the configuration in force.
@@ -127,6 +130,19 @@ type RealStatus struct {
 	SorryServer bool   `json:"sorry_server,omitempty"`
 }
 
+// LeavingStatus is a real server that is not in the configuration any more, by the names
+// that it had there.
+type LeavingStatus struct {
+	VirtualServer string    `json:"virtual_server"`
+	Service       string    `json:"service"` // "tcp 10.0.0.100:80"
+	RealServer    string    `json:"real_server"`
+	Address       string    `json:"address"`
+	Since         time.Time `json:"since"`
+	Until         time.Time `json:"until"`
+	Active        uint32    `json:"active_connections"`
+	Inactive      uint32    `json:"inactive_connections"`
+}
+
 // OverrideStatus is an operator's change of a real server.
 type OverrideStatus struct {
 	Override
@@ -210,7 +226,7 @@ func (d *Director) publish() {
 		facts: Facts{
 			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
 			Programmed: d.facts.Programmed, Tracks: maps.Clone(d.facts.Tracks),
-			Overrides: maps.Clone(d.facts.Overrides),
+			Overrides: maps.Clone(d.facts.Overrides), Leaving: maps.Clone(d.facts.Leaving),
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
@@ -244,6 +260,7 @@ func (d *Director) Status() Status {
 	s.VirtualRouters = d.routerStatus(p)
 	s.Tracks = d.trackStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
+	s.Leaving = p.leavingStatus()
 	peers, _ := p.peers.snapshots()
 	for _, peer := range peers {
 		s.Peers = append(s.Peers, p.peerStatus(peer))
@@ -356,6 +373,19 @@ func (p *published) realStatus(key ipvs.ServiceKey, rs *conf.RealServer) RealSta
 		r.InTable, r.Active, r.Inactive, r.Persistent = true, conns.Active, conns.Inactive, conns.Persistent
 	}
 	return r
+}
+
+func (p *published) leavingStatus() []LeavingStatus {
+	list := []LeavingStatus{}
+	for _, id := range p.facts.sortedLeaving() {
+		l := p.facts.Leaving[id]
+		c := p.pass.Observed[id.service][id.key]
+		list = append(list, LeavingStatus{
+			VirtualServer: l.Server.VirtualServer, Service: id.service.String(), RealServer: l.Server.RealServer, Address: id.key.String(),
+			Since: l.Since, Until: l.Until, Active: c.Active, Inactive: c.Inactive,
+		})
+	}
+	return list
 }
 
 // overrideStatus adds what an operator wants of a real server.

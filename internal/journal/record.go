@@ -37,6 +37,8 @@ const (
 	PrioritiesDiffer   Kind = "priorities-differ"
 	RealServerLeft     Kind = "real-server-left"
 	RealServerReturned Kind = "real-server-returned"
+	RealServerDraining Kind = "real-server-draining"
+	RealServerDrained  Kind = "real-server-drained"
 	OverrideSet        Kind = "override-set"
 	OverrideEnded      Kind = "override-ended"
 	QuorumLost         Kind = "quorum-lost"
