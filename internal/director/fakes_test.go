@@ -250,6 +250,12 @@ type memoryOverrides struct {
 	err   error
 }
 
+func (o *memoryOverrides) load() Overrides {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.saved)
+}
+
 func (o *memoryOverrides) Load() (Overrides, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
