@@ -2,6 +2,7 @@ package director
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,20 @@ func TestIdleRealServerIsRemovedAtOnceAndWithoutAWord(t *testing.T) {
 		if got := w.recorded("real-server"); len(got) != 0 {
 			t.Errorf("events %q", got)
 		}
+	})
+}
+
+func TestRealServerIsNotRemovedBeforeTheKernelHasStoppedUsingIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.kernel.FailNext("-e", syscall.EBUSY)
+		w.reload(d, withoutWeb2)
+		w.wantTable(fullTable)
+		time.Sleep(retryMin)
+		synctest.Wait()
+		w.wantTable(tableWith(""))
 	})
 }
 
