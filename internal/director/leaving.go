@@ -2,7 +2,6 @@ package director
 
 import (
 	"fmt"
-	"iter"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -39,10 +38,10 @@ func leave(was map[identity]Leaving, before, after *conf.Config, kernel ipvs.Tab
 	wanted, services := make(map[identity]bool), make(map[ipvs.ServiceKey]*conf.VirtualServer)
 	for i := range after.VirtualServers {
 		vs := &after.VirtualServers[i]
-		services[vs.Service.Key] = vs
-		for rs := range servers(vs) {
-			wanted[identity{vs.Service.Key, rs.Address}] = true
+		for p := range places(vs) {
+			wanted[p.identity] = true
 		}
+		services[vs.Service.Key] = vs
 	}
 	leaves := func(l Leaving) bool {
 		if vs, stays := services[l.Service.Key]; stays {
@@ -61,34 +60,20 @@ func leave(was map[identity]Leaving, before, after *conf.Config, kernel ipvs.Tab
 	}
 	for i := range before.VirtualServers {
 		vs := &before.VirtualServers[i]
-		timeout := vs.DrainTimeout
-		if stays, ok := services[vs.Service.Key]; ok {
-			timeout = stays.DrainTimeout
-		}
-		for rs := range servers(vs) {
-			d, in := kernel[vs.Service.Key].Destinations[rs.Address]
+		for p := range places(vs) {
+			timeout := vs.DrainTimeout
+			if stays, ok := services[p.of.Key]; ok {
+				timeout = stays.DrainTimeout
+			}
+			d, in := kernel[p.of.Key].Destinations[p.key]
 			d.Weight = 0
-			l := Leaving{Server: ServerID{vs.Name, rs.Name}, Service: vs.Service, Destination: d, Since: now, Until: now.Add(timeout)}
-			if in && timeout > 0 && leaves(l) {
-				is[l.identity()] = l
+			l := Leaving{Server: ServerID{vs.Name, p.rs.Name}, Service: p.of, Destination: d, Since: now, Until: now.Add(timeout)}
+			if _, already := is[p.identity]; in && !already && timeout > 0 && leaves(l) {
+				is[p.identity] = l
 			}
 		}
 	}
 	return is
-}
-
-// servers yields a virtual server's real servers and its sorry server.
-func servers(vs *conf.VirtualServer) iter.Seq[*conf.RealServer] {
-	return func(yield func(*conf.RealServer) bool) {
-		for i := range vs.RealServers {
-			if !yield(&vs.RealServers[i]) {
-				return
-			}
-		}
-		if vs.SorryServer != nil {
-			yield(vs.SorryServer)
-		}
-	}
 }
 
 // addLeaving adds what is leaving to the table that is wanted otherwise.

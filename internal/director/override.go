@@ -172,9 +172,11 @@ func (o Overrides) carry(before, after *conf.Config) (kept Overrides, ended []Se
 		return kept, nil
 	}
 	is := identities(after)
-	was := make(map[ServerID]identity)
-	for id, rs := range identities(before) {
-		was[rs] = id
+	now := make(map[ServerID]ServerID) // the new name of each place's real server
+	for place, name := range identities(before) {
+		if id, there := is[place]; there {
+			now[name] = id
+		}
 	}
 	names := make(map[ServerID]bool, len(is))
 	for _, id := range is {
@@ -189,32 +191,15 @@ func (o Overrides) carry(before, after *conf.Config) (kept Overrides, ended []Se
 		if names[id] {
 			continue
 		}
-		now, there := is[was[id]]
-		_, taken := kept[now]
-		if _, known := was[id]; !known || !there || taken {
+		name, there := now[id]
+		if _, taken := kept[name]; !there || taken {
 			ended = append(ended, id)
 			continue
 		}
-		kept[now] = ov
+		kept[name] = ov
 	}
 	slices.SortFunc(ended, ServerID.compare)
 	return kept, ended
-}
-
-// identity is what a real server keeps when its name changes.
-type identity struct {
-	service ipvs.ServiceKey
-	key     ipvs.DestinationKey
-}
-
-func identities(cfg *conf.Config) map[identity]ServerID {
-	ids := make(map[identity]ServerID)
-	for _, vs := range cfg.VirtualServers {
-		for _, rs := range vs.RealServers {
-			ids[identity{vs.Service.Key, rs.Address}] = ServerID{vs.Name, rs.Name}
-		}
-	}
-	return ids
 }
 
 // refusesAtZero tells whether a service's scheduler refuses clients for the sake of a

@@ -130,27 +130,6 @@ type RealStatus struct {
 	SorryServer bool   `json:"sorry_server,omitempty"`
 }
 
-// LeavingStatus is a real server that is not in the configuration any more, by the names
-// that it had there.
-type LeavingStatus struct {
-	VirtualServer string    `json:"virtual_server"`
-	Service       string    `json:"service"` // "tcp 10.0.0.100:80"
-	RealServer    string    `json:"real_server"`
-	Address       string    `json:"address"`
-	Since         time.Time `json:"since"`
-	Until         time.Time `json:"until"`
-	Active        uint32    `json:"active_connections"`
-	Inactive      uint32    `json:"inactive_connections"`
-}
-
-// OverrideStatus is an operator's change of a real server.
-type OverrideStatus struct {
-	Override
-	// SafeToStop says that the real server takes no new connections, and none is left,
-	// nor a client who would come back to it: by the kernel's table as last read.
-	SafeToStop bool `json:"safe_to_stop"`
-}
-
 // IPVSStatus is how the kernel agrees with what is desired.
 type IPVSStatus struct {
 	InSync   bool      `json:"in_sync"`
@@ -330,7 +309,7 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(key, rs)
-			p.overrideStatus(&r, key, ServerID{vs.Name, rs.Name}, rs)
+			p.overrideStatus(&r, vs, rs)
 			status := p.facts.Health[targetOf(rs)]
 			if status != healthcheck.Down {
 				v.Up++
@@ -373,33 +352,6 @@ func (p *published) realStatus(key ipvs.ServiceKey, rs *conf.RealServer) RealSta
 		r.InTable, r.Active, r.Inactive, r.Persistent = true, conns.Active, conns.Inactive, conns.Persistent
 	}
 	return r
-}
-
-func (p *published) leavingStatus() []LeavingStatus {
-	list := []LeavingStatus{}
-	for _, id := range p.facts.sortedLeaving() {
-		l := p.facts.Leaving[id]
-		c := p.pass.Observed[id.service][id.key]
-		list = append(list, LeavingStatus{
-			VirtualServer: l.Server.VirtualServer, Service: id.service.String(), RealServer: l.Server.RealServer, Address: id.key.String(),
-			Since: l.Since, Until: l.Until, Active: c.Active, Inactive: c.Inactive,
-		})
-	}
-	return list
-}
-
-// overrideStatus adds what an operator wants of a real server.
-func (p *published) overrideStatus(r *RealStatus, key ipvs.ServiceKey, id ServerID, rs *conf.RealServer) {
-	o, ok := p.facts.Overrides[id]
-	if !ok {
-		return
-	}
-	if now, in := o.apply(*rs); in {
-		r.Weight = now.Weight
-	}
-	d, in := p.pass.Table[key].Destinations[rs.Address]
-	none := r.Active == 0 && r.Inactive == 0 && r.Persistent == 0
-	r.Override = &OverrideStatus{Override: o, SafeToStop: o.quiet() && p.pass.Read && (!in || d.Weight == 0) && none}
 }
 
 func (p *published) ipvsStatus() IPVSStatus {
