@@ -20,6 +20,7 @@ type Config struct {
 	VirtualServers []VirtualServer
 	Checks         []healthcheck.Spec
 	Tracks         []Track
+	IPVS           IPVS
 	Sync           *Sync // nil without [sync]
 	Admin          Admin
 	Log            Log
@@ -59,6 +60,12 @@ type RealServer struct {
 	Weight  uint32
 	Forward ipvs.ForwardMethod // the virtual server's unless it says otherwise
 	Check   string             // the virtual server's unless it says otherwise
+}
+
+// IPVS is [ipvs]: what concerns the kernel's table as a whole.
+type IPVS struct {
+	// KeepOnStop leaves the services in the kernel when the daemon stops.
+	KeepOnStop bool
 }
 
 // Sync is [sync].

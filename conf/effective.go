@@ -32,6 +32,12 @@ func (c *Config) String() string {
 	for _, t := range c.Tracks {
 		w.track(t)
 	}
+	w.table("ipvs")
+	onStop := stopRelease
+	if c.IPVS.KeepOnStop {
+		onStop = stopKeep
+	}
+	w.text("on_stop", onStop)
 	if c.Sync != nil {
 		w.sync(*c.Sync)
 	}

@@ -68,6 +68,9 @@ method = "GET"
 path = "/health"
 status = "200-299"
 
+[ipvs]
+on_stop = "release"
+
 [admin]
 socket = "/run/hadirector/admin.sock"
 
@@ -271,7 +274,7 @@ func TestDiffKeys(t *testing.T) {
 			[]string{"virtual_server.web.real_server.web-2", "virtual_server.web.real_server.web-3"}},
 		{"a name with a dot", a + "\n[check.\"a.b\"]\ntype = \"tcp\"\n", []string{`check."a.b"`}},
 		{"a table", a + "\n[sync]\nport = 1\n", []string{"sync"}},
-		{"no text", "", []string{"admin", "check", "director", "log", "virtual_server", "vrrp"}},
+		{"no text", "", []string{"admin", "check", "director", "ipvs", "log", "virtual_server", "vrrp"}},
 		{"no TOML", "[", []string{"(all)"}},
 	} {
 		if diff := cmp.Diff(tt.want, conf.DiffKeys(a, tt.b)); diff != "" {

@@ -150,7 +150,8 @@ func New(o Options) (*Director, error) {
 }
 
 // Run works until ctx is canceled and then leaves a clean machine: every Master
-// says priority 0 and gives up its addresses, then services and sync daemons go.
+// says priority 0 and gives up its addresses, then services and sync daemons go, unless
+// on_stop keeps them.
 // Its error says what could not be cleaned.
 func (d *Director) Run(ctx context.Context) error {
 	routers := spawn(d.o.VRRP.Run)
@@ -177,12 +178,25 @@ func (d *Director) Run(ctx context.Context) error {
 
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	p := d.rec.pass(clean, Desired{})
+	p := d.rec.pass(clean, d.atStop())
 	if len(p.Errs) > 0 {
-		err = errors.Join(err, fmt.Errorf("clean the kernel's ipvs: %w", errors.Join(p.Errs...)))
+		err = errors.Join(err, fmt.Errorf("leave the kernel's ipvs as it should be: %w", errors.Join(p.Errs...)))
 	}
 	d.record(Event{Kind: EventStop, Object: d.o.Self, Text: "stopped"})
 	return err
+}
+
+// atStop is what the kernel holds after the end of this run: nothing, or with
+// on_stop = "keep" what it holds now. The ledger names it as ours, so the next run takes
+// it over. Meanwhile another director is Master, whose connections are received.
+func (d *Director) atStop() Desired {
+	if !d.force.cfg.IPVS.KeepOnStop {
+		return Desired{}
+	}
+	f := d.facts
+	f.VRRP = nil
+	d.o.Logger.Info("services stay in the kernel")
+	return Compile(d.force.cfg, d.o.Self, f)
 }
 
 // loop handles one event after the other.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/lab/cluster"
 	"github.com/hadirector/hadirector/lab/load"
@@ -199,4 +201,38 @@ func (b *bed) configuration() string {
 		b.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// With on_stop = "keep" the services and their connections outlive the daemon, and the
+// next one takes them over without a change.
+func TestKeptOnStop(t *testing.T) {
+	b := newBed(t)
+	b.serve()
+	b.configureServices("\n[ipvs]\non_stop = \"keep\"\n[log]\nlevel = \"debug\"\n")
+	n := b.director(cluster.LBA)
+	n.wait(changedState, "to=master")
+	b.waitTable(cluster.LBA, labTable)
+	conns := b.openConnections(8)
+	n.stop()
+	if diff := cmp.Diff(labTable, b.table(cluster.LBA)); diff != "" {
+		t.Errorf("table after the stop (-want +got):\n%s", diff)
+	}
+	if b.holds(cluster.LBA) {
+		t.Error("the stopped director has the virtual address")
+	}
+	n = b.director(cluster.LBA)
+	n.wait(changedState, "to=master")
+	b.allGoOn(conns, map[string]int{cluster.RS1: 4, cluster.RS2: 4})
+	b.waitTable(cluster.LBA, labTable)
+	if s := b.status(cluster.LBA).IPVS; s.Repaired != 0 {
+		t.Errorf("%d repairs", s.Repaired)
+	}
+	if n.count("ipvs changed") == 0 {
+		t.Error("not even the change of the sync daemon's role was logged")
+	}
+	for _, op := range []string{"-A ", "-E ", "-D ", "-a ", "-e ", "-d "} {
+		if n.count("ipvs changed", "op=\""+op) != 0 {
+			t.Errorf("the start made a change %s", op)
+		}
+	}
 }
