@@ -3,6 +3,7 @@ package conf
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
@@ -19,6 +20,7 @@ type Config struct {
 	VirtualServers []VirtualServer
 	Checks         []healthcheck.Spec
 	Tracks         []Track
+	IPVS           IPVS
 	Sync           *Sync // nil without [sync]
 	Admin          Admin
 	Log            Log
@@ -52,6 +54,9 @@ type VirtualServer struct {
 	// server takes over, if there is one.
 	Quorum      int
 	SorryServer *RealServer
+	// DrainTimeout is how long the connections of a real server that a reload removes
+	// may go on; 0: it is removed at once.
+	DrainTimeout time.Duration
 }
 
 // RealServer is one entry of [virtual_server.NAME.real_server].
@@ -66,6 +71,12 @@ type RealServer struct {
 	ConnectionsMax, ConnectionsMin uint32
 	Forward                        ipvs.ForwardMethod // the virtual server's unless it says otherwise
 	Check                          string             // the virtual server's unless it says otherwise
+}
+
+// IPVS is [ipvs]: what concerns the kernel's table as a whole.
+type IPVS struct {
+	// KeepOnStop leaves the services in the kernel when the daemon stops.
+	KeepOnStop bool
 }
 
 // Sync is [sync].

@@ -70,7 +70,7 @@ func TestPair(t *testing.T) {
 				Scheduler: "wrr",
 			},
 			Addresses: []ipvs.Ports{{Addr: netip.MustParseAddr("10.0.0.100"), First: 80, Last: 80}},
-			Forward:   dr, Check: "front-page", Quorum: 1,
+			Forward:   dr, Check: "front-page", Quorum: 1, DrainTimeout: 30 * time.Second,
 			RealServers: []conf.RealServer{
 				{Name: "web-1", Address: netip.MustParseAddrPort("10.0.0.21:80"), Weight: 1, Forward: dr, Check: "front-page"},
 				{Name: "web-2", Address: netip.MustParseAddrPort("10.0.0.22:80"), Weight: 2, Forward: dr, Check: "front-page"},

@@ -38,6 +38,9 @@ const (
 	defaultForward   = "dr"
 	defaultQuorum    = 1
 	defaultWeight    = 1
+	// defaultDrainTimeout lets requests end, and does not keep what an operator has
+	// removed for long.
+	defaultDrainTimeout = 30 * time.Second
 
 	defaultCheckInterval = 5 * time.Second
 	defaultCheckTimeout  = 2 * time.Second
@@ -65,6 +68,8 @@ const (
 	maxHMACWindow = 300 * time.Second
 	// maxTrackWeight is keepalived's: it leaves no priority but 1 and 254.
 	maxTrackWeight = 253
+	// maxDrainTimeout is our own.
+	maxDrainTimeout = 24 * time.Hour
 	// maxPersistence is ipvsadm's; the kernel counts it in jiffies of 32 bits.
 	maxPersistence = 31 * 24 * time.Hour
 	// maxWeight is the kernel's: IPVS keeps weights in an int.

@@ -32,6 +32,12 @@ func (c *Config) String() string {
 	for _, t := range c.Tracks {
 		w.track(t)
 	}
+	w.table("ipvs")
+	onStop := stopRelease
+	if c.IPVS.KeepOnStop {
+		onStop = stopKeep
+	}
+	w.text("on_stop", onStop)
 	if c.Sync != nil {
 		w.sync(*c.Sync)
 	}
@@ -117,6 +123,7 @@ func (w *writer) virtualServer(vs VirtualServer) {
 	if s := vs.SorryServer; s != nil {
 		w.value("sorry_server", fmt.Sprintf("{ address = %q, forward = %q }", s.Address, forwardName(s.Forward)))
 	}
+	w.duration("drain_timeout", vs.DrainTimeout)
 	if len(vs.RealServers) == 0 {
 		return
 	}

@@ -52,6 +52,7 @@ scheduler = "wlc"
 forward = "dr"
 check = "front-page"
 quorum = 1
+drain_timeout = "30s"
 
 [virtual_server.web.real_server]
 web-1 = { address = "10.0.0.21:80", weight = 1, forward = "dr", check = "front-page" }
@@ -66,6 +67,9 @@ fall = 3
 method = "GET"
 path = "/health"
 status = "200-299"
+
+[ipvs]
+on_stop = "release"
 
 [admin]
 socket = "/run/hadirector/admin.sock"
@@ -270,7 +274,7 @@ func TestDiffKeys(t *testing.T) {
 			[]string{"virtual_server.web.real_server.web-2", "virtual_server.web.real_server.web-3"}},
 		{"a name with a dot", a + "\n[check.\"a.b\"]\ntype = \"tcp\"\n", []string{`check."a.b"`}},
 		{"a table", a + "\n[sync]\nport = 1\n", []string{"sync"}},
-		{"no text", "", []string{"admin", "check", "director", "log", "virtual_server", "vrrp"}},
+		{"no text", "", []string{"admin", "check", "director", "ipvs", "log", "virtual_server", "vrrp"}},
 		{"no TOML", "[", []string{"(all)"}},
 	} {
 		if diff := cmp.Diff(tt.want, conf.DiffKeys(a, tt.b)); diff != "" {

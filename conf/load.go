@@ -196,7 +196,7 @@ func (p *parser) unquoted(line int) string {
 	return fmt.Sprintf("; a string needs quotes: %q", m[1])
 }
 
-var rootGrammar = grammar{keys: []string{"director", "vrrp", "virtual_server", "check", "track", "sync", "admin", "log"}}
+var rootGrammar = grammar{keys: []string{"director", "vrrp", "virtual_server", "check", "track", "ipvs", "sync", "admin", "log"}}
 
 // config reads the whole tree.
 func (p *parser) config() *Config {
@@ -207,6 +207,7 @@ func (p *parser) config() *Config {
 	c.VirtualServers = p.virtualServers(p.root.kid("virtual_server"))
 	c.Checks = p.checks(p.root.kid("check"))
 	c.Tracks = p.tracks(p.root.kid("track"))
+	c.IPVS = p.ipvs(p.root.kid("ipvs"))
 	c.Sync = p.sync(p.root.kid("sync"), len(c.Directors))
 	c.Admin = p.admin(p.root.kid("admin"), c.Directors)
 	c.Log = p.log(p.root.kid("log"))

@@ -81,14 +81,14 @@ var shapeMistakes = []mistake{
 	{"table over a value", `vrid = 51`, "vrid = 51\nvrid.a = 1",
 		`10:6: vrrp.web.vrid: already defined in line 9`},
 	{"value over a table", ``, "[a.b]\n[a]\nb = 1\n",
-		`25:2: a: unknown key "a": want one of director, vrrp, virtual_server, check, track, sync, admin, log` + "\n" +
+		`25:2: a: unknown key "a": want one of director, vrrp, virtual_server, check, track, ipvs, sync, admin, log` + "\n" +
 			`26:1: a.b: already defined in line 24`},
 	{"nested too deep", ``, "a = [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
 		`24:37: nested more than 32 deep`},
 	{"unknown table", ``, "[virtual_servers.mail]\naddress = \"10.0.0.101:25\"\nprotocol = \"tpc\"\n",
 		`24:2: virtual_servers: unknown key "virtual_servers"; did you mean "virtual_server"?`},
 	{"unknown table, nothing near", ``, "[zebra]\nx = 1\n",
-		`24:2: zebra: unknown key "zebra": want one of director, vrrp, virtual_server, check, track, sync, admin, log`},
+		`24:2: zebra: unknown key "zebra": want one of director, vrrp, virtual_server, check, track, ipvs, sync, admin, log`},
 	{"wrong case of a table", `[director.lb-a]`, `[Director.lb-a]`,
 		`1:2: Director: unknown key "Director"; did you mean "director"?`},
 	{"wrong case of a key", `interface = "eth0"`, `Interface = "eth0"`,

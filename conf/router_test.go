@@ -355,7 +355,7 @@ func TestEffectiveRouter(t *testing.T) {
 	_, text, _ = strings.Cut(text, "[vrrp.out]\n")
 	routers, rest, _ := strings.Cut(text, "[virtual_server.six]")
 	_, tracks, _ := strings.Cut(rest, "[track.uplink]")
-	tracks, _, _ = strings.Cut(tracks, "[sync]")
+	tracks, _, _ = strings.Cut(tracks, "[ipvs]")
 	if diff := cmp.Diff(effectiveRouters, routers+"[track.uplink]"+tracks[:len(tracks)-1]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

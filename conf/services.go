@@ -6,10 +6,25 @@ import (
 )
 
 var (
+	ipvsGrammar  = grammar{keys: []string{"on_stop"}}
 	syncGrammar  = grammar{keys: []string{"interface", "sync_id", "key_file", "port"}}
 	adminGrammar = grammar{keys: []string{"socket", "metrics"}}
 	logGrammar   = grammar{keys: []string{"level", "format"}}
 )
+
+// What becomes of the kernel's table when the daemon stops.
+const (
+	stopRelease = "release"
+	stopKeep    = "keep"
+)
+
+// ipvs reads [ipvs].
+func (p *parser) ipvs(n *node) IPVS {
+	if !p.table(n, ipvsGrammar) {
+		return IPVS{}
+	}
+	return IPVS{KeepOnStop: p.choice(n.kid("on_stop"), "an end", stopRelease, []string{stopRelease, stopKeep}, nil, nil) == stopKeep}
+}
 
 // sync reads [sync].
 func (p *parser) sync(n *node, directors int) *Sync {

@@ -24,6 +24,12 @@ func didYouMean(suggestion string) string {
 	return fmt.Sprintf("; did you mean %q?", suggestion)
 }
 
+// DidYouMean is the end of a message about a word that is no name, "; did you mean
+// \"web\"?", or empty if no candidate is near.
+func DidYouMean(word string, candidates []string) string {
+	return didYouMean(nearest(word, candidates))
+}
+
 // nearest returns the candidate that the word was probably meant to be, or "". A
 // word of n characters may be off by a third of them, and by one at least, but
 // never by all. Of several equally near ones the first with the word's first letter

@@ -1,12 +1,15 @@
 package conf
 
 import (
+	"time"
+
 	"github.com/hadirector/hadirector/ipvs"
 )
 
 var virtualServerGrammar = grammar{
 	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags", "forward", "check",
-		"persistence", "persistence_netmask", "persistence_engine", "quorum", "sorry_server", "real_server"},
+		"persistence", "persistence_netmask", "persistence_engine", "quorum", "sorry_server", "drain_timeout",
+		"real_server"},
 }
 
 // virtualServers reads [virtual_server.NAME].
@@ -24,6 +27,7 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 		vs.Service.Scheduler, vs.Service.Flags = p.scheduler(t)
 		p.onePacket(t.kid("one_packet"), &vs)
 		p.persistence(t, &vs)
+		vs.DrainTimeout = p.duration(t.kid("drain_timeout"), defaultDrainTimeout, 0, maxDrainTimeout, time.Millisecond)
 		vs.RealServers = p.realServers(t.kid("real_server"), vs)
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
 		p.checkVirtualServer(t, vs)

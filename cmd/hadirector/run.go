@@ -159,13 +159,16 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 		return fmt.Errorf("make the runtime directory: %w", err)
 	}
 	if err := os.MkdirAll(o.state, 0o750); err != nil {
-		logger.Warn("no state directory, events are kept in memory only", "err", err)
+		logger.Warn("no state directory, events and overrides are kept in memory only", "err", err)
 	}
 	return nil
 }
 
 // ledger is the file of what is the daemon's own in the kernel.
 func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
+
+// overrides is the file of what operators want instead of the configuration.
+func (o runOptions) overrides() string { return filepath.Join(o.state, "overrides.json") }
 
 // devices is the file of the links that virtual routers have of their own.
 func (o runOptions) devices() string { return filepath.Join(o.runtime, "devices.json") }

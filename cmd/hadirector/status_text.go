@@ -32,6 +32,7 @@ func writeStatus(w io.Writer, s director.Status) error {
 	writeRouters(&b, s)
 	writeTracks(&b, s)
 	writeVirtualServers(&b, s)
+	writeLeaving(&b, s)
 	writeKernel(&b, s)
 	writePeers(&b, s)
 	_, err := w.Write(b.Bytes())
@@ -160,14 +161,21 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 			if r.SorryServer {
 				status = "sorry"
 			}
-			t.row("  "+r.Name, r.Address, r.Forward, r.Weight, status, age(s.At, r.Since), r.Active, r.Inactive)
+			weight := fmt.Sprint(r.Weight)
+			if disabled(r) {
+				weight = "-"
+			}
+			t.row("  "+r.Name, r.Address, r.Forward, weight, status, age(s.At, r.Since), r.Active, r.Inactive)
 		}
 		t.flush()
 		for _, r := range v.RealServers {
 			if r.Cause != "" {
 				fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
 			}
-			if serves := r.SorryServer == v.SorryActive && r.Status != "down"; serves && !r.InTable {
+			if r.Override != nil {
+				fmt.Fprintf(b, "  %s: %s\n", r.Name, overrideText(s.At, r))
+			}
+			if serves := r.SorryServer == v.SorryActive && r.Status != "down" && !disabled(r); serves && !r.InTable {
 				fmt.Fprintf(b, "  %s: NOT IN THE KERNEL'S TABLE\n", r.Name)
 			}
 		}

@@ -77,7 +77,8 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Marker: nft.NewMarks(), Ledger: director.FileLedger{Path: o.ledger()},
-		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
+		Overrides: director.FileOverrides{Path: o.overrides()},
+		VRRP:      d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Prober: netif.Prober{},
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
@@ -92,7 +93,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	// The socket comes last: it is the one thing that would stay on the disk.
 	socket, err := admin.Listen(admin.Options{
 		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload,
-		Switchover: d.director.Switchover, Logger: logger,
+		Switchover: d.director.Switchover, Override: d.override, Logger: logger,
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -55,6 +56,23 @@ func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 func (c *Client) Switchover(ctx context.Context, names []string) ([]director.SwitchedOver, error) {
 	var out []director.SwitchedOver
 	err := c.call(ctx, http.MethodPost, "/v1/switchover?"+url.Values{"instance": names}.Encode(), &out)
+	return out, err
+}
+
+// Override makes a live change of real servers. By is not sent: the daemon sees who asks.
+func (c *Client) Override(ctx context.Context, req director.OverrideRequest) (Overridden, error) {
+	q := url.Values{"target": {req.Target}, "kind": {string(req.Kind)}}
+	if req.Kind == director.OverrideWeight {
+		q.Set("weight", strconv.FormatUint(uint64(req.Weight), 10))
+	}
+	if req.For != 0 {
+		q.Set("for", req.For.String())
+	}
+	if req.Reason != "" {
+		q.Set("reason", req.Reason)
+	}
+	var out Overridden
+	err := c.call(ctx, http.MethodPost, "/v1/override?"+q.Encode(), &out)
 	return out, err
 }
 

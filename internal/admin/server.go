@@ -36,7 +36,10 @@ type Options struct {
 	// Switchover gives virtual routers to another director; an error means that nothing
 	// has happened, or that nobody waits for the outcome any more.
 	Switchover func(ctx context.Context, by string, names []string) ([]director.SwitchedOver, error)
-	Logger     *slog.Logger
+	// Override lays a change of real servers over the configuration. An error means
+	// that nothing has happened.
+	Override func(ctx context.Context, req director.OverrideRequest) (Overridden, error)
+	Logger   *slog.Logger
 }
 
 // Reloaded is the outcome of a reload.
@@ -85,7 +88,8 @@ func Listen(o Options) (*Server, error) {
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	mux.HandleFunc("POST /v1/switchover", s.switchover)
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	mux.HandleFunc("POST /v1/override", s.override)
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ConnContext: withCaller}
 	return s, nil
 }
 

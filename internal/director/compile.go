@@ -26,6 +26,10 @@ type Facts struct {
 	// Programmed says that the kernel was as desired after the last pass.
 	Programmed bool
 	DataPlane  DataPlane
+	// Overrides are what operators want instead of the configuration.
+	Overrides Overrides
+	// Leaving are the real servers that a reload has removed and the table still has.
+	Leaving map[identity]Leaving
 }
 
 // Desired is what the kernel should look like.
@@ -56,7 +60,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 	d := Desired{Table: make(ipvs.Table, len(cfg.VirtualServers))}
 	for i := range cfg.VirtualServers {
 		vs := &cfg.VirtualServers[i]
-		pool := Pool(vs, f.Health)
+		pool, _ := Pool(vs, f)
 		for service := range vs.Services() {
 			e := ipvs.Entry{Service: service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination, len(pool))}
 			for i := range pool {
@@ -67,6 +71,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 		}
 		d.Marks = append(d.Marks, vs.Marked...)
 	}
+	addLeaving(d.Table, f.Leaving)
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.
 	if cfg.Sync != nil && len(cfg.VirtualServers) > 0 {
@@ -96,20 +101,52 @@ func roles(cfg *conf.Config, states map[string]vrrp.State) (master, backup bool)
 	return master, backup
 }
 
-// Pool returns the real servers that take connections: those that are not down, or,
-// with fewer than the quorum left, the sorry server alone. Without a sorry server
-// what is left stays in.
-func Pool(vs *conf.VirtualServer, health map[healthcheck.Target]healthcheck.Status) []conf.RealServer {
-	var pool []conf.RealServer
+// pool is what serves a virtual server.
+type pool string
+
+// The pools.
+const (
+	poolReal  pool = "real-servers"
+	poolSorry pool = "sorry-server"
+	poolEmpty pool = "empty"
+)
+
+// Pool returns the real servers that the table holds, with the weights that they have
+// there, and what serves: those that are not down and not disabled by an operator.
+//
+// Those that take new connections, of weight 1 and more, count to the quorum. With fewer
+// than the quorum the sorry server, if there is one, is the only one that takes any; the
+// others stay with weight 0, so that their connections go on, unless the scheduler
+// would refuse clients for that. Without a sorry server what is left stays in.
+func Pool(vs *conf.VirtualServer, f Facts) ([]conf.RealServer, pool) {
+	var list []conf.RealServer
+	serving := 0
 	for i := range vs.RealServers {
-		if rs := &vs.RealServers[i]; health[targetOf(rs)] != healthcheck.Down {
-			pool = append(pool, *rs)
+		if f.Health[targetOf(&vs.RealServers[i])] == healthcheck.Down {
+			continue
 		}
+		rs, in := f.Overrides[ServerID{vs.Name, vs.RealServers[i].Name}].apply(vs.RealServers[i])
+		if !in {
+			continue
+		}
+		if rs.Weight > 0 {
+			serving++
+		}
+		list = append(list, rs)
 	}
-	if len(pool) < vs.Quorum && vs.SorryServer != nil {
-		return []conf.RealServer{*vs.SorryServer}
+	switch {
+	case serving < vs.Quorum && vs.SorryServer != nil:
+		if refusesAtZero(vs.Service) {
+			return []conf.RealServer{*vs.SorryServer}, poolSorry
+		}
+		for i := range list {
+			list[i].Weight = 0
+		}
+		return append(list, *vs.SorryServer), poolSorry
+	case serving == 0:
+		return list, poolEmpty
 	}
-	return pool
+	return list, poolReal
 }
 
 // targetOf is what is asked about a real server. One without a check has a target

@@ -26,8 +26,10 @@ type Options struct {
 	Kernel Kernel
 	Marker Marker
 	Ledger Ledger
-	VRRP   VRRP
-	Health Health
+	// Overrides keeps what operators want instead of the configuration.
+	Overrides OverrideStore
+	VRRP      VRRP
+	Health    Health
 	// Reports and HealthEvents are where VRRP and Health tell what happened.
 	Reports      <-chan vrrp.Report
 	HealthEvents <-chan healthcheck.Event
@@ -57,16 +59,18 @@ type Options struct {
 // Director owns the facts and the configuration. Run is its loop; Reload,
 // RejectReload, Settle and Status may be called by any goroutine.
 type Director struct {
-	o        Options
-	rec      *reconciler
-	peers    *peersRunner
-	witness  *witnessRunner
-	split    *splitRunner
-	board    board // what readers see
-	passes   chan Pass
-	reloads  chan reloadRequest
-	orders   chan *switchover
-	rejected mailbox[rejection]
+	o       Options
+	rec     *reconciler
+	peers   *peersRunner
+	witness *witnessRunner
+	split   *splitRunner
+	board   board // what readers see
+	passes  chan Pass
+	reloads chan reloadRequest
+	orders  chan *switchover
+	// overrides are requests, and live is what is kept of those before.
+	overrides chan *overriding
+	rejected  mailbox[rejection]
 	// peersChanged wakes the loop when the membership has news; its snapshot says which.
 	peersChanged chan struct{}
 
@@ -83,6 +87,7 @@ type Director struct {
 	// ranBefore is the one before that.
 	running, ranBefore *conf.Config
 	started            bool // the virtual routers take part
+	live               overrideState
 	ready              bool // nothing is missing to preempt a Master
 	everReady          bool // it has been, since the start
 	// yielded is when a virtual router was switched over to another director. Until it
@@ -124,18 +129,20 @@ func New(o Options) (*Director, error) {
 			Assumed: make(map[healthcheck.Target]bool),
 			Tracks:  make(map[string]TrackState),
 		},
-		reload:  ReloadStatus{At: time.Now(), OK: true},
-		said:    newSaid(),
-		yielded: make(map[string]time.Time),
-		senders: make(map[string][]netip.Addr),
-		orders:  make(chan *switchover),
-		later:   time.NewTimer(0),
+		reload:    ReloadStatus{At: time.Now(), OK: true},
+		said:      newSaid(),
+		yielded:   make(map[string]time.Time),
+		senders:   make(map[string][]netip.Addr),
+		orders:    make(chan *switchover),
+		overrides: make(chan *overriding),
+		later:     time.NewTimer(0),
 	}
 	<-d.later.C
 	d.rec = &reconciler{
 		kernel: o.Kernel, marker: o.Marker, ledger: o.Ledger, interfaceOf: o.InterfaceOf,
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
+	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
 	d.peers = newPeersRunner(o, d.peersChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
 	d.board.started = time.Now()
@@ -144,16 +151,18 @@ func New(o Options) (*Director, error) {
 }
 
 // Run works until ctx is canceled and then leaves a clean machine: every Master
-// says priority 0 and gives up its addresses, then services and sync daemons go.
+// says priority 0 and gives up its addresses, then services and sync daemons go, unless
+// on_stop keeps them.
 // Its error says what could not be cleaned.
 func (d *Director) Run(ctx context.Context) error {
 	routers := spawn(d.o.VRRP.Run)
 	checks, tracks := spawn(d.o.Health.Run), spawn(d.o.Tracks.Run)
 	peers := spawn(d.peers.run)
 	witness, split := spawn(d.witness.run), spawn(d.split.run)
-	reconciler := spawn(d.rec.run)
+	reconciler, keeper := spawn(d.rec.run), spawn(d.live.keeper.run)
 
 	d.record(Event{Kind: EventStart, Object: d.o.Self, Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
+	d.loadOverrides()
 	d.configure()
 	d.loop(ctx)
 
@@ -164,15 +173,31 @@ func (d *Director) Run(ctx context.Context) error {
 	err := d.stopRouters(routers)
 	d.unwatchLinks()
 	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop())
+	kept := keeper.stop()
+	d.answerOverrides(kept)
+	err = errors.Join(err, kept)
 
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	p := d.rec.pass(clean, Desired{})
+	p := d.rec.pass(clean, d.atStop())
 	if len(p.Errs) > 0 {
-		err = errors.Join(err, fmt.Errorf("clean the kernel's ipvs: %w", errors.Join(p.Errs...)))
+		err = errors.Join(err, fmt.Errorf("leave the kernel's ipvs as it should be: %w", errors.Join(p.Errs...)))
 	}
 	d.record(Event{Kind: EventStop, Object: d.o.Self, Text: "stopped"})
 	return err
+}
+
+// atStop is what the kernel holds after the end of this run: nothing, or with
+// on_stop = "keep" what it holds now. The ledger names it as ours, so the next run takes
+// it over. Meanwhile another director is Master, whose connections are received.
+func (d *Director) atStop() Desired {
+	if !d.force.cfg.IPVS.KeepOnStop {
+		return Desired{}
+	}
+	f := d.facts
+	f.VRRP = nil
+	d.o.Logger.Info("services stay in the kernel")
+	return Compile(d.force.cfg, d.o.Self, f)
 }
 
 // loop handles one event after the other.
@@ -208,6 +233,10 @@ func (d *Director) loop(ctx context.Context) {
 			d.timePassed()
 		case o := <-d.orders:
 			d.switchover(o)
+		case o := <-d.overrides:
+			d.override(o)
+		case s := <-d.live.keeper.saved:
+			d.overridesSaved(s)
 		case r := <-d.rejected:
 			d.rejectedReload(r)
 		case r := <-d.reloads:
@@ -303,6 +332,7 @@ func (d *Director) passed(p Pass) {
 	if d.instancesAt == 0 && d.facts.DataPlane != before {
 		d.applyInstances()
 	}
+	d.left(time.Now())
 	d.readiness()
 	d.configureRouters()
 }

@@ -49,6 +49,10 @@ const (
 	EventTrackChanged       EventKind = "track-changed"
 	EventRealServerLeft     EventKind = "real-server-left"
 	EventRealServerReturned EventKind = "real-server-returned"
+	EventRealServerDraining EventKind = "real-server-draining" // a reload has removed it
+	EventRealServerDrained  EventKind = "real-server-drained"
+	EventOverrideSet        EventKind = "override-set"
+	EventOverrideEnded      EventKind = "override-ended"
 	EventQuorumLost         EventKind = "quorum-lost"
 	EventQuorumGained       EventKind = "quorum-gained"
 	EventIPVSFailure        EventKind = "ipvs-failure"

@@ -29,6 +29,7 @@ type world struct {
 	kernel *ipvstest.Kernel
 	marker *fakeMarker
 	ledger *memoryLedger
+	kept   *memoryOverrides
 	vrrp   *fakeVRRP
 	health *fakeHealth
 	tracks *fakeTracks
@@ -46,7 +47,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, kernel: ipvstest.New(), marker: &fakeMarker{}, ledger: &memoryLedger{}}
+	w := &world{t: t, kernel: ipvstest.New(), marker: &fakeMarker{}, ledger: &memoryLedger{}, kept: &memoryOverrides{}}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
 	w.tracks, w.links = &fakeTracks{events: make(chan healthcheck.Event, 16)}, &fakeLinks{world: w}
@@ -116,7 +117,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 	}}
 	o := Options{
 		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
-		Kernel: w.kernel, Marker: w.marker, Ledger: w.ledger, VRRP: w.vrrp, Health: w.health,
+		Kernel: w.kernel, Marker: w.marker, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
@@ -243,6 +244,40 @@ func (l *memoryLedger) Save(o Owned) error {
 	return nil
 }
 
+// memoryOverrides is an OverrideStore, as a file would be.
+type memoryOverrides struct {
+	mu    sync.Mutex // guards saved and err
+	saved Overrides
+	err   error
+}
+
+func (o *memoryOverrides) load() Overrides {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.saved)
+}
+
+func (o *memoryOverrides) Load() (Overrides, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.saved), o.err
+}
+
+func (o *memoryOverrides) Save(all Overrides) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.saved = all
+	}
+	return o.err
+}
+
+func (o *memoryOverrides) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = err
+}
+
 func owned(keys ...ipvs.ServiceKey) Owned {
 	o := Owned{Services: make(map[ipvs.ServiceKey]bool)}
 	for _, k := range keys {
@@ -259,7 +294,7 @@ func benchmarkDirector(tb testing.TB, toml string, events <-chan healthcheck.Eve
 		tb.Fatal(err)
 	}
 	d, err := New(Options{
-		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{},
+		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{}, Overrides: &memoryOverrides{},
 		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, Tracks: &fakeTracks{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
 	})
 	if err != nil {

@@ -73,25 +73,3 @@ func (d *Director) carryOver(before inForce) {
 		}
 	}
 }
-
-// pool is what serves a virtual server.
-type pool string
-
-// The pools.
-const (
-	poolReal  pool = "real-servers"
-	poolSorry pool = "sorry-server"
-	poolEmpty pool = "empty"
-)
-
-// poolOf tells what serves a virtual server.
-func poolOf(vs *conf.VirtualServer, f Facts) pool {
-	list := Pool(vs, f.Health)
-	switch {
-	case len(list) == 0:
-		return poolEmpty
-	case vs.SorryServer != nil && list[0] == *vs.SorryServer:
-		return poolSorry
-	}
-	return poolReal
-}

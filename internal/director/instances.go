@@ -155,6 +155,11 @@ func (d *Director) applyInstances() {
 func (d *Director) arm() {
 	now := time.Now()
 	next := d.facts.DataPlane.change(now)
+	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft()} {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
 	for _, o := range d.switches {
 		if next.IsZero() || o.until.Before(next) {
 			next = o.until
@@ -170,6 +175,8 @@ func (d *Director) arm() {
 // timePassed does what is due.
 func (d *Director) timePassed() {
 	d.endSwitches(time.Now())
+	d.endOverrides(time.Now())
+	d.left(time.Now())
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()

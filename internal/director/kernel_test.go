@@ -107,8 +107,8 @@ func TestDriftIsToldFromOurOwnChanges(t *testing.T) {
 
 func TestEmptyPoolIsSaid(t *testing.T) {
 	for _, tt := range []struct{ name, toml, want string }{
-		{"with a sorry server", pairTOML, "quorum-lost web: fewer than 1 real servers are up: sorry server 10.0.0.9:80 serves"},
-		{"without", strings.Replace(pairTOML, "sorry_server", "# sorry_server", 1), "quorum-lost web: no real server is up, and there is no sorry server: connections are refused"},
+		{"with a sorry server", pairTOML, "quorum-lost web: fewer than 1 real servers take connections: sorry server 10.0.0.9:80 serves"},
+		{"without", strings.Replace(pairTOML, "sorry_server", "# sorry_server", 1), "quorum-lost web: no real server takes connections, and there is no sorry server: they are refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

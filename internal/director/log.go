@@ -16,7 +16,8 @@ import (
 // said is what the log and the journal have been told, so that a state that lasts is
 // said once.
 type said struct {
-	pools    map[string]pool // by virtual server; missing: poolReal
+	pools    map[string]pool   // by virtual server; missing: poolReal
+	leaving  map[identity]bool // that there are connections to be waited for
 	peers    map[string]peerState
 	epoch    int    // of the membership that peers tells of
 	kernel   string // the reconciler's errors
@@ -29,7 +30,7 @@ type said struct {
 }
 
 func newSaid() said {
-	return said{pools: make(map[string]pool), peers: make(map[string]peerState)}
+	return said{pools: make(map[string]pool), leaving: make(map[identity]bool), peers: make(map[string]peerState)}
 }
 
 // record hands an event to the journal.
@@ -102,8 +103,19 @@ func (d *Director) logHealth(e healthcheck.Event, was healthcheck.Status, users 
 			d.o.Logger.Warn("real server removed", append(attrs, "err", e.Err)...)
 			ev.Kind, ev.Text = EventRealServerLeft, fmt.Sprintf("%s removed from %s: %v", u.rs.Address, u.vs.Name, e.Err)
 		} else {
-			d.o.Logger.Info("real server added", append(attrs, "weight", u.rs.Weight)...)
-			ev.Kind, ev.Text = EventRealServerReturned, fmt.Sprintf("%s returned to %s with weight %d", u.rs.Address, u.vs.Name, u.rs.Weight)
+			o, overridden := d.facts.Overrides[ServerID{u.vs.Name, u.rs.Name}]
+			rs, in := o.apply(*u.rs)
+			text := fmt.Sprintf("%s returned to %s with weight %d", u.rs.Address, u.vs.Name, rs.Weight)
+			if overridden {
+				attrs = append(attrs, "override", o.String())
+				text += ", override " + o.String()
+			}
+			msg := "real server added"
+			if !in {
+				msg, text = "real server passes its check, and stays disabled", fmt.Sprintf("%s passes its check, and stays disabled in %s", u.rs.Address, u.vs.Name)
+			}
+			d.o.Logger.Info(msg, append(attrs, "weight", rs.Weight)...)
+			ev.Kind, ev.Text = EventRealServerReturned, text
 		}
 		d.record(ev)
 	}
@@ -112,7 +124,8 @@ func (d *Director) logHealth(e healthcheck.Event, was healthcheck.Status, users 
 // logPool says when a virtual server goes over to its sorry server or to nothing at
 // all, and when its real servers serve again.
 func (d *Director) logPool(vs *conf.VirtualServer) {
-	was, is := d.said.pools[vs.Name], poolOf(vs, d.facts)
+	was := d.said.pools[vs.Name]
+	_, is := Pool(vs, d.facts)
 	if was == "" {
 		was = poolReal
 	}
@@ -123,14 +136,21 @@ func (d *Director) logPool(vs *conf.VirtualServer) {
 	level, ev := slog.LevelError, Event{Kind: EventQuorumLost, Object: vs.Name, From: string(was), To: string(is)}
 	switch is {
 	case poolEmpty:
-		ev.Text = "no real server is up, and there is no sorry server: connections are refused"
+		ev.Text = "no real server takes connections, and there is no sorry server: they are refused"
 	case poolSorry:
-		ev.Text = fmt.Sprintf("fewer than %d real servers are up: sorry server %s serves", vs.Quorum, vs.SorryServer.Address)
+		ev.Text = fmt.Sprintf("fewer than %d real servers take connections: sorry server %s serves", vs.Quorum, vs.SorryServer.Address)
 	case poolReal:
 		level, ev.Kind, ev.Text = slog.LevelInfo, EventQuorumGained, "real servers serve again"
 	}
 	d.log(level, "virtual server changed pool", "virtual_server", vs.Name, "from", was, "to", is)
 	d.record(ev)
+}
+
+// logPools is logPool for every virtual server.
+func (d *Director) logPools() {
+	for i := range d.force.cfg.VirtualServers {
+		d.logPool(&d.force.cfg.VirtualServers[i])
+	}
 }
 
 // logPass says what a reconciliation met: what the kernel refuses, once for each

@@ -75,7 +75,7 @@ func TestMarksComeBeforeTheirServicesAndGoAfterThem(t *testing.T) {
 			t.Errorf("at the start, -want +got:\n%s", diff)
 		}
 		// Of two marks the one of the service that is there already wins until the other
-		// is there too.
+		// is there too, which then is only drained.
 		again := strings.Replace(strings.Replace(markedTOML, "fwmark   = 10", "fwmark = 11", 1), `, "10.0.0.100:443"`, "", 1)
 		if _, err := d.Reload(t.Context(), parse(t, again)); err != nil {
 			t.Fatal(err)
@@ -83,7 +83,7 @@ func TestMarksComeBeforeTheirServicesAndGoAfterThem(t *testing.T) {
 		d.Settle(t.Context())
 		want := []string{
 			"1 services: [fwmark 11 for tcp 10.0.0.100:80 " + both + "]",
-			"1 services: [fwmark 11 for tcp 10.0.0.100:80]",
+			"2 services: [fwmark 11 for tcp 10.0.0.100:80]",
 		}
 		if diff := cmp.Diff(want, w.marker.told()); diff != "" {
 			t.Errorf("another mark, -want +got:\n%s", diff)

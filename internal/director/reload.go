@@ -85,6 +85,8 @@ func (d *Director) apply(cfg *conf.Config) (changed []string, err error) {
 	d.carryOver(before)
 	d.facts.Tracks = carriedTracks(before.cfg, cfg, d.facts.Tracks)
 	d.renamed(before.cfg)
+	d.carryOverrides(before.cfg)
+	d.leave(before.cfg)
 	changed = conf.DiffKeys(before.text, d.force.text)
 	text := "nothing changed"
 	if len(changed) > 0 {
@@ -93,9 +95,7 @@ func (d *Director) apply(cfg *conf.Config) (changed []string, err error) {
 	d.o.Logger.Info("configuration reloaded", "file", cfg.File, "keys", text, "config_hash", hash(d.force.fingerprint))
 	d.record(Event{Kind: EventReloadOK, Object: d.o.Self, Text: "reloaded " + cfg.File + ": " + text})
 	d.configure()
-	for i := range cfg.VirtualServers {
-		d.logPool(&cfg.VirtualServers[i])
-	}
+	d.logPools()
 	d.peersNews() // ours may differ now, or no longer
 	return changed, nil
 }

@@ -27,9 +27,12 @@ type Status struct {
 	VirtualRouters []RouterStatus  `json:"virtual_routers"`
 	Tracks         []TrackStatus   `json:"tracks"`
 	VirtualServers []VirtualStatus `json:"virtual_servers"`
-	IPVS           IPVSStatus      `json:"ipvs"`
-	Sync           *SyncStatus     `json:"sync,omitempty"`
-	Peers          []PeerStatus    `json:"peers"`
+	// Leaving are the real servers that a reload has removed and whose connections may
+	// still end.
+	Leaving []LeavingStatus `json:"leaving"`
+	IPVS    IPVSStatus      `json:"ipvs"`
+	Sync    *SyncStatus     `json:"sync,omitempty"`
+	Peers   []PeerStatus    `json:"peers"`
 }
 
 // ConfigStatus is the configuration in force.
@@ -168,6 +171,7 @@ func (d *Director) publish() {
 		facts: Facts{
 			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
 			Programmed: d.facts.Programmed, Tracks: maps.Clone(d.facts.Tracks),
+			Overrides: maps.Clone(d.facts.Overrides), Leaving: maps.Clone(d.facts.Leaving),
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
@@ -201,6 +205,7 @@ func (d *Director) Status() Status {
 	s.VirtualRouters = d.routerStatus(p)
 	s.Tracks = d.trackStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
+	s.Leaving = p.leavingStatus()
 	peers, _ := p.peers.snapshots()
 	for _, peer := range peers {
 		s.Peers = append(s.Peers, p.peerStatus(peer))

@@ -31,7 +31,12 @@ type RealStatus struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 	Forward string `json:"forward"`
-	Weight  uint32 `json:"weight"`
+	// Weight is the configured one, or what an operator has made of it; 0 takes no new
+	// connections.
+	Weight uint32 `json:"weight"`
+	// ConfiguredWeight is the file's.
+	ConfiguredWeight uint32          `json:"configured_weight"`
+	Override         *OverrideStatus `json:"override,omitempty"`
 	// Status is the check's verdict: "up", "down", "unknown".
 	Status string    `json:"status"`
 	Cause  string    `json:"cause,omitempty"`
@@ -42,6 +47,7 @@ type RealStatus struct {
 	InTable     bool   `json:"in_table"`
 	Active      uint32 `json:"active_connections"`
 	Inactive    uint32 `json:"inactive_connections"`
+	Persistent  uint32 `json:"persistent_clients"` // that come back to it
 	SorryServer bool   `json:"sorry_server,omitempty"`
 }
 
@@ -50,9 +56,10 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 	checks := d.o.Health.Snapshots()
 	for i := range p.force.cfg.VirtualServers {
 		vs := &p.force.cfg.VirtualServers[i]
+		_, serves := Pool(vs, p.facts)
 		v := VirtualStatus{
 			Name: vs.Name, Addresses: []string{}, Protocol: vs.Service.Key.Protocol.String(), Scheduler: vs.Service.Scheduler,
-			Quorum: vs.Quorum, SorryActive: poolOf(vs, p.facts) == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
+			Quorum: vs.Quorum, SorryActive: serves == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
 		}
 		for range vs.Services() {
 			v.Services++
@@ -67,6 +74,7 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(vs, rs)
+			p.overrideStatus(&r, vs, rs)
 			status := p.facts.Health[targetOf(rs)]
 			if status != healthcheck.Down {
 				v.Up++
@@ -95,7 +103,7 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 
 // realStatus is the kernel's side of a real server.
 func (p *published) realStatus(vs *conf.VirtualServer, rs *conf.RealServer) RealStatus {
-	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight, InTable: true}
+	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight, ConfiguredWeight: rs.Weight, InTable: true}
 	for service := range vs.Services() {
 		dest := vs.Destination(service.Key, rs).Key
 		if _, ok := p.pass.Table[service.Key].Destinations[dest]; !ok {
@@ -104,6 +112,7 @@ func (p *published) realStatus(vs *conf.VirtualServer, rs *conf.RealServer) Real
 		}
 		conns := p.pass.Observed[service.Key][dest]
 		r.Active, r.Inactive = r.Active+conns.Active, r.Inactive+conns.Inactive
+		r.Persistent += conns.Persistent
 	}
 	return r
 }

@@ -173,8 +173,8 @@ func tracksNotReady(cfg *conf.Config, tracks map[string]TrackState) []string {
 	return why
 }
 
-// quorate says whether a virtual server's quorum is up, by the rule of [Pool]: what is
-// not down counts. As long as that depends on real servers without a verdict, the status
+// quorate says whether a virtual server's quorum is up, what is not down
+// counts, whatever operators want of it: a track is about failures. As long as that depends on real servers without a verdict, the status
 // stays what it was.
 func quorate(vs *conf.VirtualServer, health map[healthcheck.Target]healthcheck.Status, was TrackState) TrackState {
 	up, waiting := 0, 0

@@ -134,6 +134,16 @@ func (w writer) servers(s director.Status) {
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
 		w.set(flag(r.InTable), labels...)
 	})
+	w.gauge("hadirector_real_server_override", "What an operator wants of the real server instead of the configuration, as long as that is so.")
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		if r.Override != nil {
+			w.set(1, append(labels, "override", string(r.Override.Kind))...)
+		}
+	})
+	w.gauge("hadirector_real_server_weight", "The weight, as configured or as an operator wants it; 0 takes no new connections.")
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		w.set(float64(r.Weight), labels...)
+	})
 	w.gauge("hadirector_real_server_connections", "Connections in the kernel's table, by state.")
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
 		w.set(float64(r.Active), append(labels, "state", "active")...)

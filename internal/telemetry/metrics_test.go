@@ -36,7 +36,7 @@ func status() director.Status {
 		}},
 		Tracks: []director.TrackStatus{{Name: "uplink", Status: "down"}, {Name: "notch", Status: "up", Value: new(-3)}, {Name: "gateway", Status: "unknown"}},
 		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
-			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6},
+			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6, Weight: 4, Override: &director.OverrideStatus{Override: director.Override{Kind: director.OverrideWeight, Weight: 4}}},
 			{Name: `we"b`, Status: "down"},
 		}}},
 		IPVS:  director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
@@ -58,6 +58,8 @@ func TestMetrics(t *testing.T) {
 		`hadirector_vrrp_transitions_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 2`,
 		`hadirector_vrrp_priority{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 90`,
 		`hadirector_vrrp_base_priority{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 150`,
+		`hadirector_real_server_override{virtual_server="web",real_server="web-1",override="weight"} 1`,
+		`hadirector_real_server_weight{virtual_server="web",real_server="web-1"} 4`,
 		`hadirector_track_up{track="uplink"} 0`,
 		`hadirector_track_up{track="notch"} 1`,
 		`hadirector_track_up{track="gateway"} 1`,

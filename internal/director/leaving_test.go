@@ -1,0 +1,224 @@
+package director
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+)
+
+// withoutWeb2 is pairTOML after an operator has removed web-2.
+var withoutWeb2 = strings.Replace(pairTOML, "web-2 =", "# web-2 =", 1)
+
+func (w *world) reload(d *Director, toml string) {
+	w.t.Helper()
+	if _, err := d.Reload(w.t.Context(), parse(w.t, toml)); err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func TestRemovedRealServerIsDrainedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 2, Inactive: 1})
+		w.kernel.Applied()
+		w.reload(d, withoutWeb2)
+		w.wantTable(tableWith("0"))
+		want := []LeavingStatus{{
+			VirtualServer: "web", Service: "tcp 10.0.0.100:80", RealServer: "web-2", Address: "10.0.0.22:80",
+			Since: time.Now(), Until: time.Now().Add(30 * time.Second), Active: 2, Inactive: 1,
+		}}
+		s := d.Status()
+		if diff := cmp.Diff(want, s.Leaving); diff != "" || len(s.VirtualServers[0].RealServers) != 2 {
+			t.Errorf("status %+v -want +got:\n%s", s.VirtualServers[0].RealServers, diff)
+		}
+		time.Sleep(10 * time.Second)
+		w.wantTable(tableWith("0"))
+		w.connections("10.0.0.22:80", ipvs.Connections{Persistent: 5})
+		time.Sleep(resyncMin)
+		synctest.Wait()
+		w.wantTable(tableWith(""))
+		if diff := cmp.Diff([]string{
+			"-e -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 0",
+			"-d -t 10.0.0.100:80 -r 10.0.0.22:80",
+		}, w.kernel.Applied()); diff != "" {
+			t.Errorf("operations -want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{
+			`level=INFO msg="removed real server is drained" real_server=web-2 address=10.0.0.22:80 virtual_server=web active=2 inactive=1 until=` + want[0].Until.Format(time.RFC3339),
+			`level=INFO msg="removed real server is gone" real_server=web-2 address=10.0.0.22:80 virtual_server=web reason=idle active=0 inactive=0`,
+		}, w.logged("removed real server")); diff != "" {
+			t.Errorf("log -want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{
+			"real-server-draining web/web-2: 10.0.0.22:80 is not in the configuration any more: its 3 connections may end until " + want[0].Until.Format(time.RFC3339),
+			"real-server-drained web/web-2: 10.0.0.22:80 is gone: it has no connections any more",
+		}, w.recorded("real-server-drain")); diff != "" {
+			t.Errorf("events -want +got:\n%s", diff)
+		}
+	})
+}
+
+func TestIdleRealServerIsRemovedAtOnceAndWithoutAWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		if _, err := d.Reload(t.Context(), parse(t, withoutWeb2)); err != nil {
+			t.Fatal(err)
+		}
+		d.Settle(t.Context())
+		w.wantTable(tableWith(""))
+		if got := w.recorded("real-server"); len(got) != 0 {
+			t.Errorf("events %q", got)
+		}
+	})
+}
+
+func TestRealServerIsNotRemovedBeforeTheKernelHasStoppedUsingIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.kernel.FailNext("-e", syscall.EBUSY)
+		w.reload(d, withoutWeb2)
+		w.wantTable(fullTable)
+		time.Sleep(retryMin)
+		synctest.Wait()
+		w.wantTable(tableWith(""))
+	})
+}
+
+func TestDrainTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 2})
+		w.reload(d, strings.Replace(withoutWeb2, "[virtual_server.web]", "[virtual_server.web]\ndrain_timeout = \"90s\"", 1))
+		w.reload(d, withoutWeb2) // what has begun to leave keeps its time
+		time.Sleep(90*time.Second - time.Nanosecond)
+		synctest.Wait()
+		w.wantTable(tableWith("0"))
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		w.wantTable(tableWith(""))
+		if got := w.logged("removed real server is gone"); len(got) != 1 || !strings.Contains(got[0], "level=WARN") || !strings.Contains(got[0], "reason=drain-timeout active=2") {
+			t.Errorf("log %q", got)
+		}
+		if n := len(d.Status().Leaving); n != 0 {
+			t.Errorf("%d are still leaving", n)
+		}
+	})
+}
+
+func TestRealServerThatComesBackWasNeverAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 1})
+		w.kernel.Applied()
+		for range 2 {
+			w.reload(d, withoutWeb2)
+			w.reload(d, pairTOML)
+		}
+		w.wantTable(fullTable)
+		down, up := "-e -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 0", "-e -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 2"
+		if diff := cmp.Diff([]string{down, up, down, up}, w.kernel.Applied()); diff != "" {
+			t.Errorf("operations -want +got:\n%s", diff)
+		}
+		if n := len(w.logged("removed real server is drained")); n != 2 {
+			t.Errorf("said %d times that it is drained, want each time", n)
+		}
+	})
+}
+
+func TestRemovedVirtualServerIsDrainedToo(t *testing.T) {
+	for _, tt := range []struct{ name, was, is, meanwhile string }{
+		{"unchanged", `"10.0.0.100:80"`, `"10.0.0.100:80"` + "\n", ""},
+		{"moved", `address   = "10.0.0.100:80"`, `address   = "10.0.0.100:81"` + "\nforward = \"nat\"\n#",
+			"-A -t 10.0.0.100:80 -s wrr\n-a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 0\n-a -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 0\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				toml := strings.Replace(strings.Replace(pairTOML, "forward   = \"dr\"\n", "", 1), "sorry_server", "# sorry_server", 1)
+				d, stop := w.run(toml)
+				defer stop()
+				before := w.kernel.String()
+				w.connections("10.0.0.21:80", ipvs.Connections{Active: 1})
+				w.connections("10.0.0.22:80", ipvs.Connections{Active: 1})
+				w.reload(d, strings.Replace(toml, tt.was, tt.is, 1))
+				if tt.meanwhile == "" {
+					w.wantTable(before)
+					return
+				}
+				if got := w.kernel.String(); !strings.HasPrefix(got, tt.meanwhile) || !strings.Contains(got, "-A -t 10.0.0.100:81") {
+					t.Errorf("table\n%s", got)
+				}
+				time.Sleep(30 * time.Second)
+				synctest.Wait()
+				if got := w.kernel.String(); strings.Contains(got, "100:80 ") || !strings.Contains(got, "-A -t 10.0.0.100:81") {
+					t.Errorf("table after the drain_timeout\n%s", got)
+				}
+				if w.ledger.load().Services[webKey] {
+					t.Error("the ledger still has the service")
+				}
+			})
+		})
+	}
+}
+
+// What would keep clients from being served is not waited for.
+func TestWhatLeavesAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(string) string
+		after  func(string) string
+	}{
+		{"drain_timeout = 0s", same, func(s string) string { return with(s, `drain_timeout = "0s"`) }},
+		{"scheduler sh", func(s string) string { return strings.Replace(s, "wrr", "sh", 1) }, func(s string) string { return strings.Replace(s, "wrr", "sh", 1) }},
+		{"a service for all ports takes its clients", same, func(s string) string {
+			return strings.ReplaceAll(with(strings.Replace(s, "sorry_server", "# sorry_server", 1), "persistence = \"60s\""), ":80\"", ":0\"") +
+				"\n[check.other]\ntype = \"tcp\"\n"
+		}},
+		{"it has failed", same, same},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				d, stop := w.run(tt.before(pairTOML))
+				defer stop()
+				w.connections("10.0.0.22:80", ipvs.Connections{Active: 1})
+				after := tt.after(withoutWeb2)
+				if strings.Contains(after, ":0\"") { // checks need a port
+					after = strings.Replace(after, `check     = "alive"`, "", 1)
+				}
+				if tt.name == "it has failed" {
+					w.verdict("10.0.0.22:80", healthcheck.Down, nil)
+				}
+				w.reload(d, after)
+				if strings.Contains(w.kernel.String(), "10.0.0.22") || len(d.Status().Leaving) != 0 {
+					t.Errorf("web-2 is still there:\n%s", w.kernel)
+				}
+			})
+		})
+	}
+}
+
+func same(s string) string { return s }
+
+// with adds a line to the virtual server.
+func with(toml, line string) string {
+	return strings.Replace(toml, "[virtual_server.web]\n", "[virtual_server.web]\n"+line+"\n", 1)
+}
