@@ -85,7 +85,7 @@ kernel's IPVS table in step with both, and shares connection state.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-newRun(), newCheck(), newReload(), newSwitchover(), newDrain(), newEnable(), newDisable(), newWeight(),
+		newRun(), newCheck(), newReload(), newSwitchover(), newDrain(), newEnable(), newDisable(), newWeight(),
 		newStatus(), newEvents(), newRealServer(), newIPVS(), newKeygen(), newVersion(), newVRRPProcess(),
 	)
 	root.InitDefaultCompletionCmd()
