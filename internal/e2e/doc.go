@@ -5,7 +5,8 @@
 //     the machine itself, as root, in namespaces.
 //   - tag ipvs: what needs IPVS. They run in the virtual machine.
 //
-// Tests wait for what the daemons say and never for a time to pass. Where a duration
-// counts, keepalived is measured beside it in the same run, because an emulated machine
-// that others keep busy is slow for both.
+// Tests wait for what the daemons say and not for a time to pass, unless the time is what is
+// tested: one second after a crash the address is where it belongs. Where a duration counts
+// in the virtual machine, keepalived is measured beside it in the same run, because an
+// emulated machine that others keep busy is slow for both.
 package e2e
