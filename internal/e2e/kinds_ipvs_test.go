@@ -120,6 +120,7 @@ func (b *bed) sctp(machine string) int {
 
 const kinds = `
 [virtual_server.list]
+drain_timeout = "0s"
 address   = ["10.0.0.100:8000", "10.0.0.101:8000-8002"]
 protocol  = "tcp"
 scheduler = "rr"
