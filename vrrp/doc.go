@@ -29,7 +29,7 @@
 //   - An advertisement that is ignored leaves every timer as it was.
 //   - A shutdown as Master sends priority 0 before it releases an address.
 //   - A Transitioned action is the last of its Handle, and there is at most one.
-//   - However often another router contests, announcements are 1.1 s apart and
+//   - However often another router contests, announcements keep their spacing and
 //     answers half an advertisement interval.
 //   - Arithmetic on intervals multiplies before it divides and never leaves
 //     time.Duration; wire units exist only in the codec.
