@@ -57,6 +57,7 @@ func (t *masterTimers) deadline() time.Time {
 // addresses are there to answer for.
 func (vr *VirtualRouter) becomeMaster(now time.Time, why Reason) []Action {
 	vr.active = masterTimers{}
+	vr.leftovers = false // they are ours
 	vr.masterAdverInterval = vr.p.AdvertInterval
 	actions := []Action{vr.sendAdvert(now), AcquireAddrs{vr.p.Held()}}
 	vr.requestAnnouncements(now)

@@ -16,18 +16,21 @@ func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 	switch vr.state {
 	case Initialize:
 		vr.p = p
-		return nil // Startup releases what has to be released
+		return nil // what is there is looked at from Startup on
 	case Master:
 		return vr.reconfigureMaster(now, p)
 	case Backup:
 		vr.reconfigureBackup(now, p)
 	}
 	vr.p = p
-	// As at Startup: whoever had a new address before, we must not have it now. Nor one
-	// that was left to the owner that we were.
+	// Whoever had a new address before, we must not have it now. Nor one that was left to
+	// the owner that we were, or by a predecessor and is ours no longer.
 	release := without(p.Held(), old.Held())
 	if old.Priority == PriorityOwner && p.Priority != PriorityOwner {
 		release = p.Held()
+	}
+	if vr.leftovers && old.Priority != PriorityOwner {
+		release = append(release, without(old.Held(), p.Held())...)
 	}
 	if len(release) > 0 {
 		return []Action{ReleaseAddrs{release}}

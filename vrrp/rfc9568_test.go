@@ -71,10 +71,11 @@ func TestRFC9568_6_4_1_NotOwner(t *testing.T) {
 }
 
 // Section 6.4.2: "If a Shutdown event is received, then: Cancel the
-// Active_Down_Timer; Transition to the {Initialize} state". A Backup says nothing.
+// Active_Down_Timer; Transition to the {Initialize} state". A Backup says nothing. It
+// takes away what a predecessor may have left.
 func TestRFC9568_6_4_2_Shutdown(t *testing.T) {
 	vr := at(t, vrrp.Backup, params())
-	wantActions(t, do(vr, time.Second, vrrp.Shutdown{}), "backup→stopped (shutdown)")
+	wantActions(t, do(vr, time.Second, vrrp.Shutdown{}), "release 192.0.2.100/24", "backup→stopped (shutdown)")
 	wantState(t, vr, vrrp.Initialize, "none")
 }
 
@@ -118,7 +119,7 @@ func TestRFC9568_6_4_2_Accepted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			vr := at(t, vrrp.Backup, params(func(p *vrrp.Params) { p.Preempt = tt.preempt }))
-			wantActions(t, do(vr, time.Second, heardEvery("192.0.2.4", tt.from, 200*time.Millisecond)))
+			wantActions(t, do(vr, time.Second, heardEvery("192.0.2.4", tt.from, 200*time.Millisecond)), "release 192.0.2.100/24")
 			s := vr.Snapshot()
 			// 156/256 of 200 ms is 121.875 ms.
 			if s.MasterAdverInterval != 200*time.Millisecond || s.SkewTime != 121875*time.Microsecond || s.MasterDownInterval != 721875*time.Microsecond {
@@ -133,10 +134,11 @@ func TestRFC9568_6_4_2_Accepted(t *testing.T) {
 }
 
 // Section 6.4.2: "else // preempt was true and priority was less than the local
-// priority: Discard the ADVERTISEMENT". Nothing that it says is kept.
+// priority: Discard the ADVERTISEMENT". Nothing that it says is kept, but that there is a
+// Master, who has the addresses.
 func TestRFC9568_6_4_2_Discarded(t *testing.T) {
 	vr := at(t, vrrp.Backup, params())
-	wantActions(t, do(vr, time.Second, heardEvery("192.0.2.9", 99, 200*time.Millisecond)))
+	wantActions(t, do(vr, time.Second, heardEvery("192.0.2.9", 99, 200*time.Millisecond)), "release 192.0.2.100/24")
 	if s := vr.Snapshot(); s.MasterAdverInterval != time.Second || s.MasterAddr.IsValid() {
 		t.Errorf("Active_Adver_Interval %v, Master %v", s.MasterAdverInterval, s.MasterAddr)
 	}

@@ -100,7 +100,9 @@ func (g *SyncGroup) all(now time.Time, ev Event) []GroupAction {
 	var out []GroupAction
 	for _, m := range g.members {
 		if timer && m.vr.state == Backup {
-			m.vr.expire(now)
+			if !m.vr.expire(now) {
+				out = append(out, m.does(m.vr.sweepHeld())...)
+			}
 			continue
 		}
 		out = append(out, g.one(now, m, ev)...)

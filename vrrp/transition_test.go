@@ -110,7 +110,9 @@ func TestTransitions(t *testing.T) {
 	}{
 		// Initialize
 		{"startup", vrrp.Initialize, params(), vrrp.Startup{}, half,
-			[]string{release, "stopped→backup (startup)"}, vrrp.Backup, "4.109375s"},
+			[]string{"stopped→backup (startup)"}, vrrp.Backup, "4.109375s"},
+		{"startup with a delay", vrrp.Initialize, params(func(p *vrrp.Params) { p.StartDelay = time.Minute }), vrrp.Startup{}, half,
+			[]string{release, "stopped→backup (startup)"}, vrrp.Backup, "1m4.109375s"},
 		{"startup of the owner", vrrp.Initialize, params(priority(255)), vrrp.Startup{}, half,
 			[]string{"advert 255", acquire, announce, "stopped→master (owner)"}, vrrp.Master, "1.5s"},
 		{"shutdown", vrrp.Initialize, params(), vrrp.Shutdown{}, half, nil, vrrp.Initialize, "none"},
@@ -125,20 +127,20 @@ func TestTransitions(t *testing.T) {
 
 		// Backup
 		{"startup", vrrp.Backup, params(), vrrp.Startup{}, half, nil, vrrp.Backup, "3.609375s"},
-		{"shutdown", vrrp.Backup, params(), vrrp.Shutdown{}, half, []string{"backup→stopped (shutdown)"}, vrrp.Initialize, "none"},
+		{"shutdown", vrrp.Backup, params(), vrrp.Shutdown{}, half, []string{release, "backup→stopped (shutdown)"}, vrrp.Initialize, "none"},
 		{"early timeout", vrrp.Backup, params(), vrrp.Timeout{}, 3609374 * time.Microsecond, nil, vrrp.Backup, "3.609375s"},
 		{"timeout", vrrp.Backup, params(), vrrp.Timeout{}, 3609375 * time.Microsecond,
 			[]string{"advert 100", acquire, announce, "backup→master (master-down)"}, vrrp.Master, "4.609375s"},
 		{"priority 0", vrrp.Backup, params(), heard("192.0.2.9", 0), half, nil, vrrp.Backup, "1.109375s"},
-		{"lower priority", vrrp.Backup, params(), heard("192.0.2.9", 99), half, nil, vrrp.Backup, "3.609375s"},
+		{"lower priority", vrrp.Backup, params(), heard("192.0.2.9", 99), half, []string{release}, vrrp.Backup, "3.609375s"},
 		{"lower priority without preemption", vrrp.Backup, params(func(p *vrrp.Params) { p.Preempt = false }), heard("192.0.2.9", 99), half,
-			nil, vrrp.Backup, "4.109375s"},
+			[]string{release}, vrrp.Backup, "4.109375s"},
 		{"lower priority within the delay", vrrp.Backup, params(func(p *vrrp.Params) { p.PreemptDelay = time.Minute }), heard("192.0.2.9", 99), half,
-			nil, vrrp.Backup, "4.109375s"},
-		{"equal priority", vrrp.Backup, params(), heard("192.0.2.4", 100), half, nil, vrrp.Backup, "4.109375s"},
-		{"higher priority", vrrp.Backup, params(), heard("192.0.2.9", 200), half, nil, vrrp.Backup, "4.109375s"},
+			[]string{release}, vrrp.Backup, "4.109375s"},
+		{"equal priority", vrrp.Backup, params(), heard("192.0.2.4", 100), half, []string{release}, vrrp.Backup, "4.109375s"},
+		{"higher priority", vrrp.Backup, params(), heard("192.0.2.9", 200), half, []string{release}, vrrp.Backup, "4.109375s"},
 		// 3 × 2 s + 156/256 of 2 s.
-		{"higher priority, another interval", vrrp.Backup, params(), heardEvery("192.0.2.9", 200, 2*time.Second), half, nil, vrrp.Backup, "7.71875s"},
+		{"higher priority, another interval", vrrp.Backup, params(), heardEvery("192.0.2.9", 200, 2*time.Second), half, []string{release}, vrrp.Backup, "7.71875s"},
 		{"own address", vrrp.Backup, params(), heard("192.0.2.5", 200), half, nil, vrrp.Backup, "3.609375s"},
 		{"own address with a zone", vrrp.Backup, params(func(p *vrrp.Params) { p.Source = netip.MustParseAddr("fe80::5") }), heard("fe80::5%eth0", 200), half,
 			nil, vrrp.Backup, "3.609375s"},
@@ -147,8 +149,8 @@ func TestTransitions(t *testing.T) {
 		{"parameters: interval before any Master", vrrp.Backup, params(),
 			vrrp.ParamsChanged{Params: params(func(p *vrrp.Params) { p.AdvertInterval = 2 * time.Second })}, half, nil, vrrp.Backup, "7.21875s"},
 		{"parameters: another address", vrrp.Backup, params(), vrrp.ParamsChanged{Params: params(vips("192.0.2.101/24"))}, half,
-			[]string{"release 192.0.2.101/24"}, vrrp.Backup, "3.609375s"},
-		{"failed", vrrp.Backup, params(), failed, half, []string{"backup→fault (failed: link eth0 is down)"}, vrrp.Fault, "none"},
+			[]string{"release 192.0.2.101/24 192.0.2.100/24"}, vrrp.Backup, "3.609375s"},
+		{"failed", vrrp.Backup, params(), failed, half, []string{release, "backup→fault (failed: link eth0 is down)"}, vrrp.Fault, "none"},
 		{"recovered", vrrp.Backup, params(), vrrp.Recovered{}, half, nil, vrrp.Backup, "3.609375s"},
 
 		// Master

@@ -19,6 +19,9 @@ type VirtualRouter struct {
 	rank int
 	// listenAt is when Params.StartDelay is over.
 	listenAt time.Time
+	// leftovers says that a predecessor may have left addresses, and that they stay until
+	// it is known whose they are.
+	leftovers bool
 
 	// masterAdverInterval is Master_Adver_Interval: that of the Master last
 	// accepted, our own as Master or before any was heard.
@@ -42,7 +45,7 @@ type router struct {
 // NewVirtualRouter returns a virtual router in Initialize. The parameters must be
 // valid ([Params.Validate]); their slices must not be written to afterwards.
 func NewVirtualRouter(id VRID, p Params) *VirtualRouter {
-	return &VirtualRouter{id: id, p: p}
+	return &VirtualRouter{id: id, p: p, leftovers: true}
 }
 
 // Handle takes an event that happened at now and returns what has to be done, in
@@ -90,6 +93,8 @@ func (vr *VirtualRouter) Handle(now time.Time, ev Event) []Action {
 			return vr.stepDown(now)
 		case vr.state == Backup && vr.expire(now):
 			return vr.takeOver(now)
+		case vr.state == Backup:
+			return vr.sweepHeld()
 		case vr.state == Master:
 			return vr.masterTimeout(now)
 		}
@@ -111,6 +116,9 @@ func (vr *VirtualRouter) advertReceived(now time.Time, ev AdvertReceived) (actio
 	switch vr.state {
 	case Backup:
 		vr.backupAdvert(now, ev)
+		if ev.Advert.Priority != PriorityRelease {
+			actions = append(actions, vr.sweep()...)
+		}
 	case Master:
 		actions = vr.masterAdvert(now, ev)
 	}
@@ -162,16 +170,16 @@ func (vr *VirtualRouter) start(now time.Time, why Reason) []Action {
 	if owner && !now.Before(vr.listenAt) {
 		return vr.becomeMaster(now, ReasonOwner)
 	}
-	var actions []Action
-	if !owner {
-		// A predecessor that was killed as Master, or a release that failed because the
-		// interface was gone, leaves addresses behind. A Backup that holds them answers
-		// for them beside the Master.
-		actions = []Action{ReleaseAddrs{vr.p.Held()}}
-	}
 	listen := now
 	if vr.listenAt.After(now) {
 		listen = vr.listenAt
+		vr.leftovers = false // nobody is heard for longer than two may hold them
+	}
+	var actions []Action
+	if !owner && !vr.leftovers {
+		// A release that failed because the interface was gone leaves addresses behind. A
+		// Backup that holds them answers for them beside the Master.
+		actions = []Action{ReleaseAddrs{vr.p.Held()}}
 	}
 	vr.enterBackup(listen, vr.p.AdvertInterval)
 	if owner {
@@ -187,18 +195,33 @@ func (vr *VirtualRouter) leave(now time.Time, to State, why Reason, detail strin
 		vr.detail = detail
 		return nil
 	}
-	var actions []Action
-	switch vr.state {
-	case Master:
+	actions := vr.sweep()
+	if vr.state == Master {
 		actions = vr.giveUp()
-	case Initialize:
-		// Never started, so nobody has released a predecessor's addresses yet.
-		if vr.p.Priority != PriorityOwner {
-			actions = []Action{ReleaseAddrs{vr.p.Held()}}
-		}
 	}
 	vr.master, vr.rival = router{}, router{}
 	return append(actions, vr.transition(now, to, why, detail))
+}
+
+// sweep takes away what a predecessor left, once it is known that it is not ours or that
+// we cannot serve it. A predecessor that was killed as Master leaves its addresses behind,
+// and clients are served by them until another router takes over: without that one they
+// are never gone, however long the restart takes. The owner's are its own.
+func (vr *VirtualRouter) sweep() []Action {
+	if !vr.leftovers || vr.p.Priority == PriorityOwner {
+		return nil
+	}
+	vr.leftovers = false
+	return []Action{ReleaseAddrs{vr.p.Held()}}
+}
+
+// sweepHeld does so when another director is there that this Backup leaves the addresses
+// to, although it is not heard.
+func (vr *VirtualRouter) sweepHeld() []Action {
+	if !vr.backup.held {
+		return nil
+	}
+	return vr.sweep()
 }
 
 // transition changes the state. Entering and leaving are the callers' work.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -27,6 +26,8 @@ type addressLedger struct {
 	logger  *slog.Logger
 	written string // the list as it stands in the file
 	err     string // of the last write, so that each is said once
+	// inherited is what a killed predecessor left.
+	inherited *inheritance
 
 	mu    sync.Mutex // guards noted, which the virtual routers' process is supervised with
 	last  map[string]vrrp.Instance
@@ -38,10 +39,12 @@ type releaser interface {
 	release(left []vrrp.Instance, keep map[string]vrrp.Instance) error
 }
 
-// Apply notes what the instances hold before the virtual routers get them. What those of
+// Apply takes away what a predecessor left and the instances do not hold, and notes what
+// they hold before the virtual routers get them. What those of
 // the Apply before hold stays noted, because the virtual routers let go of it in their own
 // time.
 func (l *addressLedger) Apply(in map[string]vrrp.Instance) {
+	l.inherited.settle(in)
 	noted := holdings(in)
 	noted = append(noted, without(holdings(l.last), noted, vrrp.Instance.Equal)...)
 	l.mu.Lock()
@@ -104,39 +107,4 @@ func (l *addressLedger) save(list []vrrp.Instance) {
 		l.logger.Warn("list of virtual addresses not written, a crash now could leave some behind", "err", text)
 	}
 	l.err = text
-}
-
-// leftovers reads what a killed daemon noted; nothing if the last one ended cleanly.
-func (l *addressLedger) leftovers() ([]vrrp.Instance, error) {
-	b, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var list []vrrp.Instance
-	if err == nil {
-		err = json.Unmarshal(b, &list)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the list of virtual addresses %s: %w", l.path, err)
-	}
-	return list, nil
-}
-
-// releaseLeftovers takes away the virtual addresses that a killed predecessor left, with
-// their routes and rules. The virtual routers would release those of today's configuration
-// too, but they take part only when the kernel's table is programmed, and until then both
-// directors would answer for the addresses.
-func (l *addressLedger) releaseLeftovers() {
-	left, err := l.leftovers()
-	if err != nil {
-		l.logger.Warn("addresses of an earlier run are not known", "err", err)
-	}
-	for _, in := range left {
-		attrs := []any{"virtual_router", in.Name, "interface", in.Link(), "addresses", in.Held()}
-		if err := l.kernel.release([]vrrp.Instance{in}, nil); err != nil {
-			l.logger.Warn("addresses of an earlier run not released", append(attrs, "err", err)...)
-			continue
-		}
-		l.logger.Info("addresses of an earlier run released", attrs...)
-	}
 }

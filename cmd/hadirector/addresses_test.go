@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,12 +17,30 @@ import (
 )
 
 // taken writes down what is taken away.
-type taken struct{ story []string }
+type taken struct {
+	mu    sync.Mutex // guards story
+	story []string
+}
+
+func (k *taken) tell(format string, args ...any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.story = append(k.story, fmt.Sprintf(format, args...))
+}
+
+// told returns what was taken away since the last call.
+func (k *taken) told() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	story := k.story
+	k.story = nil
+	return story
+}
 
 func (k *taken) Acquire(string, []netip.Prefix) error { return fmt.Errorf("nobody acquires here") }
 
 func (k *taken) Release(ifname string, addrs []netip.Prefix) error {
-	k.story = append(k.story, fmt.Sprintf("%s %v", ifname, addrs))
+	k.tell("%s %v", ifname, addrs)
 	return nil
 }
 
@@ -30,7 +49,7 @@ func (k *taken) AcquireRouting(string, []vrrp.Route, []vrrp.Rule) error {
 }
 
 func (k *taken) ReleaseRouting(ifname string, routes []vrrp.Route, rules []vrrp.Rule) error {
-	k.story = append(k.story, fmt.Sprintf("%s %d routes %d rules", ifname, len(routes), len(rules)))
+	k.tell("%s %d routes %d rules", ifname, len(routes), len(rules))
 	return nil
 }
 
@@ -67,32 +86,6 @@ func instances(addrs ...string) map[string]vrrp.Instance {
 	}}
 }
 
-func TestKilledDaemonsAddressesAreReleased(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "vrrp.json")
-	killed, _ := newTestLedger(path)
-	killed.Apply(instances("10.0.0.99/24"))
-	killed.Apply(instances("10.0.0.100/24", "10.0.0.101/24"))
-	last := instances("10.0.0.102/24")
-	in := last["web"]
-	in.Excluded = prefixes("10.0.1.103/24")
-	in.VMAC = &vrrp.VMAC{Link: "vrrp.51"}
-	in.Routes = []vrrp.Route{{To: netip.MustParsePrefix("10.9.0.0/16")}}
-	in.Rules = []vrrp.Rule{{Family: vrrp.IPv4, Table: 7}, {Family: vrrp.IPv4, Table: 8}}
-	last["web"] = in
-	killed.Apply(last)
-
-	// Those of the last two: the first one's were released long before the third came.
-	next, kernel := newTestLedger(path)
-	next.releaseLeftovers()
-	want := []string{
-		"vrrp.51 [10.0.0.102/24 10.0.1.103/24]", "vrrp.51 1 routes 2 rules",
-		"eth0 [10.0.0.100/24 10.0.0.101/24]",
-	}
-	if diff := cmp.Diff(want, kernel.story); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
 func TestLedgerHoldsNoSecrets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vrrp.json")
 	l, _ := newTestLedger(path)
@@ -126,16 +119,15 @@ func TestReleaseAfterTheProcessKeepsWhatIsWanted(t *testing.T) {
 	l.Apply(before)
 	l.Apply(now)
 	l.releaseNoted(now)
-	if diff := cmp.Diff([]string{"eth0 [10.0.0.100/24]", "eth0 1 routes 0 rules"}, kernel.story); diff != "" {
+	if diff := cmp.Diff([]string{"eth0 [10.0.0.100/24]", "eth0 1 routes 0 rules"}, kernel.told()); diff != "" {
 		t.Errorf("with those of now wanted, -want +got:\n%s", diff)
 	}
-	kernel.story = nil
 	l.releaseNoted(nil)
 	want := []string{
 		"eth0 [10.0.0.101/24 10.0.0.102/24]", "eth0 1 routes 1 rules",
 		"eth0 [10.0.0.100/24 10.0.0.101/24]", "eth0 2 routes 1 rules",
 	}
-	if diff := cmp.Diff(want, kernel.story); diff != "" {
+	if diff := cmp.Diff(want, kernel.told()); diff != "" {
 		t.Errorf("with nothing wanted, -want +got:\n%s", diff)
 	}
 }
@@ -144,13 +136,13 @@ func TestStoppedDaemonLeavesNoAddresses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vrrp.json")
 	l, _ := newTestLedger(path)
 	l.Apply(instances("10.0.0.100/24"))
-	if list, err := l.leftovers(); err != nil || len(list) != 1 {
+	if list, err := leftovers(path); err != nil || len(list) != 1 {
 		t.Fatalf("%v, %v", list, err)
 	}
 	if err := l.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := l.leftovers(); err != nil || len(list) != 0 {
+	if list, err := leftovers(path); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
 }
@@ -160,8 +152,7 @@ func TestDamagedListIsAnError(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`[{"Name": "web", "Addresses": ["nonsense"]}]`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, _ := newTestLedger(path)
-	if list, err := l.leftovers(); err == nil {
+	if list, err := leftovers(path); err == nil {
 		t.Errorf("read %v", list)
 	}
 }

@@ -19,7 +19,7 @@ const (
 	// holds it until the kernel has taken its memory back.
 	lockPatience = time.Second
 	// orphanPatience is how long the virtual routers' process of a daemon that is gone
-	// may take to hand over and end, before it is killed.
+	// may take to end when it is killed.
 	orphanPatience = 5 * time.Second
 	// lockPause is between two looks at a lock.
 	lockPause = 50 * time.Millisecond
@@ -45,22 +45,19 @@ func (o runOptions) lock() (unlock func(), err error) {
 
 // lockVRRP takes the lock of the virtual routers' process, which inherits it and so holds
 // it for as long as it lives, if need be longer than the daemon. One that has outlived its
-// daemon is asked to end first. Who holds the lock is written in the file.
+// daemon is killed: an orderly end would take its addresses away, and if no other director
+// has taken over they are to stay where they are. Who holds the lock is written in the
+// file.
 func (o runOptions) lockVRRP(logger *slog.Logger) (*os.File, error) {
 	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
 	if err != nil {
 		return nil, err
 	}
-	err = waitLock(f, 0)
-	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			break
-		}
-		pid, serr := signalHolder(f, s)
-		if serr != nil {
-			logger.Warn("vrrp process of an earlier run cannot be told to end", "err", serr)
+	if err = waitLock(f, 0); errors.Is(err, unix.EWOULDBLOCK) {
+		if pid, kerr := killHolder(f); kerr != nil {
+			logger.Warn("vrrp process of an earlier run cannot be killed", "err", kerr)
 		} else {
-			logger.Info("vrrp process of an earlier run told to end", "pid", pid, "signal", unix.SignalName(s))
+			logger.Info("vrrp process of an earlier run killed, its addresses stay for the moment", "pid", pid)
 		}
 		err = waitLock(f, orphanPatience)
 	}
@@ -105,9 +102,9 @@ func waitLock(f *os.File, patience time.Duration) error {
 	}
 }
 
-// signalHolder sends a signal to the process that a lock's file names, if it has that
-// file open. A process that got the same number since is not touched.
-func signalHolder(f *os.File, s unix.Signal) (pid int, err error) {
+// killHolder kills the process that a lock's file names, if it has that file open. A
+// process that got the same number since is not touched.
+func killHolder(f *os.File) (pid int, err error) {
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
 	if err != nil {
 		return 0, fmt.Errorf("read who holds %s: %w", f.Name(), err)
@@ -129,8 +126,8 @@ func signalHolder(f *os.File, s unix.Signal) (pid int, err error) {
 	if !has {
 		return pid, fmt.Errorf("process %d does not hold %s", pid, f.Name())
 	}
-	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil {
-		return pid, fmt.Errorf("signal process %d: %w", pid, err)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return pid, fmt.Errorf("kill process %d: %w", pid, err)
 	}
 	return pid, nil
 }

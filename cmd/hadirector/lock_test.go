@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -9,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // holder starts a program that goes on until it is told to end, and inherits files.
@@ -35,10 +32,10 @@ func holder(t *testing.T, script string, files ...*os.File) *exec.Cmd {
 	return cmd
 }
 
+// stubborn ends only when it is killed, and bystander has nothing to do with it.
 const (
-	obedient  = `echo ready; exec sleep 60`
 	stubborn  = `trap "" TERM; echo ready; exec sleep 60`
-	bystander = obedient
+	bystander = `echo ready; exec sleep 60`
 )
 
 // takeVRRP takes the lock as a daemon does that is then gone, and leaves it to a process
@@ -57,45 +54,21 @@ func takeVRRP(t *testing.T, o runOptions, script string) *exec.Cmd {
 	return cmd
 }
 
-func TestStartEndsAnOrphan(t *testing.T) {
+func TestStartKillsAnOrphan(t *testing.T) {
 	o := runOptions{runtime: t.TempDir()}
-	orphan := takeVRRP(t, o, obedient)
+	orphan := takeVRRP(t, o, stubborn)
 	f, err := o.lockVRRP(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
-	if err := orphan.Wait(); err == nil || err.Error() != "signal: terminated" {
-		t.Errorf("the orphan ended with %v", err)
-	}
-}
-
-func TestStartKillsAnOrphanThatDoesNotEnd(t *testing.T) {
-	o := runOptions{runtime: t.TempDir()}
-	orphan := takeVRRP(t, o, stubborn)
-	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		if err := waitLock(f, 0); !errors.Is(err, unix.EWOULDBLOCK) {
-			t.Fatalf("before %v: %v", s, err)
-		}
-		if pid, err := signalHolder(f, s); err != nil || pid != orphan.Process.Pid {
-			t.Fatalf("%v to %d: %v", s, pid, err)
-		}
-	}
 	if err := orphan.Wait(); err == nil || err.Error() != "signal: killed" {
 		t.Errorf("the orphan ended with %v", err)
 	}
-	if err := waitLock(f, 0); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
 }
 
-// TestOnlyTheHolderIsSignalled: a number that another process has since is not enough.
-func TestOnlyTheHolderIsSignalled(t *testing.T) {
+// TestOnlyTheHolderIsKilled: a number that another process has since is not enough.
+func TestOnlyTheHolderIsKilled(t *testing.T) {
 	o := runOptions{runtime: t.TempDir()}
 	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
 	if err != nil {
@@ -109,7 +82,7 @@ func TestOnlyTheHolderIsSignalled(t *testing.T) {
 	if err := noteHolder(f, other.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
-	if pid, err := signalHolder(f, unix.SIGKILL); err == nil || pid != other.Process.Pid {
+	if pid, err := killHolder(f); err == nil || pid != other.Process.Pid {
 		t.Errorf("process %d: %v", pid, err)
 	}
 	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
@@ -122,8 +95,8 @@ func TestOnlyTheHolderIsSignalled(t *testing.T) {
 		if _, err := f.WriteAt([]byte(text), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := signalHolder(f, unix.SIGKILL); err == nil {
-			t.Errorf("with %q in the file somebody was signalled", text)
+		if _, err := killHolder(f); err == nil {
+			t.Errorf("with %q in the file somebody was killed", text)
 		}
 	}
 }

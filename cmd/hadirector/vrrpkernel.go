@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/hadirector/hadirector/internal/netif"
-	"github.com/hadirector/hadirector/internal/nft"
 	"github.com/hadirector/hadirector/vrrp"
 	"github.com/hadirector/hadirector/vrrp/router"
 )
@@ -23,14 +22,6 @@ type vrrpKernel struct {
 func newVRRPKernel(logger *slog.Logger) *vrrpKernel {
 	addrs := netif.NewAddresses(logger)
 	return &vrrpKernel{Addresser: addrs, Routing: netif.NewRouting(logger), close: addrs.Close}
-}
-
-// cleanDevices deletes the virtual routers' own links, and the packet filter, that a
-// process that is gone has left, and brings back the settings that it changed for them.
-func cleanDevices(notes string, logger *slog.Logger) error {
-	filter := nft.New()
-	devices, err := netif.NewDevices(logger, notes, filter)
-	return errors.Join(err, devices.Clean(nil), filter.Close())
 }
 
 // release takes away what instances may have left, but for what those of keep hold. All

@@ -53,7 +53,7 @@ func newVRRPProcess() *cobra.Command {
 func serveVRRP(stderr io.Writer, devices string) error {
 	// What a terminal or a supervisor sends to all processes of the service is for the
 	// daemon to decide about.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, syscall.SIGTERM, syscall.SIGINT)
 	showAs(spareName)

@@ -119,15 +119,13 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	context.AfterFunc(ctx, func() { d.notify(sdnotify.Stopping()) })
 
 	d.logger.Info("starting", "version", versionText(), "file", d.o.config)
-	d.routers.releaseLeftovers()
-	if err := cleanDevices(d.o.devices(), d.logger); err != nil {
-		d.logger.Warn("links of an earlier run not deleted", "err", err)
-	}
+	d.routers.inherited.begin(d.o.addresses())
 	err := d.director.Run(ctx)
+	d.routers.inherited.settle(nil)
 	stop()
 	running.Wait()
 	// The virtual routers' process has ended, whichever way.
-	err = errors.Join(err, cleanDevices(d.o.devices(), d.logger), d.vrrp.close())
+	err = errors.Join(err, cleanDevices(d.o.devices(), nil, d.logger), d.vrrp.close())
 	if err == nil {
 		d.logger.Info("stopped")
 	}

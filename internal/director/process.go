@@ -25,6 +25,9 @@ type ProcessEnd struct {
 	// Pause is how long the next start is put off, with the virtual addresses taken
 	// away; 0: it is started again at once.
 	Pause time.Duration
+	// GivesWay says that it is started at once, and leaves mastership to every other
+	// director for Pause.
+	GivesWay bool
 }
 
 // ProcessStatus is the virtual routers' process.
@@ -48,7 +51,11 @@ type ProcessStatus struct {
 func (d *Director) processEnded(e ProcessEnd) {
 	level, msg := slog.LevelWarn, "vrrp process ended, started again"
 	text := "ended, started again: " + e.Why
-	if e.Pause > 0 {
+	switch {
+	case e.GivesWay:
+		level, msg = slog.LevelError, "vrrp process ended again, started again and giving way to other directors"
+		text = fmt.Sprintf("ended again, started again and giving way to other directors for %v: %s", e.Pause, e.Why)
+	case e.Pause > 0:
 		level, msg = slog.LevelError, "vrrp process ended, its addresses are released, trying again later"
 		text = fmt.Sprintf("ended, its addresses are released, trying again in %v: %s", e.Pause, e.Why)
 	}

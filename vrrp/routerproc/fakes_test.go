@@ -106,15 +106,21 @@ type fakeChild struct {
 	pipe  *pipe[toChild, fromChild]
 	exit  chan error
 	hangs bool // it does not answer pings
-	stays bool // it does not obey Stop
+	// halted is closed when a signal stops it.
+	halted   chan struct{}
+	stays    bool // it does not obey Stop
+	immortal bool // it does not end when it is killed
 }
 
 func (c *fakeChild) Conn() io.ReadWriteCloser { return c.ours }
 func (c *fakeChild) PID() int                 { return c.pid }
 func (c *fakeChild) Wait() error              { return <-c.exit }
+func (c *fakeChild) Stopped() <-chan struct{} { return c.halted }
 func (c *fakeChild) Kill() {
 	c.tell("%d killed", c.pid)
-	c.end(errors.New("signal: killed"))
+	if !c.immortal {
+		c.end(errors.New("signal: killed"))
+	}
 }
 
 // end ends the child, once.
@@ -134,7 +140,11 @@ func (c *fakeChild) live() {
 		case m.Start != nil:
 			c.tell("%d start %s %v", c.pid, m.Start.LogFormat, m.Start.LogLevel)
 		case m.Apply != nil:
-			c.tell("%d apply %s", c.pid, show(m.Apply.Instances))
+			way := ""
+			if m.Apply.GiveWay {
+				way = " give way"
+			}
+			c.tell("%d apply %s%s", c.pid, show(m.Apply.Instances), way)
 		case m.Order != nil:
 			c.tell("%d %s %v", c.pid, m.Order.Do, m.Order.Names)
 		case m.Ping != nil:
@@ -207,7 +217,11 @@ func newParent(t *testing.T) *parentWorld {
 			w.active = pid
 		},
 		Ended: func(e End) {
-			w.ends.tell("%d: %s, pause %v", e.PID, e.Why, e.Pause)
+			way := ""
+			if e.GivesWay {
+				way = ", gives way"
+			}
+			w.ends.tell("%d: %s, pause %v%s", e.PID, e.Why, e.Pause, way)
 		},
 		Logger: w.logger(),
 	})
@@ -238,7 +252,7 @@ func (w *parentWorld) spawn() (Child, error) {
 		return nil, err
 	}
 	ours, theirs := net.Pipe()
-	c := &fakeChild{parentWorld: w, pid: len(w.children) + 1, ours: ours, pipe: newPipe[toChild, fromChild](theirs), exit: make(chan error, 1)}
+	c := &fakeChild{parentWorld: w, pid: len(w.children) + 1, ours: ours, pipe: newPipe[toChild, fromChild](theirs), exit: make(chan error, 1), halted: make(chan struct{})}
 	w.children = append(w.children, c)
 	go c.live()
 	return c, nil

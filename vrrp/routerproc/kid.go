@@ -9,13 +9,17 @@ import (
 // kid is a child that runs, with what is between it and its parent.
 type kid struct {
 	Child
-	pipe    *pipe[fromChild, toChild]
-	begun   time.Time
-	told    bool   // it has been told its start
-	talks   bool   // it has said something
-	facts   Facts  // that it has said
-	killed  string // why its parent killed it
-	pinging bool   // a ping is to be sent
+	pipe   *pipe[fromChild, toChild]
+	begun  time.Time
+	told   bool   // it has been told its start
+	talks  bool   // it has said something
+	facts  Facts  // that it has said
+	killed string // why its parent killed it
+	// overdue is when one that was killed is given up, though its connection has not
+	// closed: it hangs in the kernel, or a debugger has it. It runs no more.
+	overdue <-chan time.Time
+	paused  bool // it was stopped together with its parent
+	pinging bool // a ping is to be sent
 	// silence counts the ticks since the last ping was due, -1 if that one has been
 	// answered; pings counts all.
 	silence, pings int
@@ -73,8 +77,43 @@ func (k *kid) tick() {
 }
 
 func (k *kid) kill(why string) {
-	k.killed = why
+	k.killed, k.overdue = why, time.After(reapPatience)
 	k.Kill()
+}
+
+// givenUp delivers when it is given up; nil if there is no child.
+func (k *kid) givenUp() <-chan time.Time {
+	if k == nil {
+		return nil
+	}
+	return k.overdue
+}
+
+// stopped is closed when it was stopped by a signal; nil if that makes no difference.
+func (k *kid) stopped() <-chan struct{} {
+	if k == nil || k.killed != "" || k.paused {
+		return nil
+	}
+	return k.Stopped()
+}
+
+// halted takes in that it was stopped by a signal: whatever that was for, it does not
+// advertise any more, and keeps its addresses. On a machine that stood still as a whole it
+// goes on together with this process.
+func (k *kid) halted(all bool) {
+	if all {
+		k.paused = true
+		return
+	}
+	k.kill("stopped by a signal, killed")
+}
+
+// lost makes sure, when its connection is closed, that it writes nothing any more. One
+// that closed it has ended but for its memory.
+func (k *kid) lost() {
+	if errors.Is(k.pipe.err, errGarbled) {
+		k.kill(k.pipe.err.Error() + ", killed")
+	}
 }
 
 // end reaps a child and says why it ended at a time.
@@ -86,21 +125,27 @@ func (k *kid) end(at time.Time) End {
 	return e
 }
 
-// reapPatience is how long a child may take to end after it has closed its connection.
+// reapPatience is how long a child may take to end after it has closed its connection, or
+// has been killed.
 const reapPatience = 2 * time.Second
 
-// reap waits for a child whose connection is closed, and returns why it ended.
+// reap waits for a child whose connection is closed or which was killed, and returns why it
+// ended. One that does not end even then is left behind: it is the kernel's or a debugger's,
+// and does nothing any more.
 func (k *kid) reap() error {
 	ended := make(chan error, 1)
 	go func() { ended <- k.Wait() }()
-	timer := time.NewTimer(reapPatience)
-	defer timer.Stop()
-	var err error
-	select {
-	case err = <-ended:
-	case <-timer.C:
-		k.Kill()
-		err = <-ended
+	err := errors.New("killed, and the kernel does not let it end")
+	for range 2 {
+		timer := time.NewTimer(reapPatience)
+		select {
+		case err = <-ended:
+		case <-timer.C:
+			k.Kill()
+			continue
+		}
+		timer.Stop()
+		break
 	}
 	k.pipe.close()
 	if k.killed != "" {

@@ -13,6 +13,7 @@ type pipe[In, Out any] struct {
 	// in is closed when the other side is gone. All that it sent comes before.
 	in  chan In
 	out chan Out
+	err error // why in is closed
 
 	conn    io.ReadWriteCloser
 	closed  chan struct{} // by close
@@ -30,13 +31,13 @@ func newPipe[In, Out any](conn io.ReadWriteCloser) *pipe[In, Out] {
 	return p
 }
 
-// read ends with the connection; whatever the error, the other side is gone.
+// read ends with the connection; whatever the error, nothing more is heard.
 func (p *pipe[In, Out]) read() {
 	defer close(p.in)
 	r := bufio.NewReader(p.conn)
 	for {
 		var m In
-		if err := readFrame(r, &m); err != nil {
+		if p.err = readFrame(r, &m); p.err != nil {
 			return
 		}
 		select {

@@ -18,6 +18,8 @@ type Child interface {
 	PID() int
 	// Kill ends it at once. It may have ended already.
 	Kill()
+	// Stopped is closed when a signal has stopped it.
+	Stopped() <-chan struct{}
 	// Wait returns when it has ended, with why; nil: it ended in order. It is called
 	// once.
 	Wait() error
@@ -54,6 +56,9 @@ type End struct {
 	Why string
 	// Pause is how long the next start is put off; 0: it is started again at once.
 	Pause time.Duration
+	// GivesWay says that it is started at once, and leaves mastership to every other
+	// director for Pause.
+	GivesWay bool
 }
 
 // Status is the child as it was last heard of.
@@ -170,6 +175,15 @@ func (p *Process) Run(ctx context.Context) error {
 			}
 		case s.active.out(more) <- message:
 			s.sent(message)
+		case <-s.active.givenUp():
+			s.active.silence = maxSilence // whatever it was before
+			s.ended()
+		case <-s.spare.givenUp():
+			s.spareEnded()
+		case <-s.active.stopped():
+			s.active.halted(s.attention.missed(time.Now()))
+		case <-s.spare.stopped():
+			s.spare.halted(s.attention.missed(time.Now()))
 		case m, ok := <-s.spare.in():
 			if ok {
 				s.spareHeard(m)

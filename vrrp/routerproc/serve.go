@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/vrrp"
@@ -116,6 +117,7 @@ type server struct {
 	asked     map[string]vrrp.Instance // what the parent wants
 	before    map[string]vrrp.Instance // what it wanted before that
 	weak      bool                     // mastership is on offer
+	givesWay  bool                     // because the parent wants that
 	silence   int                      // patrols since the director loop's last sign of life
 	patrols   int                      // since mastership was last offered
 	orphan    bool
@@ -167,6 +169,7 @@ func (s *server) told(m toChild) {
 	case s.stopping:
 	case m.Apply != nil:
 		s.before, s.asked = s.asked, inTime(*m.Apply, time.Now())
+		s.giveWay(m.Apply.GiveWay)
 		s.apply()
 	case m.Order != nil && m.Order.Do == handOver:
 		s.set.HandOver(m.Order.Names...)
@@ -203,7 +206,7 @@ func (s *server) pinged(m ping) {
 		return
 	}
 	s.silence = 0
-	if s.weak {
+	if s.weak && !s.givesWay {
 		s.Logger.Info("the daemon answers again, priorities are as configured")
 		s.weak = false
 		s.apply()
@@ -228,6 +231,9 @@ func (s *server) reported(r vrrp.Report) {
 		}
 		s.endIfIdle()
 		return
+	}
+	if s.givesWay && slices.ContainsFunc(list, func(r vrrp.Report) bool { return r.To == vrrp.Master }) {
+		s.offer()
 	}
 	snapshots := s.set.Snapshots()
 	for _, r := range list {
@@ -275,6 +281,14 @@ func (s *server) weaken() {
 	s.weak = true
 	s.offer()
 	s.apply()
+}
+
+// giveWay begins or ends giving way because the parent wants it. What is adopted is
+// offered when it has been: see reported.
+func (s *server) giveWay(yes bool) {
+	if yes != s.givesWay {
+		s.givesWay, s.weak, s.patrols = yes, yes || s.silence >= maxParentSilence, 0
+	}
 }
 
 // offer hands mastership to any director that is there. One that does not preempt takes

@@ -425,3 +425,34 @@ func TestParentDiesWhileStopping(t *testing.T) {
 		expect(t, "at last", []string{"release nothing", "release [db 150, web 150]", "ended"}, lines[len(lines)-3:])
 	})
 }
+
+// TestGivingWay: a child that follows others that ended offers what it has adopted at once,
+// and again and again, and is as it is configured when its parent trusts it.
+func TestGivingWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSilentChild(t)
+		w.parent.out <- toChild{Start: &Start{LogFormat: "text"}}
+		w.parent.out <- toChild{Apply: &apply{Instances: set("web"), GiveWay: true}}
+		synctest.Wait()
+		w.told()
+		w.set.becomes("web", vrrp.Master, vrrp.ReasonAdopted)
+		expect(t, "when it is Master", []string{"hand over [web]"}, w.told())
+		w.parent.out <- toChild{Ping: &ping{Alive: true}}
+		expect(t, "with a daemon that answers", nil, w.told())
+		time.Sleep(askAgain * patrolInterval)
+		expect(t, "as long as nobody takes over", []string{"hand over [web]"}, w.told())
+		w.parent.out <- toChild{Apply: &apply{Instances: set("web", "db"), GiveWay: true}}
+		expect(t, "a reload", []string{"apply [db 1 no preempt, web 1 no preempt]"}, w.told())
+		w.parent.out <- toChild{Apply: &apply{Instances: set("web", "db")}}
+		expect(t, "trusted", []string{"apply [db 150, web 150]"}, w.told())
+		w.parent.out <- toChild{Ping: &ping{Alive: true}}
+		time.Sleep(askAgain * patrolInterval)
+		expect(t, "afterwards", nil, w.told())
+		w.parent.out <- toChild{Stop: &stop{}}
+		synctest.Wait()
+		w.parent.close()
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -18,8 +18,9 @@ const connFD = 3
 
 // process is a child that is a process.
 type process struct {
-	cmd  *exec.Cmd
-	conn net.Conn
+	cmd     *exec.Cmd
+	conn    net.Conn
+	stopped chan struct{}
 }
 
 // Command returns a function that starts the program at path as a child. It writes its
@@ -43,7 +44,9 @@ func Command(path string, args []string, stderr *os.File, files ...*os.File) fun
 			ours.Close()
 			return nil, fmt.Errorf("start the vrrp process: %w", err)
 		}
-		return &process{cmd, ours}, nil
+		p := &process{cmd, ours, make(chan struct{})}
+		go p.watch()
+		return p, nil
 	}
 }
 
@@ -93,6 +96,27 @@ func (p *process) PID() int { return p.cmd.Process.Pid }
 func (p *process) Kill() {
 	// One that has ended is no error, and there is no other.
 	_ = p.cmd.Process.Kill()
+}
+
+func (p *process) Stopped() <-chan struct{} { return p.stopped }
+
+// cldStopped is si_code of a child that a signal has stopped (CLD_STOPPED, signal.h).
+const cldStopped = 5
+
+// watch waits until a signal stops the process, or it ends.
+func (p *process) watch() {
+	for {
+		var info unix.Siginfo
+		// WNOWAIT leaves the end to Wait.
+		err := unix.Waitid(unix.P_PID, p.PID(), &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err == nil && info.Code == cldStopped:
+			close(p.stopped)
+		}
+		return
+	}
 }
 
 func (p *process) Wait() error {

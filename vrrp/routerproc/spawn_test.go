@@ -137,15 +137,22 @@ func TestRealProcesses(t *testing.T) {
 	}
 	next("web stopped to master: master-down")
 	before := files(t)
-	for _, wait := range []bool{true, false} { // for the spare child: the second one is found without
-		s := p.Status()
+	for _, tt := range []struct {
+		signal syscall.Signal
+		why    string
+		wait   bool // for the spare child: the second one is found without
+	}{
+		{syscall.SIGSTOP, "stopped by a signal, killed", true},
+		{syscall.SIGKILL, "signal: killed", false},
+	} {
+		s, wait := p.Status(), tt.wait
 		if wait {
 			s = spare()
 		}
-		if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(s.PID, tt.signal); err != nil {
 			t.Fatal(err)
 		}
-		if e := <-ends; e.PID != s.PID || e.Why != "signal: killed" || e.Pause != 0 {
+		if e := <-ends; e.PID != s.PID || e.Why != tt.why || e.Pause != 0 {
 			t.Errorf("end %+v of %d", e, s.PID)
 		}
 		next("web stopped to master: adopted")

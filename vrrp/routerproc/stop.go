@@ -43,11 +43,10 @@ func (s *supervisor) stopActive() {
 				s.received(m)
 				continue
 			}
-			if err := s.active.reap(); err != nil {
-				s.o.Logger.Warn("vrrp process did not end in order, taking away what it left", "err", err)
-				s.o.Release(nil)
-				s.reportEnds()
-			}
+			s.stopped()
+			return
+		case <-s.active.givenUp():
+			s.stopped()
 			return
 		case s.active.out(more) <- message:
 			s.sent(message)
@@ -56,5 +55,14 @@ func (s *supervisor) stopActive() {
 		case <-patience.C:
 			s.active.kill("did not stop in time, killed")
 		}
+	}
+}
+
+// stopped takes in the end of the active child.
+func (s *supervisor) stopped() {
+	if err := s.active.reap(); err != nil {
+		s.o.Logger.Warn("vrrp process did not end in order, taking away what it left", "err", err)
+		s.o.Release(nil)
+		s.reportEnds()
 	}
 }

@@ -27,6 +27,7 @@ type supervisor struct {
 	crashes       crashes
 	starts        uint64           // of active ones
 	retry         <-chan time.Time // the next, while it is put off
+	giveWayUntil  time.Time        // zero: the active one is trusted
 	spareCrashes  crashes
 	spareAt       time.Time // not before that
 
@@ -56,7 +57,7 @@ func (s *supervisor) start() {
 	s.spare = nil
 	if k != nil && (k.silence > 0 || k.killed != "") { // it hangs, or may
 		k.kill("does not answer, killed")
-		_ = k.reap()
+		go k.reap()
 		k = nil
 	}
 	s.starts++
@@ -96,7 +97,7 @@ func (s *supervisor) next() (toChild, bool) {
 	case s.unstopped:
 		return toChild{Stop: &stop{}}, true
 	case s.unsent:
-		return toChild{Apply: &apply{s.instances(), s.died}}, true
+		return toChild{Apply: &apply{s.instances(), s.died, !s.giveWayUntil.IsZero()}}, true
 	case len(s.orders) > 0:
 		return toChild{Order: &s.orders[0]}, true
 	case s.active.pinging:
@@ -174,6 +175,9 @@ func (s *supervisor) pulse() chan<- struct{} {
 func (s *supervisor) tick() {
 	s.active.tick()
 	s.spare.tick()
+	if !s.giveWayUntil.IsZero() && !time.Now().Before(s.giveWayUntil) {
+		s.giveWayUntil, s.unsent = time.Time{}, s.active != nil
+	}
 	// Not while the active one is busy with its own start.
 	if s.spare == nil && s.active != nil && s.active.talks && !time.Now().Before(s.spareAt) {
 		s.startSpare()
@@ -186,11 +190,16 @@ func (s *supervisor) tick() {
 func (s *supervisor) ended() {
 	now := time.Now()
 	k := s.active
+	k.lost()
 	s.active = nil
 	hung := k.silence > 0 || s.attention.missed(now)
-	if pause := s.crashes.ended(now.Sub(k.begun)); pause > 0 {
+	pause := s.crashes.ended(now.Sub(k.begun))
+	if pause > 0 && !s.mayGiveWay(hung) {
 		s.failed(k.end(now), pause)
 		return
+	}
+	if s.giveWayUntil = (time.Time{}); pause > 0 {
+		s.giveWayUntil = now.Add(pause)
 	}
 	for name := range s.states {
 		switch _, already := s.gone[name]; {
@@ -204,12 +213,31 @@ func (s *supervisor) ended() {
 	s.adopt, s.undecided, s.died = nil, true, now
 	s.start()
 	s.reaping++
-	go func() { s.reaped <- k.end(now) }()
+	go func() {
+		end := k.end(now)
+		end.Pause, end.GivesWay = pause, pause > 0
+		s.reaped <- end
+	}()
 	if s.active != nil {
 		// What the instances of today do not name, the new child would not know of. It
 		// has not been given any yet.
 		s.o.Release(s.wanted)
 	}
+}
+
+// mayGiveWay tells whether a child that follows one that ended again and again is started
+// at once all the same: to hand mastership to another director, so that nobody misses it.
+// If there is none the child goes on. One that ends once more did not get that far.
+func (s *supervisor) mayGiveWay(hung bool) bool {
+	if hung || !s.giveWayUntil.IsZero() {
+		return false
+	}
+	for _, state := range s.states {
+		if state == vrrp.Master {
+			return true
+		}
+	}
+	return false
 }
 
 // failed puts the next start off. What the last child left would stay on this director
@@ -218,7 +246,7 @@ func (s *supervisor) failed(end End, pause time.Duration) {
 	s.down()
 	s.o.Release(nil)
 	s.reportEnds()
-	s.undecided = false
+	s.undecided, s.giveWayUntil = false, time.Time{}
 	end.Pause = pause
 	s.retry = time.After(pause)
 	s.o.Ended(end)

@@ -40,6 +40,8 @@ type apply struct {
 	Instances map[string]vrrp.Instance
 	// Ended is when the child ended whose virtual routers are adopted.
 	Ended time.Time
+	// GiveWay has every other director that is there take over.
+	GiveWay bool
 }
 
 // order asks virtual routers to do something.
@@ -87,7 +89,11 @@ type pong struct{ Snapshots map[string]vrrp.Snapshot }
 // than a megabyte.
 const maxFrame = 16 << 20
 
-var errFrame = errors.New("message longer than any that is sent")
+var (
+	errFrame = errors.New("message longer than any that is sent")
+	// errGarbled marks what the other side would not have sent.
+	errGarbled = errors.New("no message")
+)
 
 // writeFrame writes a message: its length in four bytes, and JSON.
 func writeFrame(w io.Writer, message any) error {
@@ -113,7 +119,7 @@ func readFrame(r *bufio.Reader, message any) error {
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > maxFrame {
-		return fmt.Errorf("decode %T of %d bytes: %w", message, n, errFrame)
+		return fmt.Errorf("decode %T of %d bytes: %w: %w", message, n, errGarbled, errFrame)
 	}
 	// What arrives is kept as it comes: a wrong length must not take its size in memory.
 	b, err := io.ReadAll(io.LimitReader(r, int64(n)))
@@ -124,7 +130,7 @@ func readFrame(r *bufio.Reader, message any) error {
 		return io.ErrUnexpectedEOF
 	}
 	if err := json.Unmarshal(b, message); err != nil {
-		return fmt.Errorf("decode %T: %w", message, err)
+		return fmt.Errorf("decode %T: %w: %w", message, errGarbled, err)
 	}
 	return nil
 }

@@ -39,6 +39,10 @@ type history struct {
 	// the process slept, was held, or got other parameters.
 	loose, slept bool
 
+	// swept says that what a predecessor left on the interface must be gone: another
+	// director was heard as Master, or this one has taken its place.
+	swept bool
+
 	// stalledAt and wokeAt are when the process was last stalled, and went on.
 	stalledAt, wokeAt time.Time
 
@@ -85,7 +89,7 @@ func (h *history) listen(now time.Time, interval time.Duration, known bool) {
 	if h.listenAt.After(now) {
 		now = h.listenAt
 	}
-	*h = history{setAt: now, interval: interval, known: known, listenAt: h.listenAt, handingOver: h.handingOver, stalledAt: h.stalledAt, wokeAt: h.wokeAt, before: h.before}
+	*h = history{setAt: now, interval: interval, known: known, listenAt: h.listenAt, handingOver: h.handingOver, swept: h.swept, stalledAt: h.stalledAt, wokeAt: h.wokeAt, before: h.before}
 }
 
 // hears takes an advertisement that a Backup accepts (RFC 9568 section 6.4.2).

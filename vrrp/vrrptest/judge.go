@@ -50,12 +50,14 @@ func (j *judge) event(now time.Time, a arrival) {
 			if !ev.Adopt && !a.to.unit.masters() {
 				h.listenAt = now.Add(m.params.StartDelay)
 			}
+			h.swept = h.listenAt.After(now)
 			h.listen(now, m.params.AdvertInterval, false)
 		case vrrp.AdvertReceived:
 			if !m.accepts(now, ev) {
 				h.late = false // the timer follows
 			} else if m.state == vrrp.Backup {
 				h.hears(now, m.params, ev.Advert)
+				h.swept = h.swept || ev.Advert.Priority > 0
 			} else if h.handingOver {
 				h.succeeds(now, ev)
 			}
@@ -98,6 +100,7 @@ func (j *judge) action(s *Segment, now time.Time, m *member, cause arrival, a vr
 			j.fail(s, "%v gives its addresses up and has not said priority 0", m)
 		}
 	case vrrp.Transitioned:
+		h.swept = h.swept || a.To != vrrp.Backup
 		j.changes++
 		if a.From != m.was || a.From == a.To {
 			j.fail(s, "%v was %v and reports %s", m, m.was, Describe(a))
@@ -149,8 +152,9 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 				h.asked, h.succeededAt = false, time.Time{}
 			}
 		}
-		// What a predecessor has left is still there, and the owner's is its own.
-		leftover := h.setAt.IsZero() || m.params.Priority == 255
+		h.swept = h.swept || snap.Held
+		// What a predecessor has left may still be there, and the owner's is its own.
+		leftover := h.setAt.IsZero() || !h.swept || m.params.Priority == 255
 		if !leftover && !sameSet(want, m.holds) {
 			j.fail(s, "%v is %v and has %v on its interface", m, m.state, m.holds)
 		}
