@@ -25,10 +25,12 @@ func TestVRRPProcessIsFollowed(t *testing.T) {
 			}
 		}
 		ends <- ProcessEnd{PID: 7, Why: "signal: killed"}
+		ends <- ProcessEnd{PID: 8, Why: "exit status 2", Pause: time.Second, GivesWay: true}
 		ends <- ProcessEnd{Why: "no memory", Pause: time.Second}
 		synctest.Wait()
 		want := []string{
 			"vrrp-process vrrp: ended, started again: signal: killed",
+			"vrrp-process vrrp: ended again, started again and giving way to other directors for 1s: exit status 2",
 			"vrrp-process vrrp: ended, its addresses are released, trying again in 1s: no memory",
 		}
 		if diff := cmp.Diff(want, w.recorded("vrrp-process")); diff != "" {
@@ -36,6 +38,7 @@ func TestVRRPProcessIsFollowed(t *testing.T) {
 		}
 		for _, line := range []string{
 			`level=WARN msg="vrrp process ended, started again" err="signal: killed" pid=7`,
+			`level=ERROR msg="vrrp process ended again, started again and giving way to other directors" err="exit status 2" pid=8 duration=1s`,
 			`level=ERROR msg="vrrp process ended, its addresses are released, trying again later" err="no memory" duration=1s`,
 		} {
 			if len(w.logged(line)) != 1 {

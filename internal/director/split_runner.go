@@ -17,11 +17,15 @@ const (
 	splitLook = 200 * time.Millisecond
 	// freshFor is how old a peer's last sign of life may be when its word counts.
 	freshFor = time.Second
+	// muteAfter is for how long the virtual routers' process has not answered when
+	// nothing is made of what it said before. It is asked twice a second.
+	muteAfter = 1200 * time.Millisecond
 )
 
 // splitRunner compares the two views of who is Master.
 type splitRunner struct {
 	vrrp    VRRP
+	process func() ProcessStatus // nil: the virtual routers run in this one
 	self    string
 	peers   *peersRunner
 	configs mailbox[applied]
@@ -44,7 +48,7 @@ type splitNews struct {
 }
 
 func newSplitRunner(o Options, peers *peersRunner) *splitRunner {
-	r := &splitRunner{vrrp: o.VRRP, self: o.Self, peers: peers, configs: newMailbox[applied](), news: make(chan splitNews)}
+	r := &splitRunner{vrrp: o.VRRP, process: o.Process.Status, self: o.Self, peers: peers, configs: newMailbox[applied](), news: make(chan splitNews)}
 	r.pub.Store(&map[string]splitStatus{})
 	return r
 }
@@ -65,7 +69,7 @@ func (r *splitRunner) run(ctx context.Context) error {
 		case a = <-r.configs:
 		case <-ticker.C:
 		}
-		if a.cfg == nil {
+		if a.cfg == nil || r.mute(time.Now()) {
 			continue
 		}
 		n := r.look(time.Now(), a, splits)
@@ -80,6 +84,16 @@ func (r *splitRunner) run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// mute tells whether the virtual routers' process does not answer. It may hang, and its
+// last words then speak of a state that is over: no firewall is to blame for that.
+func (r *splitRunner) mute(now time.Time) bool {
+	if r.process == nil {
+		return false
+	}
+	s := r.process()
+	return !s.Up || !s.Answered.IsZero() && now.Sub(s.Answered) > muteAfter
 }
 
 // look compares once.

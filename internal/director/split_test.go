@@ -275,3 +275,22 @@ func TestSplitIsSaidAndShown(t *testing.T) {
 		}
 	})
 }
+
+// TestMuteProcessIsNoSplit: what the virtual routers' process said before it fell silent is
+// no view of today. That it does not answer is said in its own line.
+func TestMuteProcessIsNoSplit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{}
+		silentSince := time.Now()
+		w.process.Status = func() ProcessStatus { return ProcessStatus{Up: true, Answered: silentSince} }
+		d, stop := w.run(keyedTOML)
+		defer stop()
+		w.peers.becomes(true, nil)
+		w.vrrp.snapshot(inherited(vrrp.Master))
+		w.peers.isAlive(3*time.Second, vrrp.Master)
+		if r := d.Status().VirtualRouters[0]; len(r.Problems) > 0 {
+			t.Errorf("problems %q", r.Problems)
+		}
+	})
+}
