@@ -65,7 +65,7 @@ func TestEveryDiscardReasonIsDocumented(t *testing.T) {
 // sources that log it.
 func TestDocumentedLogMessagesExist(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"../internal/director", "../vrrp/router", "../vrrp/routerproc", "../vrrp/vrrpconn"} {
+	for _, dir := range []string{"../internal/director", "../vrrp/router", "../vrrp/routerproc", "../vrrp/vrrpconn", "../cmd/hadirector"} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
