@@ -328,7 +328,7 @@ func TestRepeatedEndsArePutOff(t *testing.T) {
 		w.process.HandOver("web")
 		time.Sleep(2*time.Second - 1)
 		expect(t, "before the pause is over", nil, w.told())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		expect(t, "after it", []string{"5 start json INFO", "5 apply [db 150, web 150]"}, w.told())
 		w.child().says("web", vrrp.Initialize, vrrp.Backup, vrrp.ReasonStartup)
 		w.child().end(errors.New("exit status 2"))
