@@ -16,8 +16,11 @@
 //   - The child ends: the parent sees the connection close and gives the same instances
 //     to another one at once, the spare child that is ready for this. What was Master a
 //     moment ago is adopted, with the addresses that are still on the interface, so that
-//     the other directors notice nothing. A child that ends again and again is left alone for growing pauses, and
-//     before such a pause the parent takes away the addresses that it left.
+//     the other directors notice nothing. After children that end again and again the
+//     next one gives way to other directors for a while. If that one ends too, or there is
+//     no Master to hand over, there is a growing pause, and before it the parent takes away
+//     the addresses that are left.
+//   - The child is stopped by a signal: the parent kills it, and goes on as above.
 //   - The child hangs: a parent that gets no answer for a while, counted in its own
 //     running time, kills it. By then another director is Master, so nothing is adopted. Nor
 //     is it when the parent did not run either and cannot tell when the child ended.
@@ -30,7 +33,8 @@
 // # Invariants
 //
 //   - There is at most one child with instances at a time: the next is given them when
-//     the last has closed its connection, which is the last that a child does.
+//     the last has closed its connection, which is the last that a child does, or has
+//     been killed and does not end, in which case it does nothing any more either.
 //   - Every report that the child could send is delivered once and in order. When a
 //     child ends and a virtual router is not adopted, its end is reported in the child's
 //     place.
