@@ -16,7 +16,7 @@ import (
 type Hub struct {
 	logger *slog.Logger
 	// open is openSocket, except in tests.
-	open func(ifi *net.Interface, f vrrp.Family, anySource bool) (socket, error)
+	open func(ifi *net.Interface, f vrrp.Family, only vrrp.VRID) (socket, error)
 
 	mu       sync.Mutex // guards what follows, and is taken before a segment's
 	segments map[segmentKey]*segment
@@ -126,8 +126,11 @@ func (h *Hub) use(link string, in vrrp.Instance) (*segment, error) {
 	key := segmentKey{ifi.Index, in.ID.Family}
 	seg, ok := h.segments[key]
 	if !ok {
-		// A link of a virtual router's own has no address of its own.
-		sock, err := h.open(ifi, in.ID.Family, link != in.ID.Interface)
+		var only vrrp.VRID
+		if link != in.ID.Interface {
+			only = in.ID.VRID
+		}
+		sock, err := h.open(ifi, in.ID.Family, only)
 		if err != nil {
 			return nil, err
 		}

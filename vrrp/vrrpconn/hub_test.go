@@ -78,7 +78,7 @@ const loopback = 1
 func fakeHub() (*Hub, func() *fakeSocket) {
 	var last *fakeSocket
 	h := NewHub(slog.New(slog.NewTextHandler(io.Discard, nil)))
-	h.open = func(*net.Interface, vrrp.Family, bool) (socket, error) {
+	h.open = func(*net.Interface, vrrp.Family, vrrp.VRID) (socket, error) {
 		last = &fakeSocket{in: make(chan any), sent: make(chan datagram, 8), closed: make(chan struct{})}
 		last.note("open")
 		return last, nil
@@ -375,7 +375,7 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := h.Open(multicast(51), netip.MustParseAddr("fe80::1"), nil); err == nil {
 		t.Error("source of another family: no error")
 	}
-	h.open = func(*net.Interface, vrrp.Family, bool) (socket, error) { return nil, errors.New("not permitted") }
+	h.open = func(*net.Interface, vrrp.Family, vrrp.VRID) (socket, error) { return nil, errors.New("not permitted") }
 	if _, err := h.Open(multicast(51), ours, nil); err == nil {
 		t.Error("socket that cannot be opened: no error")
 	}

@@ -30,15 +30,17 @@ const (
 	sendTimeout = 100 * time.Millisecond
 )
 
-// openSocket opens the raw socket of an interface and family. With anySource it sends
-// from addresses that another interface has.
-func openSocket(ifi *net.Interface, f vrrp.Family, anySource bool) (socket, error) {
+// openSocket opens the raw socket of an interface and family. On a virtual router's own
+// link only is its VRID, else 0: such a link has no address of its own, so it is sent from
+// those that another interface has, and what is sent to the group arrives on the links of
+// all virtual routers, but this one's alone is received.
+func openSocket(ifi *net.Interface, f vrrp.Family, only vrrp.VRID) (socket, error) {
 	network, any := "ip4:", "0.0.0.0"
 	if f == vrrp.IPv6 {
 		network, any = "ip6:", "::"
 	}
 	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
-		return control(rc, func(fd int) error { return bindAndTune(fd, ifi.Index, f, anySource) })
+		return control(rc, func(fd int) error { return bindAndTune(fd, ifi.Index, f, only) })
 	}}
 	pc, err := lc.ListenPacket(context.Background(), network+strconv.Itoa(vrrp.Protocol), any)
 	if err != nil {
@@ -53,15 +55,22 @@ func openSocket(ifi *net.Interface, f vrrp.Family, anySource bool) (socket, erro
 
 // bindAndTune sets the options that x/net has no function for. The socket is bound
 // to the interface before it can receive anything.
-func bindAndTune(fd, index int, f vrrp.Family, anySource bool) error {
+func bindAndTune(fd, index int, f vrrp.Family, only vrrp.VRID) error {
 	set := func(level, option, value int, name string) error {
 		return named(name, unix.SetsockoptInt(fd, level, option, value))
+	}
+	if only != 0 {
+		program := vridFilter(f, only)
+		err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+		if err := named("SO_ATTACH_FILTER", err); err != nil {
+			return err
+		}
 	}
 	if err := set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index, "SO_BINDTOIFINDEX"); err != nil {
 		return err
 	}
 	if f == vrrp.IPv6 {
-		if anySource {
+		if only != 0 {
 			// IPv4 lets any local address be the source, IPv6 wants a link-local one on
 			// the interface itself.
 			if err := set(unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1, "IPV6_FREEBIND"); err != nil {
@@ -75,6 +84,24 @@ func bindAndTune(fd, index int, f vrrp.Family, anySource bool) error {
 		set(unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL"),
 		// Without Don't Fragment, as keepalived and routers send it.
 		set(unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT, "IP_MTU_DISCOVER"),
+	)
+}
+
+// vridFilter lets the advertisements of one virtual router pass. The VRID is the second
+// octet (RFC 9568 section 5.1); the kernel shows the filter a datagram with its IPv4 header,
+// or without its IPv6 header, as the socket gets it.
+func vridFilter(f vrrp.Family, only vrrp.VRID) []unix.SockFilter {
+	load := []unix.SockFilter{
+		{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0}, // x = length of the IPv4 header
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 1},  // a = octet x + 1
+	}
+	if f == vrrp.IPv6 {
+		load = []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 1}}
+	}
+	return append(load,
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(only), Jf: 1},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff}, // all of it
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0},      // nothing
 	)
 }
 

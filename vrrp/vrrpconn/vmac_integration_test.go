@@ -195,3 +195,35 @@ vrrp_instance web {
 		})
 	}
 }
+
+// What is sent to the group arrives on every virtual router's own link. With hundreds of
+// them each socket must get its own advertisements alone: the others are not counted,
+// because they never reach it.
+func TestOwnLinkReceivesItsOwnAlone(t *testing.T) {
+	for _, f := range []vrrp.Family{vrrp.IPv4, vrrp.IPv6} {
+		t.Run(f.String(), func(t *testing.T) {
+			self, far := lan(t)
+			vmac(t, self, f)
+			own, other, source, farSource, ad := onVMAC(multicast(51), false), onEth0(multicast(52)), "10.0.0.1", "10.0.0.2", advert(51, 100)
+			if f == vrrp.IPv6 {
+				source, farSource = "fe80::1", "fe80::2"
+				ad.Addresses = []netip.Addr{netip.MustParseAddr("fe80::100")}
+			}
+			own.ID.Family, other.ID.Family = f, f
+			fars := other
+			fars.ID.VRID = 51
+			a := openIn(t, self, own, source)
+			same, others := openIn(t, far, fars, farSource), openIn(t, far, other, farSource)
+			foreign := ad
+			foreign.VRID = 52
+			must(t, others.Send(foreign))
+			must(t, same.Send(ad)) // after which the other one has arrived
+			if r := next(t, a); r.Advert.VRID != 51 {
+				t.Errorf("received VRID %d", r.Advert.VRID)
+			}
+			if d := a.Discarded(); len(d) > 0 {
+				t.Errorf("discarded %v", d)
+			}
+		})
+	}
+}
