@@ -77,6 +77,9 @@ type RealServer struct {
 type IPVS struct {
 	// KeepOnStop leaves the services in the kernel when the daemon stops.
 	KeepOnStop bool
+	// Parameters are those of the kernel, net.ipv4.vs.NAME by NAME, that are to have a
+	// value; the others are left as they are. A switch is 0 or 1.
+	Parameters map[string]int64
 }
 
 // Sync is [sync].

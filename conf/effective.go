@@ -38,6 +38,7 @@ func (c *Config) String() string {
 		onStop = stopKeep
 	}
 	w.text("on_stop", onStop)
+	w.parameters(c.IPVS.Parameters)
 	if c.Sync != nil {
 		w.sync(*c.Sync)
 	}

@@ -79,6 +79,21 @@ level = "info"
 format = "text"
 `
 
+// What is not given has no default: it is left as the kernel has it.
+func TestEffectiveKernelParameters(t *testing.T) {
+	c := parse(t, good+"\n[ipvs]\nsloppy_tcp = true\nconn_reuse_mode = 0\nconntrack = false\n")
+	want := "[ipvs]\non_stop = \"release\"\nconn_reuse_mode = 0\nconntrack = false\nsloppy_tcp = true\n\n"
+	if !strings.Contains(c.String(), want) {
+		t.Errorf("effective text\n%s\nwant in it\n%s", c, want)
+	}
+	if diff := cmp.Diff(map[string]int64{"sloppy_tcp": 1, "conn_reuse_mode": 0, "conntrack": 0}, c.IPVS.Parameters); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if keys := conf.DiffKeys(parse(t, good).Canonical(), c.Canonical()); !slices.Equal(keys, []string{"ipvs.conn_reuse_mode", "ipvs.conntrack", "ipvs.sloppy_tcp"}) {
+		t.Errorf("differing keys %q", keys)
+	}
+}
+
 func TestEffective(t *testing.T) {
 	if diff := cmp.Diff(effective, parse(t, good).String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

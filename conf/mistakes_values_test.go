@@ -32,6 +32,11 @@ var valueMistakes = []mistake{
 		`23:8: check.front-page.rise: 0 is out of range: want an integer from 1 to 1000`},
 	{"sync_id", ``, "[sync]\nsync_id = 256\nkey_file = \"/k\"\n",
 		`25:11: sync.sync_id: 256 is out of range: want an integer from 0 to 255`},
+	{"kernel parameters", ``, "[ipvs]\nconntrack = 1\nconn_reuse_mode = 4\nsloppy_tcp = \"true\"\nconn_track = true\n",
+		`25:13: ipvs.conntrack: want true or false, found the integer 1` + "\n" +
+			`26:19: ipvs.conn_reuse_mode: 4 is out of range: want an integer from 0 to 3` + "\n" +
+			`27:14: ipvs.sloppy_tcp: want true or false, found the string "true": write true without quotes` + "\n" +
+			`28:1: ipvs.conn_track: unknown key "conn_track"; did you mean "conntrack"?`},
 	{"port", ``, "[sync]\nport = 0\nkey_file = \"/k\"\n",
 		`25:8: sync.port: 0 is out of range: want an integer from 1 to 65535`},
 	{"scheduler", `forward = "dr"`, `scheduler = "wr"`,

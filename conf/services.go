@@ -6,7 +6,7 @@ import (
 )
 
 var (
-	ipvsGrammar  = grammar{keys: []string{"on_stop"}}
+	ipvsGrammar  = grammar{keys: append([]string{"on_stop"}, parameterNames()...)}
 	syncGrammar  = grammar{keys: []string{"interface", "sync_id", "key_file", "port"}}
 	adminGrammar = grammar{keys: []string{"socket", "metrics"}}
 	logGrammar   = grammar{keys: []string{"level", "format"}}
@@ -23,7 +23,10 @@ func (p *parser) ipvs(n *node) IPVS {
 	if !p.table(n, ipvsGrammar) {
 		return IPVS{}
 	}
-	return IPVS{KeepOnStop: p.choice(n.kid("on_stop"), "an end", stopRelease, []string{stopRelease, stopKeep}, nil, nil) == stopKeep}
+	return IPVS{
+		KeepOnStop: p.choice(n.kid("on_stop"), "an end", stopRelease, []string{stopRelease, stopKeep}, nil, nil) == stopKeep,
+		Parameters: p.parameters(n),
+	}
 }
 
 // sync reads [sync].

@@ -167,6 +167,9 @@ func (o runOptions) makeDirs(logger *slog.Logger) error {
 // ledger is the file of what is the daemon's own in the kernel.
 func (o runOptions) ledger() string { return filepath.Join(o.runtime, "owned.json") }
 
+// parameters is the file of what kernel parameters were before they were changed.
+func (o runOptions) parameters() string { return filepath.Join(o.runtime, "parameters.json") }
+
 // overrides is the file of what operators want instead of the configuration.
 func (o runOptions) overrides() string { return filepath.Join(o.state, "overrides.json") }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -33,6 +34,7 @@ func writeStatus(w io.Writer, s director.Status) error {
 	writeTracks(&b, s)
 	writeVirtualServers(&b, s)
 	writeLeaving(&b, s)
+	writeParameters(&b, s)
 	writeKernel(&b, s)
 	writePeers(&b, s)
 	_, err := w.Write(b.Bytes())
@@ -226,6 +228,31 @@ func writeKernel(b *bytes.Buffer, s director.Status) {
 	}
 	if s.Sync.PeersError != "" {
 		fmt.Fprintf(b, "peers  %s\n", s.Sync.PeersError)
+	}
+}
+
+// writeParameters lists the kernel parameters that the configuration asks for.
+func writeParameters(b *bytes.Buffer, s director.Status) {
+	if len(s.Parameters) == 0 {
+		return
+	}
+	fmt.Fprintln(b)
+	t := newTable(b, "KERNEL PARAMETER", "VALUE", "WANTED", "WAS")
+	for _, p := range s.Parameters {
+		t.row(p.Parameter, cmp.Or(p.Value, "-"), p.Wanted, cmp.Or(p.Was, "-"))
+	}
+	t.flush()
+	for _, p := range s.Parameters {
+		switch {
+		case p.Error != "":
+			fmt.Fprintf(b, "  %s: NOT SET: %s\n", p.Parameter, p.Error)
+		case !p.OK:
+			fmt.Fprintf(b, "  %s: NOT SET\n", p.Parameter)
+		}
+		fmt.Fprintf(b, "  %s: %s\n", p.Parameter, p.Reason)
+	}
+	if s.ParametersRepaired > 0 {
+		fmt.Fprintf(b, "  %d foreign changes repaired\n", s.ParametersRepaired)
 	}
 }
 

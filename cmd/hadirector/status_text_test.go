@@ -106,6 +106,32 @@ sync   no daemon runs
 peers  cluster.key: no such file
 peer   lb-a 10.0.0.11 never seen: no answer
 `},
+		{"kernel parameters", director.Status{
+			Director: "lb-a", Version: "v1", At: at, Started: ago(time.Hour), Ready: true,
+			Config: director.ConfigStatus{Hash: "bae15c3f8e2b", LastReload: director.ReloadStatus{OK: true}},
+			Parameters: []director.ParameterStatus{
+				{Parameter: "net.ipv4.ip_forward", Value: "1", Wanted: "1", Was: "0", OK: true, Reason: "nat of virtual server web"},
+				{Parameter: "net.ipv4.conf.all.send_redirects", Value: "1", Wanted: "0", Reason: "a redirect", Error: "read-only file system"},
+				{Parameter: "net.ipv4.vs.schedule_icmp", Wanted: "1", Reason: "[ipvs] schedule_icmp", Error: "no such parameter"},
+			},
+			ParametersRepaired: 2,
+			IPVS:               director.IPVSStatus{InSync: true},
+		}, `
+lb-a  ready, up 1h0m, version v1, configuration bae15c3f8e2b
+
+KERNEL PARAMETER                  VALUE  WANTED  WAS
+net.ipv4.ip_forward               1      1       0
+net.ipv4.conf.all.send_redirects  1      0       -
+net.ipv4.vs.schedule_icmp         -      1       -
+  net.ipv4.ip_forward: nat of virtual server web
+  net.ipv4.conf.all.send_redirects: NOT SET: read-only file system
+  net.ipv4.conf.all.send_redirects: a redirect
+  net.ipv4.vs.schedule_icmp: NOT SET: no such parameter
+  net.ipv4.vs.schedule_icmp: [ipvs] schedule_icmp
+  2 foreign changes repaired
+
+ipvs   no virtual servers
+`},
 		{"tracks", director.Status{
 			Director: "lb-a", Version: "v1", At: at, Started: ago(time.Hour), Ready: true,
 			Config: director.ConfigStatus{Hash: "bae15c3f8e2b", LastReload: director.ReloadStatus{OK: true}},

@@ -20,6 +20,7 @@ import (
 	"github.com/hadirector/hadirector/internal/netif"
 	"github.com/hadirector/hadirector/internal/nft"
 	"github.com/hadirector/hadirector/internal/sdnotify"
+	"github.com/hadirector/hadirector/internal/sysctl"
 	"github.com/hadirector/hadirector/internal/telemetry"
 	"github.com/hadirector/hadirector/ipvs/ipvsnl"
 	"github.com/hadirector/hadirector/vrrp"
@@ -74,13 +75,17 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 		return nil, fmt.Errorf("set up tracks: %w", err)
 	}
 	links := netif.NewWatcher(logger)
+	params, err := sysctl.NewKeeper(o.parameters())
+	if err != nil {
+		logger.Warn("kernel parameters that an earlier run has changed are not put back", "err", err)
+	}
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
-		Kernel: d.kernel, Marker: nft.NewMarks(), Ledger: director.FileLedger{Path: o.ledger()},
+		Kernel: d.kernel, Marker: nft.NewMarks(), Params: params, Ledger: director.FileLedger{Path: o.ledger()},
 		Overrides: director.FileOverrides{Path: o.overrides()},
 		VRRP:      d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
-		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Prober: netif.Prober{},
+		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface, Prober: netif.Prober{},
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
 	if err != nil {
@@ -189,6 +194,11 @@ func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
 	d.director.Settle(settle)
 	s := d.director.Status()
 	out.Hash, out.Refused = s.Config.Hash, s.IPVS.Errors
+	for _, p := range s.Parameters {
+		if p.Error != "" {
+			out.Refused = append(out.Refused, p.Error)
+		}
+	}
 	return out, nil
 }
 

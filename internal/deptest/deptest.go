@@ -85,7 +85,7 @@ var rules = map[string]rule{
 	"internal/atomicfile": {level: shell},
 	"internal/clusterkey": {level: shell},
 	"internal/sdnotify":   {level: shell},
-	"internal/sysctl":     {level: shell},
+	"internal/sysctl":     {level: shell, uses: []string{"ipvs", "internal/atomicfile"}}, // the director's parameters
 
 	"conf": {level: config},
 

@@ -26,6 +26,9 @@ type Facts struct {
 	// Programmed says that the kernel was as desired after the last pass.
 	Programmed bool
 	DataPlane  DataPlane
+	// Unmet are the kernel parameters that were not as clients need them after the last
+	// pass, in words.
+	Unmet []string
 	// Overrides are what operators want instead of the configuration.
 	Overrides Overrides
 	// Leaving are the real servers that a reload has removed and the table still has.
@@ -41,13 +44,16 @@ type Desired struct {
 	// stands for the one that holds SyncAddr.
 	Daemons  []syncd.Daemon
 	SyncAddr netip.Addr
+	// Parameters are the kernel parameters that all this asks for.
+	Parameters []Need
 	// Generation counts the desired states of a run from 1.
 	Generation uint64
 }
 
 // equal tells whether two desired states are the same but for their generation.
 func (d Desired) equal(e Desired) bool {
-	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && slices.Equal(d.Marks, e.Marks) && d.Table.Equal(e.Table)
+	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && slices.Equal(d.Marks, e.Marks) &&
+		slices.EqualFunc(d.Parameters, e.Parameters, Need.equal) && d.Table.Equal(e.Table)
 }
 
 // Compile says what the kernel of director self should look like.
@@ -72,6 +78,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 		d.Marks = append(d.Marks, vs.Marked...)
 	}
 	addLeaving(d.Table, f.Leaving)
+	d.Parameters = Needs(cfg, f.Leaving)
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.
 	if cfg.Sync != nil && len(cfg.VirtualServers) > 0 {
@@ -190,6 +197,7 @@ func NotReady(targets map[healthcheck.Target]healthcheck.Spec, f Facts) []string
 	if !f.Programmed {
 		why = append(why, "ipvs table is not as configured")
 	}
+	why = append(why, f.Unmet...)
 	waiting := 0
 	for t := range targets {
 		if f.Health[t] == healthcheck.Unknown || f.Assumed[t] {

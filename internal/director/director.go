@@ -25,6 +25,7 @@ type Options struct {
 
 	Kernel Kernel
 	Marker Marker
+	Params Parameters
 	Ledger Ledger
 	// Overrides keeps what operators want instead of the configuration.
 	Overrides OverrideStore
@@ -46,6 +47,8 @@ type Options struct {
 	KeyID func(*conf.Config) (string, error)
 	// InterfaceOf finds the interface that holds an address.
 	InterfaceOf func(netip.Addr) (string, error)
+	// Interfaces are this machine's, with their addresses.
+	Interfaces func() (map[string][]netip.Prefix, error)
 	// Prober asks who has the virtual addresses; nil: nobody does.
 	Prober Prober
 
@@ -139,7 +142,7 @@ func New(o Options) (*Director, error) {
 	}
 	<-d.later.C
 	d.rec = &reconciler{
-		kernel: o.Kernel, marker: o.Marker, ledger: o.Ledger, interfaceOf: o.InterfaceOf,
+		kernel: o.Kernel, marker: o.Marker, params: o.Params, ledger: o.Ledger, interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
 	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
@@ -180,6 +183,12 @@ func (d *Director) Run(ctx context.Context) error {
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	p := d.rec.pass(clean, d.atStop())
+	d.logParameters(p)
+	for _, s := range p.Released {
+		if s.Err != nil {
+			err = errors.Join(err, fmt.Errorf("put back kernel parameter %s: %w", s.Name, s.Err))
+		}
+	}
 	if len(p.Errs) > 0 {
 		err = errors.Join(err, fmt.Errorf("leave the kernel's ipvs as it should be: %w", errors.Join(p.Errs...)))
 	}
@@ -323,7 +332,7 @@ func (d *Director) readiness() bool {
 func (d *Director) passed(p Pass) {
 	d.lastPass = p
 	d.logPass(p)
-	d.facts.Programmed = p.Reached
+	d.facts.Programmed, d.facts.Unmet = p.Reached, p.unmet()
 	if !slices.Equal(d.sources(), d.announced) {
 		d.announce()
 	}

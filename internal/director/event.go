@@ -58,6 +58,8 @@ const (
 	EventIPVSFailure        EventKind = "ipvs-failure"
 	EventIPVSRecovered      EventKind = "ipvs-recovered"
 	EventIPVSRepair         EventKind = "ipvs-repair"
+	EventParameterRefused   EventKind = "parameter-refused" // a kernel parameter
+	EventParameterRepair    EventKind = "parameter-repair"
 	EventPeerJoined         EventKind = "peer-joined"
 	EventPeerLeft           EventKind = "peer-left" // it was stopped
 	EventPeerLost           EventKind = "peer-lost" // it no longer answers

@@ -28,6 +28,7 @@ type world struct {
 	t      *testing.T
 	kernel *ipvstest.Kernel
 	marker *fakeMarker
+	params *fakeParameters
 	ledger *memoryLedger
 	kept   *memoryOverrides
 	vrrp   *fakeVRRP
@@ -36,7 +37,9 @@ type world struct {
 	links  *fakeLinks
 	peers  *fakePeers
 	prober Prober
-	slow   bool // the kernel takes its time
+	// interfaces are the machine's.
+	interfaces func() (map[string][]netip.Prefix, error)
+	slow       bool // the kernel takes its time
 
 	process VRRPProcess
 
@@ -47,7 +50,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, kernel: ipvstest.New(), marker: &fakeMarker{}, ledger: &memoryLedger{}, kept: &memoryOverrides{}}
+	w := &world{t: t, kernel: ipvstest.New(), marker: &fakeMarker{}, params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{}}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
 	w.tracks, w.links = &fakeTracks{events: make(chan healthcheck.Event, 16)}, &fakeLinks{world: w}
@@ -117,11 +120,12 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 	}}
 	o := Options{
 		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
-		Kernel: w.kernel, Marker: w.marker, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
+		Kernel: w.kernel, Marker: w.marker, Params: w.params, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
+		Interfaces:  w.interfaces,
 		Prober:      w.prober, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
 	}

@@ -30,6 +30,17 @@ type Marker interface {
 	Ensure([]ipvs.Marking) (wrote, repaired bool, err error)
 }
 
+// Parameters are the kernel's parameters. The reconciler is the only caller.
+type Parameters interface {
+	// Ensure gives each parameter its value, in this order, and tells how each is that
+	// applies on this machine. What a parameter was is known to Release from then on,
+	// also in the next process if this one is killed. The error says that it is not.
+	Ensure([]ipvs.Parameter) ([]ipvs.ParameterState, error)
+	// Release puts back what Ensure has changed, but for what is to be kept and what
+	// somebody else has changed since, and tells what became of each.
+	Release(keep []ipvs.Parameter) ([]ipvs.ParameterState, error)
+}
+
 // VRRP runs the virtual routers. Only values cross: it may live in another process.
 type VRRP interface {
 	// Apply makes the named instances the running ones. What is unchanged keeps

@@ -16,17 +16,22 @@ import (
 // said is what the log and the journal have been told, so that a state that lasts is
 // said once.
 type said struct {
-	pools    map[string]pool   // by virtual server; missing: poolReal
-	leaving  map[identity]bool // that there are connections to be waited for
-	peers    map[string]peerState
-	epoch    int    // of the membership that peers tells of
-	kernel   string // the reconciler's errors
-	ledger   string
-	lowered  string // why the priorities are
-	drift    drift
-	applied  uint64 // operations that the kernel accepted
-	refused  uint64 // and those that it did not
-	repaired uint64 // and those that undid somebody else's change
+	pools   map[string]pool   // by virtual server; missing: poolReal
+	leaving map[identity]bool // that there are connections to be waited for
+	peers   map[string]peerState
+	epoch   int    // of the membership that peers tells of
+	kernel  string // the reconciler's errors
+	ledger  string
+	lowered string // why the priorities are
+	drift   drift
+	// parameters are the refusals, by parameter.
+	parameters         map[string]string
+	parameterErr       string
+	parameterDrift     drift
+	parametersRepaired uint64
+	applied            uint64 // operations that the kernel accepted
+	refused            uint64 // and those that it did not
+	repaired           uint64 // and those that undid somebody else's change
 }
 
 func newSaid() said {
@@ -188,6 +193,7 @@ func (d *Director) logPass(p Pass) {
 		d.o.Logger.Warn("ledger not written, a crash now would leave services behind", "err", text)
 	}
 	d.said.ledger = errText(p.LedgerErr)
+	d.logParameters(p)
 }
 
 // drift paces what is said about repairs: another program that goes on changing our

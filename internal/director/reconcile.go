@@ -52,18 +52,27 @@ type Pass struct {
 	Adopted []string
 	// Errs are what the kernel refused or could not tell.
 	Errs []error
+	// Parameters are the kernel parameters that are asked for, and Released those that
+	// are not any more. ParameterErr is why what they were is not known to the next run,
+	// or which are asked for not to this one.
+	Parameters   []ipvs.ParameterState
+	Released     []ipvs.ParameterState
+	ParameterErr error
 	// LedgerErr is why the ledger could not be written. The kernel is programmed
 	// all the same; only the clean-up after a crash would miss something.
 	LedgerErr error
 }
 
 // reconciler makes the kernel agree with the newest desired state. It is the only
-// writer of IPVS services, destinations and sync daemons, and of firewall marks.
+// writer of IPVS services, destinations and sync daemons, of firewall marks, and of the
+// kernel parameters that all this asks for.
 type reconciler struct {
 	kernel      Kernel
 	marker      Marker
+	params      Parameters
 	ledger      Ledger
 	interfaceOf func(netip.Addr) (string, error)
+	interfaces  func() (map[string][]netip.Prefix, error)
 	desired     mailbox[Desired]
 	passes      chan<- Pass
 
@@ -123,12 +132,15 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	if len(want.Table) == 0 && len(want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons {
 		// A director that only moves addresses needs no IPVS in its kernel.
 		r.mark(nil, &p)
+		r.release(nil, &p)
 		p.Read, p.Reached = true, len(p.Errs) == 0
 		return p
 	}
 	// The ledger is written before the kernel: a service that is in the ledger and
 	// not in the kernel does no harm, the other way round it would be orphaned.
 	r.own(want, &p)
+	// Parameters come before the first connection, and go after the last.
+	params, known := r.parameters(want, &p)
 	// Packets that have a mark without a service go on to the service of their address,
 	// so new marks come before the table, and old ones go after it. The old ones come
 	// last, and win until then.
@@ -146,6 +158,9 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	}
 	if len(both) > len(want.Marks) {
 		r.mark(want.Marks, &p)
+	}
+	if known {
+		r.release(params, &p)
 	}
 	p.Reached = p.Read && len(p.Errs) == 0
 	r.disown(want, &p)

@@ -30,9 +30,13 @@ type Status struct {
 	// Leaving are the real servers that a reload has removed and whose connections may
 	// still end.
 	Leaving []LeavingStatus `json:"leaving"`
-	IPVS    IPVSStatus      `json:"ipvs"`
-	Sync    *SyncStatus     `json:"sync,omitempty"`
-	Peers   []PeerStatus    `json:"peers"`
+	// Parameters are the kernel parameters that the configuration asks for, and
+	// ParametersRepaired counts what other programs have changed of them.
+	Parameters         []ParameterStatus `json:"kernel_parameters"`
+	ParametersRepaired uint64            `json:"kernel_parameters_repaired"`
+	IPVS               IPVSStatus        `json:"ipvs"`
+	Sync               *SyncStatus       `json:"sync,omitempty"`
+	Peers              []PeerStatus      `json:"peers"`
 }
 
 // ConfigStatus is the configuration in force.
@@ -109,6 +113,19 @@ type IPVSStatus struct {
 	Table string `json:"table"`
 }
 
+// ParameterStatus is a kernel parameter that the configuration asks for.
+type ParameterStatus struct {
+	Parameter string `json:"parameter"` // in the form of sysctl(8)
+	// Value is what the kernel has, Was what it had before this daemon, or the one
+	// before it, was started. Empty: not known.
+	Value  string `json:"value"`
+	Wanted string `json:"wanted"`
+	Was    string `json:"was"`
+	Reason string `json:"reason"`
+	OK     bool   `json:"ok"`
+	Error  string `json:"error,omitempty"`
+}
+
 // SyncStatus is the synchronisation of connections.
 type SyncStatus struct {
 	// Known says that the kernel could be asked about its daemons, and Daemons are
@@ -170,11 +187,11 @@ func (d *Director) publish() {
 		replaced: make(chan struct{}), force: d.force, reload: d.reload,
 		facts: Facts{
 			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
-			Programmed: d.facts.Programmed, Tracks: maps.Clone(d.facts.Tracks),
+			Programmed: d.facts.Programmed, Unmet: d.facts.Unmet, Tracks: maps.Clone(d.facts.Tracks),
 			Overrides: maps.Clone(d.facts.Overrides), Leaving: maps.Clone(d.facts.Leaving),
 		},
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
-		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired},
+		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},
 		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),
 	}
 	if old := d.board.current.Swap(p); old != nil {
@@ -206,6 +223,7 @@ func (d *Director) Status() Status {
 	s.Tracks = d.trackStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
 	s.Leaving = p.leavingStatus()
+	s.Parameters, s.ParametersRepaired = p.pass.parameterStatus(), p.said.parametersRepaired
 	peers, _ := p.peers.snapshots()
 	for _, peer := range peers {
 		s.Peers = append(s.Peers, p.peerStatus(peer))

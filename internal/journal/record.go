@@ -46,6 +46,8 @@ const (
 	IPVSFailure        Kind = "ipvs-failure"
 	IPVSRecovered      Kind = "ipvs-recovered"
 	IPVSRepair         Kind = "ipvs-repair"
+	ParameterRefused   Kind = "parameter-refused"
+	ParameterRepair    Kind = "parameter-repair"
 	PeerJoined         Kind = "peer-joined"
 	PeerLeft           Kind = "peer-left"
 	PeerLost           Kind = "peer-lost"

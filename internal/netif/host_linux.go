@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AddressesByInterface returns every address of this machine by the name of its
-// interface, whatever the interface's state.
+// AddressesByInterface returns every interface of this machine by its name, with its
+// addresses, whatever its state.
 func AddressesByInterface() (map[string][]netip.Prefix, error) {
 	t, err := readTable()
 	if err != nil {
@@ -19,6 +19,7 @@ func AddressesByInterface() (map[string][]netip.Prefix, error) {
 	}
 	byName := make(map[string][]netip.Prefix, len(t.links))
 	for index, l := range t.links {
+		byName[l.name] = nil
 		for _, a := range t.addrs[index] {
 			byName[l.name] = append(byName[l.name], a.prefix)
 		}

@@ -40,6 +40,12 @@ func WriteMetrics(out io.Writer, s director.Status) {
 	w.count(s.IPVS.Refused, "result", "error")
 	w.counter("hadirector_ipvs_drift_repaired_total", "Changes that undid what another program had changed.")
 	w.count(s.IPVS.Repaired)
+	w.gauge("hadirector_kernel_parameter_ok", "Whether the kernel parameter has the value that the configuration asks for.")
+	for _, p := range s.Parameters {
+		w.set(flag(p.OK), "parameter", p.Parameter)
+	}
+	w.counter("hadirector_kernel_parameters_repaired_total", "Changes of kernel parameters that undid what another program had changed.")
+	w.count(s.ParametersRepaired)
 	w.sync(s)
 }
 

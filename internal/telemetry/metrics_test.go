@@ -39,9 +39,13 @@ func status() director.Status {
 			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6, Weight: 4, Override: &director.OverrideStatus{Override: director.Override{Kind: director.OverrideWeight, Weight: 4}}},
 			{Name: `we"b`, Status: "down"},
 		}}},
-		IPVS:  director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
-		Sync:  &director.SyncStatus{Daemons: []director.DaemonStatus{{Role: "master"}}},
-		Peers: []director.PeerStatus{{Name: "lb-b", Alive: true}},
+		IPVS: director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
+		Parameters: []director.ParameterStatus{
+			{Parameter: "net.ipv4.ip_forward", OK: true}, {Parameter: "net.ipv4.conf.eth0/5.send_redirects"},
+		},
+		ParametersRepaired: 4,
+		Sync:               &director.SyncStatus{Daemons: []director.DaemonStatus{{Role: "master"}}},
+		Peers:              []director.PeerStatus{{Name: "lb-b", Alive: true}},
 	}
 }
 
@@ -52,6 +56,9 @@ func TestMetrics(t *testing.T) {
 		`hadirector_build_info{version="v1",director="lb-a"} 1`,
 		`hadirector_config_last_reload_successful 0`,
 		`hadirector_config_last_reload_success_timestamp_seconds 1000`,
+		`hadirector_kernel_parameter_ok{parameter="net.ipv4.ip_forward"} 1`,
+		`hadirector_kernel_parameter_ok{parameter="net.ipv4.conf.eth0/5.send_redirects"} 0`,
+		`hadirector_kernel_parameters_repaired_total 4`,
 		`hadirector_vrrp_state{virtual_router="web",interface="eth0",vrid="51",family="ipv4",state="master"} 1`,
 		`hadirector_vrrp_state{virtual_router="web",interface="eth0",vrid="51",family="ipv4",state="backup"} 0`,
 		`hadirector_vrrp_adverts_discarded_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",reason="checksum"} 4`,
