@@ -43,6 +43,8 @@ type note struct {
 	// inherited says that another process has noted it, and what became of the
 	// parameter since has not been looked at.
 	inherited bool
+	// refused says that the kernel has not taken the value.
+	refused bool
 }
 
 // along are the parameters that the kernel changes when it is given another one: a
@@ -161,7 +163,7 @@ func (k *Keeper) look(p ipvs.Parameter, want []ipvs.Parameter) (s ipvs.Parameter
 		}
 		k.notes, k.unsaved = append(k.notes, added), true
 	case now == p.Value:
-	case now == n.Set, inherited: // another value is wanted than before, or it was put back by hand
+	case now == n.Set, n.refused, inherited: // another value is wanted, or it was put back by hand
 		s.Change = ipvs.ParameterSet
 	default:
 		s.Change, s.Found = ipvs.ParameterRepaired, now
@@ -179,18 +181,19 @@ func (k *Keeper) write(s *ipvs.ParameterState) {
 	if s.Change == "" {
 		return
 	}
-	if err := k.kernel.set(Dotted(s.Name), s.Value); err != nil {
-		s.Err, s.Change = k.explain(s.Name, err), ""
-		if n := k.note(s.Name); s.Now == n.Was {
-			k.forget(s.Name)
-			s.Was = ""
-		}
-		return
+	err := k.kernel.set(Dotted(s.Name), s.Value)
+	if err == nil {
+		s.Now, err = k.kernel.get(Dotted(s.Name))
 	}
-	if now, err := k.kernel.get(Dotted(s.Name)); err != nil {
-		s.Err, s.Change = k.explain(s.Name, err), ""
-	} else if s.Now = now; now != s.Value {
-		s.Err, s.Change = fmt.Errorf("sysctl %s is %q after it was set to %q", s.Name, now, s.Value), ""
+	switch {
+	case err != nil:
+		s.Err = k.explain(s.Name, err)
+	case s.Now != s.Value:
+		s.Err = fmt.Errorf("sysctl %s is %q after it was set to %q", s.Name, s.Now, s.Value)
+	}
+	n := k.note(s.Name)
+	if n.refused = s.Err != nil; n.refused {
+		s.Change = ""
 	}
 }
 
@@ -217,15 +220,11 @@ func (k *Keeper) Release(keep []ipvs.Parameter) ([]ipvs.ParameterState, error) {
 		if slices.ContainsFunc(keep, func(p ipvs.Parameter) bool { return p.Name == n.Name }) {
 			continue
 		}
-		if n.Was == n.Set {
-			k.forget(n.Name)
-			continue
-		}
 		s := ipvs.ParameterState{Parameter: ipvs.Parameter{Name: n.Name, Value: n.Was}, Was: n.Set}
 		s.Now, s.Err = k.kernel.get(Dotted(n.Name))
 		switch {
-		case errors.Is(s.Err, fs.ErrNotExist):
-			k.forget(n.Name)
+		case errors.Is(s.Err, fs.ErrNotExist), s.Err == nil && s.Now == n.Was:
+			k.forget(n.Name) // with the interface or the module, or there is nothing to do
 			continue
 		case s.Err != nil:
 		case s.Now != n.Set:

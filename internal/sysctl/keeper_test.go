@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -250,22 +251,45 @@ func TestWhatTheKernelRefuses(t *testing.T) {
 		param("net.ipv4.vs.schedule_icmp", "1"), param("net.ipv4.vs.conntrack", "1"),
 	}
 	refused := []string{
-		"net.ipv4.ip_forward=0 was : set sysctl net.ipv4.ip_forward=1: read-only file system: set it where /proc/sys can be written, on the host or when the container is made",
-		"net.ipv4.conf.all.send_redirects=1 was : set sysctl net.ipv4.conf.all.send_redirects=0: invalid argument",
+		"net.ipv4.ip_forward=0 was 0: set sysctl net.ipv4.ip_forward=1: read-only file system: set it where /proc/sys can be written, on the host or when the container is made",
+		"net.ipv4.conf.all.send_redirects=1 was 1: set sysctl net.ipv4.conf.all.send_redirects=0: invalid argument",
 		"net.ipv4.vs.schedule_icmp= was : the running kernel has no parameter net.ipv4.vs.schedule_icmp",
 	}
 	same(t, "refused", ensure(t, k, want...), append(refused, "net.ipv4.vs.conntrack=1 was 0 set")...)
+	noted := modified(t, file)
 	same(t, "again", ensure(t, k, want...), append(refused, "net.ipv4.vs.conntrack=1 was 0")...)
+	if modified(t, file) != noted {
+		t.Error("every attempt writes the notes")
+	}
 
 	m.refuses = nil
 	same(t, "when it can be", ensure(t, k, want[:2]...), "net.ipv4.ip_forward=1 was 0 set", "net.ipv4.conf.all.send_redirects=0 was 1 set")
 	m.refuses = map[string]error{"net/ipv4/ip_forward": unix.EPERM}
 	states := release(t, k)
-	if len(states) != 3 || !strings.Contains(states[1], "net.ipv4.ip_forward=1 was 1: set sysctl net.ipv4.ip_forward=0: operation not permitted") {
+	if len(states) != 3 || !strings.Contains(states[2], "net.ipv4.ip_forward=1 was 1: set sysctl net.ipv4.ip_forward=0: operation not permitted") {
 		t.Errorf("released %q", states)
 	}
 	m.refuses = nil
 	same(t, "tried again", release(t, k), "net.ipv4.ip_forward=1 was 1 put-back")
+}
+
+func modified(t *testing.T, file string) time.Time {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.ModTime()
+}
+
+// What was never set need not be put back, also after a crash.
+func TestWhatWasRefusedIsNotPutBack(t *testing.T) {
+	m := &memory{values: map[string]string{"net/ipv4/ip_forward": "0"}, refuses: map[string]error{"net/ipv4/ip_forward": unix.EROFS}}
+	file := filepath.Join(t.TempDir(), "p")
+	k := keeper(t, file, m)
+	ensure(t, k, param("net.ipv4.ip_forward", "1"))
+	k = keeper(t, file, m)
+	same(t, "released", release(t, k))
 }
 
 func TestWithoutIPVS(t *testing.T) {
