@@ -17,9 +17,14 @@ import (
 // errno: EEXIST for what is there already, ESRCH for a missing service, ENOENT for a
 // missing destination or an unknown scheduler. The first three of these, apart from
 // the scheduler, mean that the table is not what the caller took it for: read it
-// again and compare.
+// again and compare. ErrNoTunnel: the kernel has no such tunnel.
 func (c *Client) Apply(ctx context.Context, op ipvs.Op) error {
-	return opError(op, c.do(ctx, func(k *conn) error { return apply(k, op) }))
+	return opError(op, c.do(ctx, func(k *conn) error {
+		if service, d, ok := tunnelOf(op); ok {
+			return c.applyTunnel(k, op, service, d)
+		}
+		return apply(k, op)
+	}))
 }
 
 func apply(k *conn, op ipvs.Op) error {

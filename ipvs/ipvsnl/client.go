@@ -19,6 +19,9 @@ type Client struct {
 	dial    func() (*conn, error)
 	release func() error // after the last socket
 
+	// tunnels is of the goroutine that owns the sockets, in a call's work.
+	tunnels tunnelSupport
+
 	calls chan call
 	quit  chan struct{}
 	done  chan struct{}

@@ -20,6 +20,7 @@ import (
 type fakeKernel struct {
 	*ipvstest.Kernel
 	intercept func(cmd uint8) ([][]byte, error) // before everything else, if set
+	newest    uint16                            // the newest attribute of a destination that it knows; 0: all
 }
 
 func newFake() *fakeKernel { return &fakeKernel{Kernel: ipvstest.New()} }
@@ -62,6 +63,12 @@ func (f *fakeKernel) exchange(cmd uint8, flags int, b []byte) ([][]byte, error) 
 		d, uerr := unpackDestination(b, s.Key)
 		if uerr != nil {
 			return nil, uerr
+		}
+		if !f.knows(destTunFlags) {
+			d.TunnelFlags = 0
+		}
+		if !f.knows(destTunType) {
+			d.Tunnel, d.TunnelPort = ipvs.TunnelIPIP, 0
 		}
 		err = errno(f.Apply(ctx, map[uint8]ipvs.Op{
 			cmdNewDest: ipvs.AddDestination{Service: s.Key, Destination: d.Destination},
@@ -115,7 +122,7 @@ func (f *fakeKernel) list(cmd uint8, b []byte) (msgs [][]byte, err error) {
 			if err != nil {
 				return nil, err
 			}
-			nest := as[attrDest]
+			nest := f.known(as[attrDest])
 			c := observed[s.Key][dk]
 			nest = appendUint32(nest, destActive, c.Active)
 			nest = appendUint32(nest, destInactive, c.Inactive)
@@ -132,6 +139,23 @@ func (f *fakeKernel) list(cmd uint8, b []byte) (msgs [][]byte, err error) {
 		}
 	}
 	return msgs, nil
+}
+
+func (f *fakeKernel) knows(attr uint16) bool { return f.newest == 0 || attr <= f.newest }
+
+// known leaves of a destination's attributes those that the kernel knows.
+func (f *fakeKernel) known(b []byte) []byte {
+	as, err := parseAttrs(b)
+	if err != nil {
+		panic(err)
+	}
+	var out []byte
+	for attr := range uint16(destTunFlags + 1) {
+		if value, ok := as[attr]; ok && f.knows(attr) {
+			out = appendAttr(out, attr, value)
+		}
+	}
+	return out
 }
 
 // errno is what the kernel would send of an error of the one in memory.
