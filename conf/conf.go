@@ -48,6 +48,7 @@ type VirtualServer struct {
 	// get it from somebody else.
 	Marked      []ipvs.Marking
 	Forward     ipvs.ForwardMethod
+	Tunnel      Tunnel // counts only with ForwardTunnel
 	Check       string // name of a check; empty: none, always up
 	RealServers []RealServer
 	// Quorum is the number of real servers that must be up; below it the sorry
@@ -70,6 +71,7 @@ type RealServer struct {
 	// ConnectionsMin, or than three quarters if that is 0. 0 is no bound.
 	ConnectionsMax, ConnectionsMin uint32
 	Forward                        ipvs.ForwardMethod // the virtual server's unless it says otherwise
+	Tunnel                         Tunnel             // counts only with ForwardTunnel
 	Check                          string             // the virtual server's unless it says otherwise
 }
 

@@ -65,6 +65,7 @@ func (vs *VirtualServer) Destination(key ipvs.ServiceKey, rs *RealServer) ipvs.D
 		Key:     netip.AddrPortFrom(rs.Address.Addr(), port),
 		Forward: rs.Forward, Weight: rs.Weight,
 		UpperThreshold: rs.ConnectionsMax, LowerThreshold: rs.ConnectionsMin,
+		Tunnel: rs.Tunnel.Type, TunnelPort: rs.Tunnel.Port, TunnelFlags: rs.Tunnel.Flags,
 	}
 }
 

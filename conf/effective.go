@@ -110,6 +110,9 @@ func (w *writer) virtualServer(vs VirtualServer) {
 		w.value("scheduler_flags", "["+names+"]")
 	}
 	w.text("forward", forwardName(vs.Forward))
+	for _, setting := range vs.Tunnel.settings(vs.Forward) {
+		w.value(setting[0], setting[1])
+	}
 	if vs.Check != "" {
 		w.text("check", vs.Check)
 	}
@@ -122,7 +125,7 @@ func (w *writer) virtualServer(vs VirtualServer) {
 	}
 	w.integer("quorum", int64(vs.Quorum))
 	if s := vs.SorryServer; s != nil {
-		w.value("sorry_server", fmt.Sprintf("{ address = %q, forward = %q }", s.Address, forwardName(s.Forward)))
+		w.value("sorry_server", fmt.Sprintf("{ address = %q, %s }", s.Address, forwarding(*s)))
 	}
 	w.duration("drain_timeout", vs.DrainTimeout)
 	if len(vs.RealServers) == 0 {
@@ -134,8 +137,17 @@ func (w *writer) virtualServer(vs VirtualServer) {
 		if rs.Check != "" {
 			check = ", check = " + strconv.Quote(rs.Check)
 		}
-		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d%s, forward = %q%s }", rs.Address, rs.Weight, connections(rs), forwardName(rs.Forward), check))
+		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d%s, %s%s }", rs.Address, rs.Weight, connections(rs), forwarding(rs), check))
 	}
+}
+
+// forwarding is how a real server is reached.
+func forwarding(rs RealServer) string {
+	text := fmt.Sprintf("forward = %q", forwardName(rs.Forward))
+	for _, setting := range rs.Tunnel.settings(rs.Forward) {
+		text += ", " + setting[0] + " = " + setting[1]
+	}
+	return text
 }
 
 // connections are the bounds of a real server's connections, if it has any.

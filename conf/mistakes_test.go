@@ -41,7 +41,7 @@ path = "/health"
 // is said about the result, without the file's name.
 type mistake struct{ name, old, new, want string }
 
-var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, routerMistakes)
+var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, tunnelMistakes, routerMistakes)
 
 // vrrpKeys are the keys of [vrrp.NAME] as a message lists them.
 const vrrpKeys = "interface, vrid, virtual_addresses, excluded_addresses, version, checksum, advert_interval, start_delay, " +

@@ -8,8 +8,9 @@ import (
 )
 
 var (
-	realServerGrammar  = grammar{keys: []string{"address", "weight", "connections_max", "connections_min", "forward", "check"}}
-	sorryServerGrammar = grammar{keys: []string{"address", "forward"}}
+	realServerGrammar = grammar{keys: []string{"address", "weight", "connections_max", "connections_min", "forward",
+		"tunnel", "tunnel_port", "tunnel_checksum", "check"}}
+	sorryServerGrammar = grammar{keys: []string{"address", "forward", "tunnel", "tunnel_port", "tunnel_checksum"}}
 )
 
 // SorryServerName is the name that a sorry server has in commands and logs.
@@ -28,6 +29,7 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 			Forward: p.forward(t.kid("forward"), vs.Forward),
 			Check:   p.checkName(t.kid("check"), vs.Check),
 		}
+		rs.Tunnel = p.tunnel(t, rs.Forward, vs.Tunnel)
 		if name == SorryServerName {
 			p.keyErrorf(t, "this name is the sorry server's: want another one")
 		}
@@ -58,6 +60,7 @@ func (p *parser) sorryServer(n *node, vs VirtualServer) *RealServer {
 		Weight:  defaultWeight,
 		Forward: p.forward(n.kid("forward"), vs.Forward),
 	}
+	rs.Tunnel = p.tunnel(n, rs.Forward, vs.Tunnel)
 	p.checkDestination(n, rs, vs)
 	for _, other := range vs.RealServers {
 		if rs.Address.IsValid() && vs.same(&other, &rs) {

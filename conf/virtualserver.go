@@ -7,7 +7,8 @@ import (
 )
 
 var virtualServerGrammar = grammar{
-	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags", "forward", "check",
+	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags",
+		"forward", "tunnel", "tunnel_port", "tunnel_checksum", "check",
 		"persistence", "persistence_netmask", "persistence_engine", "quorum", "sorry_server", "drain_timeout",
 		"real_server"},
 }
@@ -23,6 +24,7 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 			Check:   p.checkName(t.kid("check"), ""),
 			Quorum:  int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1)),
 		}
+		vs.Tunnel = p.tunnel(t, vs.Forward, Tunnel{})
 		p.serviceAddress(t, &vs)
 		vs.Service.Scheduler, vs.Service.Flags = p.scheduler(t)
 		p.onePacket(t.kid("one_packet"), &vs)

@@ -236,7 +236,7 @@ func (r *rule) value(name, v string) (err error) {
 		n, err = parseNumber(v, 0, 1<<32-1)
 		r.dest.LowerThreshold = uint32(n)
 	case "--tun-type":
-		r.dest.Tunnel, err = parseTunnelType(v)
+		r.dest.Tunnel, err = ParseTunnelType(v)
 	case "--tun-port":
 		n, err = parseNumber(v, 1, 1<<16-1)
 		r.dest.TunnelPort = uint16(n)

@@ -64,7 +64,8 @@ func parseName(v string) (string, error) {
 	return v, nil
 }
 
-func parseTunnelType(v string) (TunnelType, error) {
+// ParseTunnelType reads what [TunnelType.String] returns.
+func ParseTunnelType(v string) (TunnelType, error) {
 	for _, t := range []TunnelType{TunnelIPIP, TunnelGUE, TunnelGRE} {
 		if v == t.String() {
 			return t, nil
