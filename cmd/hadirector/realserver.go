@@ -18,6 +18,7 @@ import (
 type realServerFlags struct {
 	config string
 	vips   []string
+	tunnel tunnelFlags
 	state  string
 }
 
@@ -26,20 +27,24 @@ func newRealServer() *cobra.Command {
 	var f realServerFlags
 	cmd := &cobra.Command{
 		Use:   "realserver",
-		Short: "on a real server: virtual addresses and ARP for direct routing",
-		Long: `realserver makes this machine a real server for direct routing: the virtual
-addresses are on lo as /32, it does not answer ARP for them (arp_ignore = 1,
-arp_announce = 2), and they have a host route.
+		Short: "on a real server: virtual addresses, ARP and tunnels",
+		Long: `realserver makes this machine a real server for direct routing and tunnels. For
+direct routing the virtual addresses are on lo as /32, and have a host route. For a
+tunnel there is an interface at which it ends, with the virtual addresses on it, whose
+rp_filter is not strict, and for gue a UDP port. In both cases the machine does not
+answer ARP for them (arp_ignore = 1, arp_announce = 2).
 
 The addresses are those of the virtual servers in the configuration that forward
-to one of this machine's addresses by direct routing, or those given by --vip.
-start is for these addresses and no others: it takes back what an earlier start
-did for addresses that are not among them.`,
+to one of this machine's addresses by direct routing or a tunnel, or those given by
+--vip, for direct routing unless --tunnel is given too. start is for these addresses
+and no others: it takes back what an earlier start did for addresses that are not
+among them.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", defaultConfig, "configuration `FILE`")
 	cmd.PersistentFlags().StringArrayVar(&f.vips, "vip", nil, "virtual `ADDRESS`, instead of the configuration's; may be repeated")
+	f.tunnel.add(cmd)
 	cmd.PersistentFlags().StringVar(&f.state, "state-file", realserver.DefaultStateFile, "`FILE` that remembers what stop has to bring back")
 	cmd.AddCommand(
 		&cobra.Command{
@@ -66,14 +71,14 @@ func (f realServerFlags) options() realserver.Options {
 }
 
 func (f realServerFlags) start(cmd *cobra.Command) error {
-	vips, err := f.addresses(cmd)
+	virtuals, err := f.virtuals(cmd)
 	if err != nil {
 		return err
 	}
 	if err := f.checkOwn(); err != nil {
 		return err
 	}
-	done, err := realserver.Start(vips, f.options())
+	done, err := realserver.Start(virtuals, f.options())
 	return printSteps(cmd, done, err, "everything is in place already")
 }
 
@@ -89,6 +94,13 @@ func (f realServerFlags) checkOwn() error {
 	if err != nil {
 		return fmt.Errorf("list this machine's addresses: %w", err)
 	}
+	tunnels, err := netif.Tunnels()
+	if err != nil {
+		return err
+	}
+	for _, t := range tunnels {
+		delete(byInterface, t.Name)
+	}
 	if err := realserver.CheckOwn(vips, byInterface); err != nil {
 		return usageError{fmt.Errorf("--vip: %w", err)}
 	}
@@ -96,11 +108,11 @@ func (f realServerFlags) checkOwn() error {
 }
 
 func (f realServerFlags) status(cmd *cobra.Command) error {
-	vips, err := f.addresses(cmd)
+	virtuals, err := f.virtuals(cmd)
 	if err != nil {
 		return err
 	}
-	items, err := realserver.Status(vips, f.options())
+	items, err := realserver.Status(virtuals, f.options())
 	if err != nil {
 		return err
 	}
@@ -169,12 +181,9 @@ func (f realServerFlags) given() ([]netip.Addr, error) {
 	return vips, nil
 }
 
-// addresses are the virtual addresses that this machine is a real server for.
-func (f realServerFlags) addresses(cmd *cobra.Command) ([]netip.Addr, error) {
-	if vips, err := f.given(); err != nil || len(vips) > 0 {
-		return vips, err
-	}
-	cfg, err := load(f.config, cmd.ErrOrStderr())
+// virtuals are the virtual addresses that this machine is a real server for.
+func (f realServerFlags) virtuals(cmd *cobra.Command) ([]realserver.Virtual, error) {
+	vips, err := f.given()
 	if err != nil {
 		return nil, err
 	}
@@ -182,33 +191,54 @@ func (f realServerFlags) addresses(cmd *cobra.Command) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list this machine's addresses: %w", err)
 	}
-	vips := directRoutes(cfg, local)
-	if len(vips) == 0 {
-		return nil, fmt.Errorf("no virtual server in %s forwards to this machine (%s) by direct routing: choose with --vip, or take back an earlier start with 'hadirector realserver stop'", f.config, joinAddrs(local))
+	if err := f.tunnel.check(len(vips) > 0); err != nil {
+		return nil, usageError{err}
 	}
-	return vips, nil
+	if len(vips) > 0 {
+		return f.tunnel.virtuals(vips, local)
+	}
+	cfg, err := load(f.config, cmd.ErrOrStderr())
+	if err != nil {
+		return nil, err
+	}
+	virtuals := virtualsOf(cfg, local)
+	if len(virtuals) == 0 {
+		return nil, fmt.Errorf("no virtual server in %s forwards to this machine (%s) by direct routing or a tunnel: choose with --vip, or take back an earlier start with 'hadirector realserver stop'", f.config, joinAddrs(local))
+	}
+	return virtuals, nil
 }
 
-// directRoutes returns the addresses of the virtual servers that forward to one of
-// the local addresses by direct routing, each once. The virtual addresses themselves
-// may be local already.
-func directRoutes(cfg *conf.Config, local []netip.Prefix) []netip.Addr {
-	var vips []netip.Addr
+// virtualsOf returns the addresses of the virtual servers that forward to one of the
+// local addresses by direct routing or a tunnel. The virtual addresses themselves may be
+// local already.
+func virtualsOf(cfg *conf.Config, local []netip.Prefix) []realserver.Virtual {
+	var virtuals []realserver.Virtual
 	for _, vs := range cfg.VirtualServers {
-		here := slices.ContainsFunc(vs.RealServers, func(rs conf.RealServer) bool {
-			return rs.Forward == ipvs.ForwardDirect &&
-				slices.ContainsFunc(local, func(p netip.Prefix) bool { return p.Addr() == rs.Address.Addr() })
-		})
-		if !here {
-			continue
+		servers := vs.RealServers
+		if vs.SorryServer != nil {
+			servers = append(slices.Clone(servers), *vs.SorryServer)
 		}
-		for _, vip := range vs.VIPs() {
-			if !slices.Contains(vips, vip) {
-				vips = append(vips, vip)
+		for _, rs := range servers {
+			own := rs.Address.Addr()
+			if !slices.ContainsFunc(local, func(p netip.Prefix) bool { return p.Addr() == own }) {
+				continue
+			}
+			v := realserver.Virtual{Forward: rs.Forward}
+			switch rs.Forward {
+			case ipvs.ForwardDirect:
+			case ipvs.ForwardTunnel:
+				v.Tunnel = realserver.Tunnel{Type: rs.Tunnel.Type, Local: own, Port: rs.Tunnel.Port, Checksum: rs.Tunnel.Flags&ipvs.TunnelChecksum != 0}
+			default:
+				continue
+			}
+			for _, v.Addr = range vs.VIPs() {
+				if !slices.Contains(virtuals, v) {
+					virtuals = append(virtuals, v)
+				}
 			}
 		}
 	}
-	return vips
+	return virtuals
 }
 
 func joinAddrs(list []netip.Prefix) string {

@@ -6,11 +6,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/realserver"
+	"github.com/hadirector/hadirector/ipvs"
 )
 
 // runRealServer runs "hadirector realserver" in this process.
@@ -83,8 +85,8 @@ func TestRealServerAdvice(t *testing.T) {
 	}
 }
 
-// A real server takes every address of its virtual servers by direct routing: of lists, and
-// those that get a firewall mark.
+// A real server takes every address of its virtual servers by direct routing and tunnels:
+// of lists, and those that get a firewall mark. A sorry server is one too.
 func TestRealServerFindsItsAddresses(t *testing.T) {
 	cfg, err := conf.Parse([]byte(`
 [virtual_server.list]
@@ -103,12 +105,84 @@ real_server = { a = { address = "10.0.0.21:443" } }
 address = "10.0.0.103:80"
 protocol = "tcp"
 real_server = { a = { address = "10.0.0.21:80", forward = "nat" }, b = { address = "10.0.0.22:80" } }
+[virtual_server.tunnels]
+address = "10.0.0.101:8443"
+protocol = "tcp"
+forward = "tun"
+tunnel = "gue"
+tunnel_port = 6080
+real_server = { a = { address = "10.0.0.21:8443" }, b = { address = "10.0.0.22:8443" } }
+[virtual_server.sorry]
+address = "10.0.0.104:80"
+protocol = "tcp"
+real_server = { b = { address = "10.0.0.22:80" } }
+sorry_server = { address = "10.0.0.21:80", forward = "tun", tunnel = "gre", tunnel_checksum = "plain" }
 `), "f")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := directRoutes(cfg, []netip.Prefix{netip.MustParsePrefix("10.0.0.21/24")})
-	if text := fmt.Sprint(got); text != "[10.0.0.100 10.0.0.101 10.0.0.102]" {
-		t.Errorf("got %s", text)
+	own := netip.MustParseAddr("10.0.0.21")
+	tunnel := func(vip string, tun realserver.Tunnel) realserver.Virtual {
+		tun.Local = own
+		return realserver.Virtual{Addr: netip.MustParseAddr(vip), Forward: ipvs.ForwardTunnel, Tunnel: tun}
+	}
+	want := append(realserver.Direct(netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("10.0.0.101"), netip.MustParseAddr("10.0.0.102")),
+		tunnel("10.0.0.101", realserver.Tunnel{Type: ipvs.TunnelGUE, Port: 6080}),
+		tunnel("10.0.0.104", realserver.Tunnel{Type: ipvs.TunnelGRE, Checksum: true}))
+	if got := virtualsOf(cfg, []netip.Prefix{netip.PrefixFrom(own, 24)}); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestTunnelFlags(t *testing.T) {
+	local := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("10.0.0.21/24"), netip.MustParsePrefix("10.0.0.100/32"),
+		netip.MustParsePrefix("fe80::1/64"), netip.MustParsePrefix("2001:db8::21/64"), netip.MustParsePrefix("2001:db8::22/64")}
+	for _, tt := range []struct {
+		flags tunnelFlags
+		vips  []string
+		want  string
+	}{
+		{tunnelFlags{}, []string{"10.0.0.100"}, "10.0.0.100 dr"},
+		{tunnelFlags{tunnel: "ipip"}, []string{"10.0.0.100"}, "10.0.0.100 tun {ipip 10.0.0.21 0 false}"},
+		{tunnelFlags{tunnel: "gue", port: 6080}, []string{"10.0.0.100"}, "10.0.0.100 tun {gue 10.0.0.21 6080 false}"},
+		{tunnelFlags{tunnel: "gre", checksum: "plain"}, []string{"10.0.0.100", "10.0.0.101"},
+			"10.0.0.100 tun {gre 10.0.0.21 0 true}, 10.0.0.101 tun {gre 10.0.0.21 0 true}"},
+		{tunnelFlags{tunnel: "gre", address: "2001:db8::22"}, []string{"2001:db8::100"}, "2001:db8::100 tun {gre 2001:db8::22 0 false}"},
+		{tunnelFlags{tunnel: "gre"}, []string{"2001:db8::100"},
+			"at which of this machine's addresses (10.0.0.21, 10.0.0.100, 2001:db8::21, 2001:db8::22) the tunnel for 2001:db8::100 ends is not clear: choose with --address"},
+		{tunnelFlags{tunnel: "gre", address: "web-1"}, []string{"10.0.0.100"}, "--address web-1 is not an IP address"},
+		{tunnelFlags{tunnel: "gra"}, []string{"10.0.0.100"}, "--tunnel gra: not one of ipip, gue, gre"},
+		{tunnelFlags{tunnel: "gue"}, []string{"10.0.0.100"}, "--tunnel gue needs --tunnel-port, such as 6080"},
+		{tunnelFlags{tunnel: "gre", port: 6080}, []string{"10.0.0.100"}, "--tunnel-port has no meaning with --tunnel gre: only gue has a port"},
+		{tunnelFlags{tunnel: "gre", checksum: "remote"}, []string{"10.0.0.100"}, "--tunnel-checksum remote: not one of none, plain"},
+		{tunnelFlags{tunnel: "ipip", checksum: "none"}, []string{"10.0.0.100"},
+			"--tunnel-checksum has no meaning with --tunnel ipip: only the end of a gre tunnel has to know of it"},
+		{tunnelFlags{port: 6080}, []string{"10.0.0.100"}, "--tunnel-port, --tunnel-checksum and --address have no meaning without --tunnel"},
+		{tunnelFlags{tunnel: "gre"}, nil, "--tunnel, --tunnel-port, --tunnel-checksum and --address are for the addresses of --vip; the configuration has its own"},
+	} {
+		got, err := "", tt.flags.check(len(tt.vips) > 0)
+		if err == nil {
+			var vips []netip.Addr
+			for _, vip := range tt.vips {
+				vips = append(vips, netip.MustParseAddr(vip))
+			}
+			var list []realserver.Virtual
+			list, err = tt.flags.virtuals(vips, local)
+			var texts []string
+			for _, v := range list {
+				text := fmt.Sprintf("%v %v", v.Addr, v.Forward)
+				if v.Forward == ipvs.ForwardTunnel {
+					text += fmt.Sprintf(" %v", v.Tunnel)
+				}
+				texts = append(texts, text)
+			}
+			got = strings.Join(texts, ", ")
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%+v %v:\ngot  %s\nwant %s", tt.flags, tt.vips, got, tt.want)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func TestStartAndStopInANamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Options{StateFile: filepath.Join(t.TempDir(), "realserver.json")}
-	vips := addrs("10.0.0.100", "10.0.0.101", "2001:db8::100")
+	vips := Direct(addrs("10.0.0.100", "10.0.0.101", "2001:db8::100")...)
 
 	for range 2 {
 		if _, err := Start(vips, o); err != nil {
@@ -62,7 +62,7 @@ func TestStartAndStopInANamespace(t *testing.T) {
 	}
 
 	// Without 10.0.0.100 and the IPv6 address, which start had added.
-	if _, err := Start(addrs("10.0.0.101"), o); err != nil {
+	if _, err := Start(Direct(addrs("10.0.0.101")...), o); err != nil {
 		t.Fatal(err)
 	}
 	shown = self.IP(t, "addr show dev lo") + self.IP(t, "route show dev lo")
@@ -97,7 +97,7 @@ func TestAStartedMachineDoesNotAnswerARP(t *testing.T) {
 	self.IP(t, "addr add 10.0.0.21/24 dev eth0")
 	client.IP(t, "addr add 10.0.0.9/24 dev eth0")
 	o := Options{StateFile: filepath.Join(t.TempDir(), "realserver.json")}
-	if _, err := Start(addrs("10.0.0.100"), o); err != nil {
+	if _, err := Start(Direct(addrs("10.0.0.100")...), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -11,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/internal/netif"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -31,9 +34,11 @@ func bare() facts {
 	return facts{
 		addresses: map[string][]netip.Prefix{
 			"lo":   {netip.MustParsePrefix("127.0.0.1/8")},
-			"eth0": {netip.MustParsePrefix("10.0.0.21/24")},
+			"eth0": {netip.MustParsePrefix("10.0.0.21/24"), netip.MustParsePrefix("2001:db8::21/64")},
 		},
+		tunnels: map[string]tunnel{},
 		sysctls: map[string]string{
+			"net/ipv4/conf/all/rp_filter": "0", "net/ipv4/conf/default/rp_filter": "0",
 			"net/ipv4/conf/all/arp_ignore": "0", "net/ipv4/conf/lo/arp_ignore": "0",
 			"net/ipv4/conf/all/arp_announce": "0", "net/ipv4/conf/lo/arp_announce": "0",
 		},
@@ -80,7 +85,7 @@ func TestPlanStart(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := bare()
 			tt.with(&f)
-			if diff := cmp.Diff(tt.want, text(planStart(tt.vips, f))); diff != "" {
+			if diff := cmp.Diff(tt.want, text(planStart(want(Direct(tt.vips...), f), f))); diff != "" {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
@@ -105,7 +110,7 @@ func TestStatus(t *testing.T) {
 		"SURPLUS  route to 10.0.0.99/32 over lo (an earlier start added it, and it is no virtual address now)",
 		"SURPLUS  address 10.0.0.99/32 on lo (an earlier start added it, and it is no virtual address now)",
 	}
-	items := status(addrs("10.0.0.100"), f, s)
+	items := status(Direct(addrs("10.0.0.100")...), f, s)
 	if diff := cmp.Diff(want, text(items)); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
@@ -126,7 +131,7 @@ func TestStatusOfAParameterSaysWhatIsThere(t *testing.T) {
 	for _, tt := range tests {
 		f := bare()
 		f.sysctls["net/ipv4/conf/all/arp_ignore"] = tt.now
-		if got := status(addrs("10.0.0.100"), f, state{})[0].String(); got != tt.want {
+		if got := status(Direct(addrs("10.0.0.100")...), f, state{})[0].String(); got != tt.want {
 			t.Errorf("with %s: %q, want %q", tt.now, got, tt.want)
 		}
 	}
@@ -141,7 +146,7 @@ func TestStartTakesBackWhatIsWantedNoMore(t *testing.T) {
 	o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
 	start := func(want []string, vips ...string) {
 		t.Helper()
-		done, err := Start(addrs(vips...), o)
+		done, err := Start(Direct(addrs(vips...)...), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +154,7 @@ func TestStartTakesBackWhatIsWantedNoMore(t *testing.T) {
 			t.Errorf("start for %v took these steps (-want +got):\n%s", vips, diff)
 		}
 	}
-	if _, err := Start(addrs("10.0.0.100", "10.0.0.101", "10.0.0.102"), o); err != nil {
+	if _, err := Start(Direct(addrs("10.0.0.100", "10.0.0.101", "10.0.0.102")...), o); err != nil {
 		t.Fatal(err)
 	}
 	start([]string{
@@ -162,7 +167,7 @@ func TestStartTakesBackWhatIsWantedNoMore(t *testing.T) {
 	m.now.addresses["lo"] = slices.DeleteFunc(m.now.addresses["lo"], func(p netip.Prefix) bool { return p.Addr() == addr("10.0.0.101") })
 
 	// Without an IPv4 address ARP need not be silent.
-	items, err := Status(addrs("2001:db8::100"), o)
+	items, err := Status(Direct(addrs("2001:db8::100")...), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +200,7 @@ func TestStartTakesBackWhatIsWantedNoMore(t *testing.T) {
 func TestStatusOfAStartedMachineIsAllOK(t *testing.T) {
 	m := &fakeMachine{now: bare(), failAt: -1}
 	o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
-	vips := addrs("10.0.0.100", "2001:db8::100")
+	vips := Direct(addrs("10.0.0.100", "2001:db8::100")...)
 	if _, err := Start(vips, o); err != nil {
 		t.Fatal(err)
 	}
@@ -221,8 +226,8 @@ func TestStopLeavesWhatSomebodyElseHasSetSince(t *testing.T) {
 	}
 }
 
-// fakeMachine carries out steps on facts. It fails at one of them, as if the
-// process had been killed there.
+// fakeMachine carries out steps on facts as the kernel would, and complains about those
+// that make no sense. It fails at one of them, as if the process had been killed there.
 type fakeMachine struct {
 	now    facts
 	count  int
@@ -232,7 +237,10 @@ type fakeMachine struct {
 var errKilled = errors.New("killed")
 
 func (m *fakeMachine) facts() (facts, error) {
-	f := facts{addresses: map[string][]netip.Prefix{}, routes: slices.Clone(m.now.routes), sysctls: maps.Clone(m.now.sysctls)}
+	f := facts{
+		addresses: map[string][]netip.Prefix{}, routes: slices.Clone(m.now.routes), tunnels: maps.Clone(m.now.tunnels),
+		ports: slices.Clone(m.now.ports), fou: m.now.fou, sysctls: maps.Clone(m.now.sysctls),
+	}
 	for name, ps := range m.now.addresses {
 		f.addresses[name] = slices.Clone(ps)
 	}
@@ -244,40 +252,87 @@ func (m *fakeMachine) do(s Step) error {
 		return errKilled
 	}
 	m.count++
-	lo := m.now.addresses["lo"]
-	switch s.Kind {
+	f := m.now
+	at := place{s.Addr, s.Device}
+	t, isTunnel := f.tunnels[s.Device]
+	switch bad := func(what string) error { return fmt.Errorf("%s: %s", s, what) }; s.Kind {
 	case SetSysctl:
-		m.now.sysctls[s.Param] = s.Value
+		if _, ok := f.sysctls[s.Param]; !ok {
+			return bad("there is no such parameter")
+		}
+		f.sysctls[s.Param] = s.Value
 	case AddAddress:
-		m.now.addresses["lo"] = append(lo, host(s.Addr))
+		if f.hasAddress(at) || !isTunnel && s.Device != "lo" {
+			return bad("it is there, or the interface is not")
+		}
+		f.addresses[s.Device] = append(f.addresses[s.Device], host(s.Addr))
 	case DeleteAddress:
-		m.now.addresses["lo"] = slices.DeleteFunc(lo, func(p netip.Prefix) bool { return p == host(s.Addr) })
+		if !f.hasAddress(at) {
+			return bad("it is not there")
+		}
+		f.addresses[s.Device] = slices.DeleteFunc(f.addresses[s.Device], func(p netip.Prefix) bool { return p == host(s.Addr) })
+		if len(f.addresses[s.Device]) == 0 {
+			delete(f.addresses, s.Device)
+		}
 	case AddRoute:
 		m.now.routes = append(m.now.routes, s.Addr)
 	case DeleteRoute:
 		m.now.routes = slices.DeleteFunc(m.now.routes, func(a netip.Addr) bool { return a == s.Addr })
+	case AddTunnel:
+		for name, other := range f.tunnels {
+			if name == s.Device || other.end.same(s.end) {
+				return bad("file exists")
+			}
+		}
+		f.tunnels[s.Device] = tunnel{end: s.end}
+		if s.end.Local.Is4() {
+			f.sysctls[rpFilter(s.Device)] = f.sysctls[rpFilter("default")]
+		}
+	case DeleteTunnel:
+		if !isTunnel {
+			return bad("it is not there")
+		}
+		delete(f.tunnels, s.Device)
+		delete(f.addresses, s.Device)
+		delete(f.sysctls, rpFilter(s.Device))
+	case SetUp, SetDown:
+		if !isTunnel || t.up == (s.Kind == SetUp) {
+			return bad("it is not there, or so already")
+		}
+		t.up = s.Kind == SetUp
+		f.tunnels[s.Device] = t
+	case LoadModule:
+		m.now.fou = true
+	case AddPort:
+		if !f.fou || f.hasPort(s.Port) {
+			return bad("it is there, or fou is not")
+		}
+		m.now.ports = append(m.now.ports, s.Port)
+	case DeletePort:
+		m.now.ports = slices.DeleteFunc(m.now.ports, func(p netif.Port) bool { return p == s.Port })
 	}
 	return nil
 }
 
 var compareFacts = cmp.Options{
-	cmp.AllowUnexported(facts{}),
+	cmp.AllowUnexported(facts{}, tunnel{}),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Transformer("nil", func(as []netip.Addr) []netip.Addr { return append([]netip.Addr{}, as...) }),
+	cmp.Transformer("nil", func(ps []netif.Port) []netif.Port { return append([]netif.Port{}, ps...) }),
 }
 
 // checkStatusAgreesWithStart tries, on a copy of the machine, that Status finds
 // something wrong exactly when Start would do something, and nothing after started.
-func checkStatusAgreesWithStart(t *testing.T, vips []netip.Addr, o Options, started bool) {
+func checkStatusAgreesWithStart(t *testing.T, virtuals []Virtual, o Options, started bool) {
 	t.Helper()
-	items, err := Status(vips, o)
+	items, err := Status(virtuals, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fine := !slices.ContainsFunc(items, func(i Item) bool { return !i.OK && !i.ByHand })
 	if started && !fine {
-		t.Errorf("after start for %v the status is:\n%v", vips, text(items))
+		t.Errorf("after start for %v the status is:\n%v", virtuals, text(items))
 	}
 	now, _ := o.machine.facts()
 	b, err := os.ReadFile(o.StateFile)
@@ -290,41 +345,59 @@ func checkStatusAgreesWithStart(t *testing.T, vips []netip.Addr, o Options, star
 			t.Fatal(err)
 		}
 	}
-	done, err := Start(vips, again)
+	done, err := Start(virtuals, again)
 	if err != nil || fine != (len(done) == 0) {
-		t.Errorf("for %v start does %v, %v, and the status is:\n%v", vips, done, err, text(items))
+		t.Errorf("for %v start does %v, %v, and the status is:\n%v", virtuals, done, err, text(items))
 	}
 }
 
 // Wherever Start is killed, and however often it is tried again with other
-// addresses, Stop brings back what was there before the first time.
+// addresses and tunnels, Stop brings back what was there before the first time.
 func TestStopBringsBackWhatWasThereBefore(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	all := addrs("10.0.0.100", "10.0.0.101", "10.0.0.102", "2001:db8::100")
-	for i := range 60 {
+	vips := addrs("10.0.0.100", "10.0.0.101", "10.0.0.102", "2001:db8::100")
+	for i := range 120 {
 		before := bare()
 		// Some of it may be there already, put there by the operator.
 		if rng.IntN(2) == 0 {
-			before.addresses["lo"] = append(before.addresses["lo"], host(all[rng.IntN(len(all))]))
+			before.addresses["lo"] = append(before.addresses["lo"], host(vips[rng.IntN(len(vips))]))
 		}
 		if rng.IntN(2) == 0 {
-			before.routes = append(before.routes, all[rng.IntN(3)])
+			before.routes = append(before.routes, vips[rng.IntN(3)])
 		}
 		if rng.IntN(2) == 0 {
 			before.sysctls["net/ipv4/conf/all/arp_ignore"] = []string{"1", "2", "3"}[rng.IntN(3)]
+		}
+		before.sysctls[rpFilter("all")] = []string{"0", "1", "2"}[rng.IntN(3)]
+		before.sysctls[rpFilter("default")] = []string{"0", "1", "2"}[rng.IntN(3)]
+		if rng.IntN(2) == 0 {
+			before.tunnels["his"] = tunnel{end: tunnelOf(rng.IntN(2), false).Tunnel.end(), up: rng.IntN(2) == 0}
+			before.sysctls[rpFilter("his")] = []string{"0", "1", "2"}[rng.IntN(3)]
+		}
+		if before.fou = rng.IntN(2) == 0; before.fou {
+			before.ports = []netif.Port{{Number: 6080}}
 		}
 		m := &fakeMachine{now: before}
 		untouched, _ := m.facts()
 		o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
 		for range 1 + rng.IntN(3) {
-			from := rng.IntN(len(all))
-			vips := all[from : from+1+rng.IntN(len(all)-from)]
-			m.count, m.failAt = 0, rng.IntN(12)-1
-			_, err := Start(vips, o)
+			var virtuals []Virtual
+			checksum := rng.IntN(2) == 0 && untouched.tunnels["his"].end.Kind != "gre"
+			for range 1 + rng.IntN(4) {
+				v := tunnelOf(rng.IntN(4), checksum)
+				v.Addr = vips[rng.IntN(len(vips))]
+				if v.Addr.Is6() {
+					v.Tunnel.Local = addr("2001:db8::21")
+				}
+				virtuals = append(virtuals, v)
+			}
+			m.count, m.failAt = 0, rng.IntN(20)-1
+			_, err := Start(virtuals, o)
 			if err != nil && !errors.Is(err, errKilled) {
 				t.Fatal(err)
 			}
-			checkStatusAgreesWithStart(t, vips, o, err == nil)
+			m.failAt = -1
+			checkStatusAgreesWithStart(t, virtuals, o, err == nil)
 		}
 		// Stop may be killed too, and is tried again.
 		m.count, m.failAt = 0, rng.IntN(6)
@@ -335,6 +408,7 @@ func TestStopBringsBackWhatWasThereBefore(t *testing.T) {
 		if _, err := Stop(o); err != nil {
 			t.Fatal(err)
 		}
+		untouched.fou = m.now.fou // a module stays
 		if diff := cmp.Diff(untouched, m.now, compareFacts); diff != "" {
 			t.Fatalf("run %d: after stop the machine is different (-before +after):\n%s", i, diff)
 		}
@@ -347,10 +421,10 @@ func TestStopBringsBackWhatWasThereBefore(t *testing.T) {
 func TestStartTwiceDoesNothingTheSecondTime(t *testing.T) {
 	m := &fakeMachine{now: bare(), failAt: -1}
 	o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), machine: m}
-	if done, err := Start(addrs("10.0.0.100"), o); err != nil || len(done) != 6 {
+	if done, err := Start(Direct(addrs("10.0.0.100")...), o); err != nil || len(done) != 6 {
 		t.Errorf("first start did %v, %v, want six steps", done, err)
 	}
-	if done, err := Start(addrs("10.0.0.100", "10.0.0.100"), o); err != nil || len(done) != 0 {
+	if done, err := Start(Direct(addrs("10.0.0.100", "10.0.0.100")...), o); err != nil || len(done) != 0 {
 		t.Errorf("second start did %v, %v, want nothing", done, err)
 	}
 }
@@ -359,7 +433,7 @@ func TestStartTwiceDoesNothingTheSecondTime(t *testing.T) {
 func TestStateIsWrittenBeforeTheFirstChange(t *testing.T) {
 	m := &fakeMachine{now: bare(), failAt: 0}
 	o := Options{StateFile: filepath.Join(t.TempDir(), "new", "folder", "state.json"), machine: m}
-	if _, err := Start(addrs("10.0.0.100"), o); !errors.Is(err, errKilled) {
+	if _, err := Start(Direct(addrs("10.0.0.100")...), o); !errors.Is(err, errKilled) {
 		t.Fatalf("start = %v, want the failure of the first step", err)
 	}
 	b, err := os.ReadFile(o.StateFile)
@@ -370,7 +444,9 @@ func TestStateIsWrittenBeforeTheFirstChange(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := state{Sysctls: bare().sysctls, Addresses: addrs("10.0.0.100"), Routes: addrs("10.0.0.100")}
+	silenced := bare().sysctls
+	maps.DeleteFunc(silenced, func(name, _ string) bool { return strings.HasSuffix(name, "/rp_filter") })
+	want := state{Sysctls: silenced, Addresses: addrs("10.0.0.100"), Routes: addrs("10.0.0.100")}
 	if diff := cmp.Diff(want, got, compareFacts); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
@@ -383,10 +459,10 @@ func TestNothingIsChangedWhenTheStateCannotBeKept(t *testing.T) {
 	if err := os.WriteFile(file, []byte("not JSON"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(addrs("10.0.0.100"), Options{StateFile: file, machine: m}); err == nil {
+	if _, err := Start(Direct(addrs("10.0.0.100")...), Options{StateFile: file, machine: m}); err == nil {
 		t.Error("start with a broken state file: no error")
 	}
-	if _, err := Start(addrs("10.0.0.100"), Options{StateFile: filepath.Join(file, "below"), machine: m}); err == nil {
+	if _, err := Start(Direct(addrs("10.0.0.100")...), Options{StateFile: filepath.Join(file, "below"), machine: m}); err == nil {
 		t.Error("start with a state file that cannot be written: no error")
 	}
 	if m.count != 0 {
@@ -416,7 +492,7 @@ func TestVirtualAddressesAreChecked(t *testing.T) {
 		{addrs("255.255.255.255"), "255.255.255.255 cannot be a virtual address: it is the broadcast address"},
 	}
 	for _, tt := range tests {
-		if _, err := Start(tt.vips, o); err == nil || err.Error() != tt.want {
+		if _, err := Start(Direct(tt.vips...), o); err == nil || err.Error() != tt.want {
 			t.Errorf("start with %v: %v, want %q", tt.vips, err, tt.want)
 		}
 	}
