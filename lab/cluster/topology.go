@@ -83,6 +83,10 @@ func (c *Cluster) build() error {
 	return nil
 }
 
+// IP runs an ip(8) script on a machine, a command without "ip" in each line: one process for
+// all of them.
+func (c *Cluster) IP(machine, script string) error { return c.ip(machine, script) }
+
 // ip runs an ip(8) script on a machine.
 func (c *Cluster) ip(machine, script string) error {
 	if err := batch([]string{"-n", c.Namespace(machine)}, script); err != nil {
