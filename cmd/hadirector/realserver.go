@@ -20,6 +20,7 @@ type realServerFlags struct {
 	vips   []string
 	tunnel tunnelFlags
 	state  string
+	dryRun bool
 }
 
 // newRealServer is "hadirector realserver".
@@ -46,11 +47,13 @@ among them.`,
 	cmd.PersistentFlags().StringArrayVar(&f.vips, "vip", nil, "virtual `ADDRESS`, instead of the configuration's; may be repeated")
 	f.tunnel.add(cmd)
 	cmd.PersistentFlags().StringVar(&f.state, "state-file", realserver.DefaultStateFile, "`FILE` that remembers what stop has to bring back")
+	start := &cobra.Command{
+		Use: "start", Short: "put in place what is missing, take back what is wanted no more", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.start(cmd) },
+	}
+	start.Flags().BoolVar(&f.dryRun, "dry-run", false, "print what start would do, and change nothing")
 	cmd.AddCommand(
-		&cobra.Command{
-			Use: "start", Short: "put in place what is missing, take back what is wanted no more", Args: noArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return f.start(cmd) },
-		},
+		start,
 		&cobra.Command{
 			Use: "stop", Short: "bring back what was there before start", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -78,7 +81,11 @@ func (f realServerFlags) start(cmd *cobra.Command) error {
 	if err := f.checkOwn(); err != nil {
 		return err
 	}
-	done, err := realserver.Start(virtuals, f.options())
+	do := realserver.Start
+	if f.dryRun {
+		do = realserver.Plan
+	}
+	done, err := do(virtuals, f.options())
 	return printSteps(cmd, done, err, "everything is in place already")
 }
 

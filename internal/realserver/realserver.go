@@ -40,39 +40,69 @@ func Start(virtuals []Virtual, o Options) (done []Step, err error) {
 		return nil, err
 	}
 	err = locked(o.StateFile, func() error {
-		s, err := readState(o.StateFile)
-		if err != nil {
+		p, err := newPlan(virtuals, o)
+		if err != nil || len(p.steps) == 0 && p.stale.empty() {
 			return err
-		}
-		f, err := o.machine.facts()
-		if err != nil {
-			return err
-		}
-		w := want(virtuals, f)
-		kept, stale := split(s, w)
-		if err := w.check(f, stale); err != nil {
-			return err
-		}
-		steps := planStart(w, f)
-		if len(steps) == 0 && stale.empty() {
-			return nil
 		}
 		// Before the first change, so that a crash leaves nothing that Stop does not
 		// know of.
-		if err := writeState(o.StateFile, remember(s, f, steps)); err != nil {
+		if err := writeState(o.StateFile, remember(p.before, p.facts, p.steps)); err != nil {
 			return err
 		}
-		all := slices.Concat(steps, planStop(stale, f))
-		if stale.inTheWay(w) {
-			all = slices.Concat(planStop(stale, f), steps)
-		}
-		if done, err = carryOut(o.machine, all); err != nil || stale.empty() {
+		if done, err = carryOut(o.machine, p.all()); err != nil || p.stale.empty() {
 			return err
 		}
 		// What was taken back is not ours any more, if somebody puts it there again.
-		return writeState(o.StateFile, remember(kept, f, steps))
+		return writeState(o.StateFile, remember(p.kept, p.facts, p.steps))
 	})
 	return done, err
+}
+
+// Plan returns the steps that Start would take, and changes nothing.
+func Plan(virtuals []Virtual, o Options) ([]Step, error) {
+	o = o.withDefaults()
+	virtuals, err := normal(virtuals)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPlan(virtuals, o)
+	return p.all(), err
+}
+
+// plan is what Start is about to do.
+type plan struct {
+	wanted      wanted
+	facts       facts
+	before      state // what is remembered
+	kept, stale state // its parts
+	steps       []Step
+}
+
+func newPlan(virtuals []Virtual, o Options) (plan, error) {
+	s, err := readState(o.StateFile)
+	if err != nil {
+		return plan{}, err
+	}
+	f, err := o.machine.facts()
+	if err != nil {
+		return plan{}, err
+	}
+	p := plan{wanted: want(virtuals, f), facts: f, before: s}
+	p.kept, p.stale = split(s, p.wanted)
+	if err := p.wanted.check(f, p.stale); err != nil {
+		return plan{}, err
+	}
+	p.steps = planStart(p.wanted, f)
+	return p, nil
+}
+
+// all are the steps with those that take back what is wanted no more.
+func (p plan) all() []Step {
+	back := planStop(p.stale, p.facts)
+	if p.stale.inTheWay(p.wanted) {
+		return slices.Concat(back, p.steps)
+	}
+	return slices.Concat(p.steps, back)
 }
 
 // Stop takes back what Start has changed, and returns the steps that it took.

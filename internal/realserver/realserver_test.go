@@ -345,7 +345,14 @@ func checkStatusAgreesWithStart(t *testing.T, virtuals []Virtual, o Options, sta
 			t.Fatal(err)
 		}
 	}
+	planned, err := Plan(virtuals, again)
+	if count := again.machine.(*fakeMachine).count; err != nil || count != 0 {
+		t.Errorf("planning for %v: %v, %d steps taken", virtuals, err, count)
+	}
 	done, err := Start(virtuals, again)
+	if !slices.Equal(text(planned), text(done)) {
+		t.Errorf("for %v planned are\n%v\nand done\n%v", virtuals, text(planned), text(done))
+	}
 	if err != nil || fine != (len(done) == 0) {
 		t.Errorf("for %v start does %v, %v, and the status is:\n%v", virtuals, done, err, text(items))
 	}
