@@ -16,7 +16,10 @@ func (vr *VirtualRouter) reconfigure(now time.Time, p Params) []Action {
 	switch vr.state {
 	case Initialize:
 		vr.p = p
-		return nil // what is there is looked at from Startup on
+		if gone := without(old.Held(), p.Held()); len(gone) > 0 && vr.leftovers && old.Priority != PriorityOwner {
+			return []Action{ReleaseAddrs{gone}}
+		}
+		return nil // the rest is looked at from Startup on
 	case Master:
 		return vr.reconfigureMaster(now, p)
 	case Backup:

@@ -116,6 +116,9 @@ type Snapshot struct {
 	// Held says that the Master is silent, and that Params.Hold keeps this Backup from
 	// taking over.
 	Held bool
+	// Leftovers says that addresses of a predecessor may be on the interface, and stay
+	// until it is known whose they are.
+	Leftovers bool
 	// Unguarded is why advertisements are accepted from any address, in words for the
 	// operator; empty: only known directors count. The runner fills it in.
 	Unguarded string

@@ -185,7 +185,7 @@ func (g *SyncGroup) reason(m *groupMember) string {
 
 // settle makes the members agree after each event.
 func (g *SyncGroup) settle(now time.Time) []GroupAction {
-	var out []GroupAction
+	out := g.sweep()
 	if b := g.backup(); b != nil {
 		for _, m := range g.members {
 			// One that is handing over leaves as soon as its successor is heard.
@@ -199,11 +199,26 @@ func (g *SyncGroup) settle(now time.Time) []GroupAction {
 		return out
 	}
 	if slices.ContainsFunc(g.members, func(m *groupMember) bool { return m.vr.state != Backup && m.vr.state != Master }) {
-		return nil
+		return out
 	}
 	for _, m := range g.members {
 		if m.vr.state == Backup {
 			out = append(out, m.does(m.vr.takeOver(now))...)
+		}
+	}
+	return out
+}
+
+// sweep takes away what a predecessor left to any member as soon as one of them knows that
+// another director is Master: that one is it of all of them.
+func (g *SyncGroup) sweep() []GroupAction {
+	if !slices.ContainsFunc(g.members, func(m *groupMember) bool { return m.vr.state == Backup && !m.vr.leftovers }) {
+		return nil
+	}
+	var out []GroupAction
+	for _, m := range g.members {
+		if m.vr.state == Backup {
+			out = append(out, m.does(m.vr.sweep())...)
 		}
 	}
 	return out

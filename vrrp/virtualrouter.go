@@ -150,6 +150,7 @@ func (vr *VirtualRouter) Snapshot() Snapshot {
 		HandingOver:         vr.handingOver(),
 		HandedOver:          vr.lingering(),
 		Held:                vr.state == Backup && vr.backup.held,
+		Leftovers:           vr.leftovers,
 	}
 	switch vr.state {
 	case Master:
@@ -191,11 +192,11 @@ func (vr *VirtualRouter) start(now time.Time, why Reason) []Action {
 // leave goes to Initialize or Fault. A Master says so with priority 0 before it
 // gives the addresses up: the Backup's Skew_Time then runs while we release.
 func (vr *VirtualRouter) leave(now time.Time, to State, why Reason, detail string) []Action {
+	actions := vr.sweep()
 	if vr.state == to {
 		vr.detail = detail
-		return nil
+		return actions
 	}
-	actions := vr.sweep()
 	if vr.state == Master {
 		actions = vr.giveUp()
 	}

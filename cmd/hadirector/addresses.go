@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hadirector/hadirector/internal/atomicfile"
 	"github.com/hadirector/hadirector/internal/director"
@@ -23,15 +24,19 @@ type addressLedger struct {
 	director.VRRP
 	path    string
 	kernel  releaser
+	devices func(keep []vrrp.Instance) error // takes away the links of an earlier run
 	logger  *slog.Logger
 	written string // the list as it stands in the file
 	err     string // of the last write, so that each is said once
-	// inherited is what a killed predecessor left.
-	inherited *inheritance
 
-	mu    sync.Mutex // guards noted, which the virtual routers' process is supervised with
-	last  map[string]vrrp.Instance
-	noted []vrrp.Instance
+	claimed atomic.Bool // there are virtual routers, whose process is supervised
+	mu      sync.Mutex  // guards what follows
+	last    map[string]vrrp.Instance
+	noted   []vrrp.Instance
+
+	releasing sync.Mutex      // guards what follows, and is held while the kernel is written
+	left      []vrrp.Instance // by an earlier run
+	settled   bool            // it is today's, or gone
 }
 
 // releaser takes away what instances left in the kernel, but for what those of keep hold.
@@ -39,15 +44,19 @@ type releaser interface {
 	release(left []vrrp.Instance, keep map[string]vrrp.Instance) error
 }
 
-// Apply takes away what a predecessor left and the instances do not hold, and notes what
-// they hold before the virtual routers get them. What those of
+// Apply notes what the instances hold before the virtual routers get them. What those of
 // the Apply before hold stays noted, because the virtual routers let go of it in their own
-// time.
+// time; as long as none has been heard of, everything does.
 func (l *addressLedger) Apply(in map[string]vrrp.Instance) {
-	l.inherited.settle(in)
+	l.claimed.Store(true)
+	heard := len(l.VRRP.Snapshots()) > 0
 	noted := holdings(in)
-	noted = append(noted, without(holdings(l.last), noted, vrrp.Instance.Equal)...)
 	l.mu.Lock()
+	before := l.noted
+	if heard {
+		before = holdings(l.last)
+	}
+	noted = append(noted, without(before, noted, vrrp.Instance.Equal)...)
 	l.last, l.noted = in, noted
 	l.mu.Unlock()
 	l.save(noted)
@@ -78,13 +87,25 @@ func (l *addressLedger) Run(ctx context.Context) error {
 }
 
 // releaseNoted takes away what is noted, but for what the instances of keep hold: the
-// process that had put it there is gone.
+// process that had put it there is gone. No virtual router runs.
 func (l *addressLedger) releaseNoted(keep map[string]vrrp.Instance) {
+	l.releasing.Lock()
+	defer l.releasing.Unlock()
 	l.mu.Lock()
 	noted := l.noted
 	l.mu.Unlock()
+	first := !l.settled
+	if first {
+		// An owner is Master as soon as it takes part, and releases nothing until then.
+		keep = maps.Clone(keep)
+		maps.DeleteFunc(keep, func(_ string, in vrrp.Instance) bool { return in.Priority == vrrp.PriorityOwner })
+		l.settled = true
+	}
 	if err := l.kernel.release(noted, keep); err != nil {
 		l.logger.Warn("addresses of an ended vrrp process not released", "err", err)
+	}
+	if first {
+		l.settle(keep)
 	}
 }
 

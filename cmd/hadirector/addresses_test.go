@@ -53,19 +53,25 @@ func (k *taken) ReleaseRouting(ifname string, routes []vrrp.Route, rules []vrrp.
 	return nil
 }
 
-// idle are virtual routers that nobody runs.
-type idle struct{}
+// idle are virtual routers that nobody runs; heard says that they were heard of all the same.
+type idle struct{ heard bool }
 
-func (idle) Apply(map[string]vrrp.Instance)      {}
-func (idle) HandOver(...string)                  {}
-func (idle) Announce(...string)                  {}
-func (idle) Run(context.Context) error           { return nil }
-func (idle) Snapshots() map[string]vrrp.Snapshot { return nil }
+func (idle) Apply(map[string]vrrp.Instance) {}
+func (idle) HandOver(...string)             {}
+func (idle) Announce(...string)             {}
+func (idle) Run(context.Context) error      { return nil }
+
+func (i idle) Snapshots() map[string]vrrp.Snapshot {
+	if !i.heard {
+		return nil
+	}
+	return map[string]vrrp.Snapshot{"web": {}}
+}
 
 func newTestLedger(path string) (*addressLedger, *taken) {
 	k := &taken{}
 	return &addressLedger{
-		VRRP: idle{}, path: path, kernel: &vrrpKernel{Addresser: k, Routing: k}, logger: slog.New(slog.DiscardHandler),
+		VRRP: idle{}, path: path, kernel: &vrrpKernel{Addresser: k, Routing: k}, devices: k.clean, logger: slog.New(slog.DiscardHandler),
 	}, k
 }
 
@@ -119,7 +125,7 @@ func TestReleaseAfterTheProcessKeepsWhatIsWanted(t *testing.T) {
 	l.Apply(before)
 	l.Apply(now)
 	l.releaseNoted(now)
-	if diff := cmp.Diff([]string{"eth0 [10.0.0.100/24]", "eth0 1 routes 0 rules"}, kernel.told()); diff != "" {
+	if diff := cmp.Diff([]string{"eth0 [10.0.0.100/24]", "eth0 1 routes 0 rules", "links, but [eth0]"}, kernel.told()); diff != "" {
 		t.Errorf("with those of now wanted, -want +got:\n%s", diff)
 	}
 	l.releaseNoted(nil)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/hadirector/hadirector/internal/netif"
@@ -16,65 +15,48 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// inheritPatience is how long what a killed predecessor left may wait for the virtual
+// inheritPatience is how long what a killed predecessor left waits for the first virtual
 // routers. If another director has taken over, both of them answer for the addresses
 // meanwhile; if none has, without them nobody does.
 const inheritPatience = time.Second
 
-// inheritance is what a killed predecessor has left in the kernel: addresses with their
-// routes and rules, links, the packet filter. The virtual routers of today take over what
-// is theirs, and go on or take it away as soon as they know whether another director is
-// Master. The rest goes before they start.
-type inheritance struct {
-	kernel  releaser
-	devices func(keep []vrrp.Instance) error // takes away the links that nobody needs
-	logger  *slog.Logger
-
-	once sync.Once
-	left []vrrp.Instance
-}
-
-// begin finds out what was left. Without virtual routers all of it goes before long.
-func (i *inheritance) begin(path string) {
-	var err error
-	if i.left, err = leftovers(path); err != nil {
-		i.logger.Warn("addresses of an earlier run are not known", "err", err)
+// inherit finds out what a killed predecessor has left in the kernel. The virtual routers of
+// today take over what is theirs, and go on or take it away as soon as they know whether
+// another director is Master. The rest goes before they start, or before long if there are
+// none.
+func (l *addressLedger) inherit() {
+	left, err := leftovers(l.path)
+	if err != nil {
+		l.logger.Warn("addresses of an earlier run are not known", "err", err)
 	}
-	time.AfterFunc(inheritPatience, func() { i.settle(nil) })
-}
-
-// settle leaves what the instances hold to the virtual routers, which do not run yet, and
-// takes away the rest. Only the first call does anything.
-func (i *inheritance) settle(instances map[string]vrrp.Instance) {
-	if i == nil {
-		return
-	}
-	i.once.Do(func() {
-		for _, left := range i.left {
-			i.release(left, instances)
-		}
-		if err := i.devices(holdings(instances)); err != nil {
-			i.logger.Warn("links of an earlier run not deleted", "err", err)
+	l.noted, l.left = left, left // nobody else is there yet
+	time.AfterFunc(inheritPatience, func() {
+		if !l.claimed.Load() {
+			l.releaseNoted(nil)
 		}
 	})
 }
 
-func (i *inheritance) release(left vrrp.Instance, instances map[string]vrrp.Instance) {
-	same := func(a, b netip.Prefix) bool { return a == b }
-	gone := left.Held()
-	for _, in := range instances {
-		if in.Link() == left.Link() {
-			gone = without(gone, in.Held(), same)
+// settle says what becomes of what was left, and takes away the links that nobody needs.
+func (l *addressLedger) settle(keep map[string]vrrp.Instance) {
+	for _, in := range l.left {
+		gone, stay := in.Held(), []netip.Prefix(nil)
+		for _, other := range keep {
+			if other.Link() == in.Link() {
+				stay = append(stay, without(gone, without(gone, other.Held(), samePrefix), samePrefix)...)
+				gone = without(gone, other.Held(), samePrefix)
+			}
+		}
+		log := l.logger.With("virtual_router", in.Name, "interface", in.Link())
+		if len(gone) > 0 {
+			log.Info("addresses of an earlier run released", "addresses", gone)
+		}
+		if len(stay) > 0 {
+			log.Info("addresses of an earlier run stay until another director is heard as master", "addresses", stay)
 		}
 	}
-	log := i.logger.With("virtual_router", left.Name, "interface", left.Link())
-	if err := i.kernel.release([]vrrp.Instance{left}, instances); err != nil {
-		log.Warn("addresses of an earlier run not released", "addresses", gone, "err", err)
-	} else if len(gone) > 0 {
-		log.Info("addresses of an earlier run released", "addresses", gone)
-	}
-	if stay := without(left.Held(), gone, same); len(stay) > 0 {
-		log.Info("addresses of an earlier run stay until another director is heard as master", "addresses", stay)
+	if err := l.devices(holdings(keep)); err != nil {
+		l.logger.Warn("links of an earlier run not deleted", "err", err)
 	}
 }
 

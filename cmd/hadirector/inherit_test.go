@@ -1,9 +1,8 @@
 package main
 
 import (
-	"log/slog"
-	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -20,6 +19,7 @@ import (
 func TestInheritance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vrrp.json")
 	killed, _ := newTestLedger(path)
+	killed.VRRP = idle{heard: true}
 	killed.Apply(instances("10.0.0.99/24"))
 	killed.Apply(instances("10.0.0.100/24", "10.0.0.101/24"))
 	last := instances("10.0.0.102/24")
@@ -30,6 +30,9 @@ func TestInheritance(t *testing.T) {
 	in.Rules = []vrrp.Rule{{Family: vrrp.IPv4, Table: 7}, {Family: vrrp.IPv4, Table: 8}}
 	last["web"] = in
 	killed.Apply(last)
+	owner := instances("10.0.0.102/24")
+	in.Priority = vrrp.PriorityOwner
+	owner["web"] = in
 	all := []string{
 		"vrrp.51 [10.0.0.102/24 10.0.1.103/24]", "vrrp.51 1 routes 2 rules",
 		"eth0 [10.0.0.100/24 10.0.0.101/24]", "links, but []",
@@ -42,33 +45,57 @@ func TestInheritance(t *testing.T) {
 		{"the same virtual router", last, []string{"eth0 [10.0.0.100/24 10.0.0.101/24]", "links, but [vrrp.51]"}},
 		{"with the address of the configuration before", instances("10.0.0.101/24"), []string{
 			"vrrp.51 [10.0.0.102/24 10.0.1.103/24]", "vrrp.51 1 routes 2 rules", "eth0 [10.0.0.100/24]", "links, but [eth0]"}},
+		{"an owner, who takes no part yet", owner, all},
 		{"no virtual router", map[string]vrrp.Instance{}, all},
 		{"none in time", nil, all},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				next, kernel := newTestLedger(path)
-				next.path = filepath.Join(t.TempDir(), "vrrp.json")
-				next.inherited = &inheritance{kernel: next.kernel, logger: slog.New(slog.DiscardHandler), devices: kernel.clean}
-				next.inherited.begin(path)
+				// What was left is the predecessor's business, and noted in its file.
+				list, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mine := filepath.Join(t.TempDir(), "vrrp.json")
+				if err := os.WriteFile(mine, list, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				next, kernel := newTestLedger(mine)
+				next.inherit()
 				time.Sleep(inheritPatience - 1)
 				if story := kernel.told(); len(story) > 0 {
 					t.Errorf("before it is known what the virtual routers hold: %v", story)
 				}
 				if tt.now != nil {
 					next.Apply(tt.now)
+					next.releaseNoted(tt.now) // as who supervises them does
 				}
 				time.Sleep(time.Second)
 				synctest.Wait()
 				if diff := cmp.Diff(tt.want, kernel.told()); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
-				next.Apply(maps.Clone(tt.now))
-				if story := kernel.told(); len(story) > 0 {
-					t.Errorf("taken away while virtual routers run: %v", story)
-				}
 			})
 		})
+	}
+}
+
+// TestInheritanceIsNotForgotten: what the first of two configurations in a row still named
+// goes with the second, before any virtual router has been heard of.
+func TestInheritanceIsNotForgotten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vrrp.json")
+	killed, _ := newTestLedger(path)
+	killed.Apply(instances("10.0.0.100/24", "10.0.0.101/24"))
+	next, kernel := newTestLedger(path)
+	next.inherit()
+	next.Apply(instances("10.0.0.100/24", "10.0.0.101/24"))
+	for range 3 {
+		next.Apply(instances("10.0.0.100/24"))
+	}
+	next.releaseNoted(instances("10.0.0.100/24"))
+	want := []string{"eth0 [10.0.0.101/24]", "links, but [eth0]"}
+	if diff := cmp.Diff(want, slices.Compact(kernel.told())); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

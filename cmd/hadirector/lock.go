@@ -43,17 +43,19 @@ func (o runOptions) lock() (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// lockVRRP takes the lock of the virtual routers' process, which inherits it and so holds
-// it for as long as it lives, if need be longer than the daemon. One that has outlived its
-// daemon is killed: an orderly end would take its addresses away, and if no other director
-// has taken over they are to stay where they are. Who holds the lock is written in the
+// openVRRPLock opens the lock of the virtual routers' process, which inherits it and so holds
+// it for as long as it lives, if need be longer than the daemon. Who does is written in the
 // file.
-func (o runOptions) lockVRRP(logger *slog.Logger) (*os.File, error) {
-	f, err := openLock(filepath.Join(o.runtime, "vrrp.lock"))
-	if err != nil {
-		return nil, err
-	}
-	if err = waitLock(f, 0); errors.Is(err, unix.EWOULDBLOCK) {
+func (o runOptions) openVRRPLock() (*os.File, error) {
+	return openLock(filepath.Join(o.runtime, "vrrp.lock"))
+}
+
+// takeVRRPLock takes that lock. A process that has outlived its daemon is killed: an orderly
+// end would take its addresses away, and if no other director has taken over they are to
+// stay where they are. So it comes last, when the daemon can go on with them.
+func takeVRRPLock(f *os.File, logger *slog.Logger) error {
+	err := waitLock(f, 0)
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		if pid, kerr := killHolder(f); kerr != nil {
 			logger.Warn("vrrp process of an earlier run cannot be killed", "err", kerr)
 		} else {
@@ -61,14 +63,10 @@ func (o runOptions) lockVRRP(logger *slog.Logger) (*os.File, error) {
 		}
 		err = waitLock(f, orphanPatience)
 	}
-	if err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the vrrp process of an earlier run holds %s and does not end", f.Name())
-		}
-		return nil, err
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("the vrrp process of an earlier run holds %s and does not end", f.Name())
 	}
-	return f, nil
+	return err
 }
 
 // noteHolder writes into a lock's file which process holds it.

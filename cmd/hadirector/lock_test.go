@@ -38,14 +38,23 @@ const (
 	bystander = `echo ready; exec sleep 60`
 )
 
+func lockVRRP(t *testing.T, o runOptions) *os.File {
+	t.Helper()
+	f, err := o.openVRRPLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := takeVRRPLock(f, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // takeVRRP takes the lock as a daemon does that is then gone, and leaves it to a process
 // with that script.
 func takeVRRP(t *testing.T, o runOptions, script string) *exec.Cmd {
 	t.Helper()
-	f, err := o.lockVRRP(slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := lockVRRP(t, o)
 	defer f.Close()
 	cmd := holder(t, script, f)
 	if err := noteHolder(f, cmd.Process.Pid); err != nil {
@@ -57,10 +66,7 @@ func takeVRRP(t *testing.T, o runOptions, script string) *exec.Cmd {
 func TestStartKillsAnOrphan(t *testing.T) {
 	o := runOptions{runtime: t.TempDir()}
 	orphan := takeVRRP(t, o, stubborn)
-	f, err := o.lockVRRP(slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := lockVRRP(t, o)
 	f.Close()
 	if err := orphan.Wait(); err == nil || err.Error() != "signal: killed" {
 		t.Errorf("the orphan ended with %v", err)

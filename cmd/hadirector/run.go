@@ -107,13 +107,16 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 		return err
 	}
 	defer unlock()
-	vrrpLock, err := o.lockVRRP(logger)
+	vrrpLock, err := o.openVRRPLock()
 	if err != nil {
 		return err
 	}
 	defer vrrpLock.Close()
 	d, err := wire(ctx, o, cfg, self, vrrpLock, level, logger)
 	if err != nil {
+		return err
+	}
+	if err := takeVRRPLock(vrrpLock, logger); err != nil {
 		return err
 	}
 	return d.run(ctx, hangups)

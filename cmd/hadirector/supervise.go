@@ -18,8 +18,7 @@ const endQueue = 16
 func (d *daemon) superviseVRRP(cfg *conf.Config, lock *os.File, reports chan<- vrrp.Report) director.VRRPProcess {
 	pulse, ends := make(chan struct{}), make(chan director.ProcessEnd, endQueue)
 	spawn := routerproc.Command("/proc/self/exe", []string{"hadirector", vrrpCommand, "--" + devicesFlag, d.o.devices()}, os.Stderr, lock)
-	d.routers = &addressLedger{path: d.o.addresses(), kernel: d.vrrp, logger: d.logger}
-	d.routers.inherited = &inheritance{kernel: d.vrrp, logger: d.logger, devices: func(keep []vrrp.Instance) error {
+	d.routers = &addressLedger{path: d.o.addresses(), kernel: d.vrrp, logger: d.logger, devices: func(keep []vrrp.Instance) error {
 		return cleanDevices(d.o.devices(), keep, d.logger)
 	}}
 	process := routerproc.New(routerproc.Options{

@@ -32,7 +32,7 @@ func (k *vrrpKernel) release(left []vrrp.Instance, keep map[string]vrrp.Instance
 		addrs, routes, rules := in.Held(), in.Routes, in.Rules
 		for _, other := range keep {
 			if other.Link() == in.Link() {
-				addrs = without(addrs, other.Held(), func(a, b netip.Prefix) bool { return a == b })
+				addrs = without(addrs, other.Held(), samePrefix)
 				routes = without(routes, other.Routes, vrrp.Route.Equal)
 			}
 			rules = without(rules, other.Rules, func(a, b vrrp.Rule) bool { return a == b })
@@ -53,3 +53,5 @@ func without[T any](a, b []T, equal func(T, T) bool) []T {
 		return slices.ContainsFunc(b, func(y T) bool { return equal(x, y) })
 	})
 }
+
+func samePrefix(a, b netip.Prefix) bool { return a == b }

@@ -124,9 +124,8 @@ func (d *daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	context.AfterFunc(ctx, func() { d.notify(sdnotify.Stopping()) })
 
 	d.logger.Info("starting", "version", versionText(), "file", d.o.config)
-	d.routers.inherited.begin(d.o.addresses())
+	d.routers.inherit()
 	err := d.director.Run(ctx)
-	d.routers.inherited.settle(nil)
 	stop()
 	running.Wait()
 	// The virtual routers' process has ended, whichever way.

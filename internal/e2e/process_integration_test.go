@@ -223,6 +223,67 @@ func TestBothProcessesKilled(t *testing.T) {
 	}
 }
 
+// A daemon that finds what a killed one left, and is stopped before its virtual router has
+// begun, leaves nothing either.
+func TestStopRightAfterARestart(t *testing.T) {
+	b := newBed(t)
+	b.configure(cluster.VRRP)
+	before := b.run(cluster.LBA, "ip", "-4", "-o", "addr")
+	master := b.director(cluster.LBA)
+	master.wait(changedState, "to=master")
+	b.vrrpProcess(cluster.LBA)
+	master.Kill()
+	again := b.director(cluster.LBA)
+	again.wait(stays)
+	again.stop()
+	again.gone()
+	if after := b.run(cluster.LBA, "ip", "-4", "-o", "addr"); after != before {
+		t.Errorf("addresses of lb-a after the stop:\n%swant as before the start:\n%s", after, before)
+	}
+}
+
+// A daemon that cannot start does not touch what a killed one's VRRP process goes on with.
+func TestOrphanOutlivesAStartThatFails(t *testing.T) {
+	b := newBed(t)
+	b.configure(cluster.VRRP)
+	master := b.director(cluster.LBA)
+	master.wait(changedState, "to=master")
+	if err := master.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	master.wait(handsOver)
+	b.configure(strings.Replace(cluster.VRRP, cluster.Socket, "/proc/self/admin.sock", 1))
+	again := b.director(cluster.LBA)
+	again.gone()
+	if again.ExitCode() != 1 || again.count(noLongerThere) != 0 {
+		t.Errorf("exit status %d:\n%s", again.ExitCode(), again.Output())
+	}
+	b.configure(cluster.VRRP)
+	b.director(cluster.LBB).wait(changedState, "to=master")
+	master.gone()
+	b.until("the virtual address is on lb-b alone", func() bool { return b.alone(cluster.LBB, cluster.LBA, vips) })
+}
+
+// With accept = false nobody gets an answer from a director itself, also not between its
+// restart and its mastership.
+func TestRefusedAddressOverARestart(t *testing.T) {
+	for name, more := range map[string]string{"own link": "vmac = true\n", "interface": ""} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t)
+			b.configure(strings.Replace(cluster.VRRP, "vrid ", "accept = false\n"+more+"vrid ", 1))
+			master := b.director(cluster.LBA)
+			master.wait(changedState, "to=master")
+			master.Kill()
+			p := b.ping(cluster.VIP)
+			b.until("the client asks", func() bool { sent, _ := p.Count(); return sent > 10 })
+			b.director(cluster.LBA).wait(changedState, "to=master")
+			if sent, answered := p.Count(); answered > 0 {
+				t.Errorf("the director answered %d of %d requests", answered, sent)
+			}
+		})
+	}
+}
+
 // While there is a daemon, the process ignores the signals that stop one.
 func TestVRRPProcessLeavesSignalsToTheDaemon(t *testing.T) {
 	b := newBed(t)

@@ -138,6 +138,13 @@ func longest(requests []request, from, to time.Time) (begin, end time.Time) {
 	return begin, end
 }
 
+// Count is how many requests were sent so far, and how many answers arrived.
+func (p *Pings) Count() (sent, answered int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.requests), len(p.arrivals)
+}
+
 // WaitFor waits for n answers that arrived at or after from, one after the other, and
 // returns when the last of them arrived.
 func (p *Pings) WaitFor(ctx context.Context, from time.Time, n int) (time.Time, error) {

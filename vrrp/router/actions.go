@@ -27,7 +27,7 @@ func (m *member) act(now time.Time, a vrrp.Action) {
 			m.lookAgain(now, nil)
 		}
 	case vrrp.ReleaseAddrs:
-		leaving := m.vr.Snapshot().State != vrrp.Master
+		leaving := !m.serves()
 		if leaving {
 			m.unroute(now, routingOf(m.in))
 		}

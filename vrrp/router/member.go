@@ -71,9 +71,8 @@ func (m *member) setLogger() {
 // told takes in settings that differ from the old ones.
 func (m *member) told(now time.Time, old vrrp.Instance) {
 	m.dirty = true
-	wasMaster := m.state == vrrp.Master
 	m.reconcile(now)
-	m.routingChanged(now, old, wasMaster)
+	m.routingChanged(now, old)
 }
 
 func (m *member) received(rx Received) {
@@ -96,6 +95,9 @@ func (m *member) reconcile(now time.Time) {
 		return
 	}
 	m.dirty = true
+	if m.state == vrrp.Initialize {
+		m.filter(now) // before a link is made, which writes the filter
+	}
 	params := m.in.Params
 	params.Source = m.params.Source // until another is known
 	trouble := m.in.Fault

@@ -90,6 +90,7 @@ func TestRoutingAndFilter(t *testing.T) {
 		a.set.Apply(only(in))
 		pass(0)
 		check(t, "Master", lan.take(), []string{
+			"0s a refuses [10.0.0.100/24]", // what a predecessor left
 			"0s a refuses [10.0.0.100/24]", "0s a +10.0.0.100/24", "0s a +1 routes +0 rules", "0s a announces [10.0.0.100/24]",
 		})
 

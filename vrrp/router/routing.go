@@ -31,7 +31,7 @@ func routingOf(in vrrp.Instance) routing { return routing{in.Routes, in.Rules} }
 // routingChanged gives a Master that has other routes or rules than before the new
 // ones, and takes away those that are gone. They go also when it is Master no more:
 // what it had until then was not among its settings when it left.
-func (m *member) routingChanged(now time.Time, old vrrp.Instance, wasMaster bool) {
+func (m *member) routingChanged(now time.Time, old vrrp.Instance) {
 	if m.state == vrrp.Master {
 		if !sameRouting(old, m.in) {
 			m.route(now)
@@ -40,9 +40,7 @@ func (m *member) routingChanged(now time.Time, old vrrp.Instance, wasMaster bool
 			m.filter(now)
 		}
 	}
-	if wasMaster {
-		m.unroute(now, routingOf(old).without(routingOf(m.in)))
-	}
+	m.unroute(now, routingOf(old).without(routingOf(m.in)))
 }
 
 // route gives a Master its routes and rules, and looks every lookInterval whether they
@@ -73,10 +71,10 @@ func (m *member) unroute(now time.Time, r routing) {
 	}
 }
 
-// filter makes the packet filter agree with Refuse as long as the state is Master.
+// filter makes the packet filter agree with Refuse as long as the addresses may be there.
 func (m *member) filter(now time.Time) {
 	switch {
-	case m.in.Refuse && m.vr.Snapshot().State == vrrp.Master:
+	case m.in.Refuse && m.serves():
 		m.refused = true
 		err := m.opts.filter().Refuse(m.in.Link(), m.params.Held())
 		m.note("refuse packets", err)
@@ -85,6 +83,13 @@ func (m *member) filter(now time.Time) {
 		m.refused = false
 		m.accept(m.params.Held())
 	}
+}
+
+// serves tells whether the addresses may be there: those of a Master, or those that a
+// predecessor left.
+func (m *member) serves() bool {
+	snap := m.vr.Snapshot()
+	return snap.State == vrrp.Master || snap.Leftovers
 }
 
 func (m *member) accept(addrs []netip.Prefix) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hadirector/hadirector/vrrp"
@@ -15,6 +16,10 @@ import (
 type Set struct {
 	opts    Options
 	holders *holders
+	// first is what is applied first, which is never skipped: what it names may have been
+	// left by a predecessor, and whoever comes after it must know of that.
+	first   chan map[string]vrrp.Instance
+	begun   sync.Once                     // first has got it
 	applied chan map[string]vrrp.Instance // mailbox of one, newest wins
 	orders  chan order
 	running atomic.Pointer[map[vrrp.ID]*member] // read by anybody, written by Run's goroutine
@@ -40,6 +45,7 @@ func NewSet(o Options) (*Set, error) {
 	}
 	s := &Set{
 		opts: o, holders: newHolders(o.Addresser), runners: make(map[*runner]struct{}),
+		first:   make(chan map[string]vrrp.Instance, 1),
 		applied: make(chan map[string]vrrp.Instance, 1), orders: make(chan order, 64),
 	}
 	s.running.Store(&map[vrrp.ID]*member{})
@@ -54,7 +60,11 @@ func NewSet(o Options) (*Set, error) {
 // Master its mastership, also when its name or its sync group changes; if the way its
 // advertisements travel changes, its sockets are opened anew. One whose link changes
 // is stopped and started. Those that are gone are stopped last.
-func (s *Set) Apply(in map[string]vrrp.Instance) { put(s.applied, in) }
+func (s *Set) Apply(in map[string]vrrp.Instance) {
+	mailbox := s.applied
+	s.begun.Do(func() { mailbox = s.first })
+	put(mailbox, in)
+}
 
 // put leaves v in a mailbox of one, in place of what nobody has taken yet.
 func put[T any](mailbox chan T, v T) {
@@ -94,6 +104,11 @@ func (s *Set) order(names []string, ev vrrp.Event) {
 // director if there is one, gives up its addresses, and Run returns nil. It may be
 // called once.
 func (s *Set) Run(ctx context.Context) error {
+	applied := s.first
+	apply := func(in map[string]vrrp.Instance) {
+		applied = s.applied
+		s.apply(in)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,12 +118,12 @@ func (s *Set) Run(ctx context.Context) error {
 			}
 			s.running.Store(&map[vrrp.ID]*member{})
 			return nil
-		case in := <-s.applied:
-			s.apply(in)
+		case in := <-applied:
+			apply(in)
 		case o := <-s.orders:
 			select {
-			case in := <-s.applied:
-				s.apply(in)
+			case in := <-applied:
+				apply(in)
 			default:
 			}
 			s.carryOut(o)

@@ -22,6 +22,10 @@ func (s *supervisor) apply(in map[string]vrrp.Instance) {
 	}
 	s.states, s.gone, s.adopt = rename(s.states, renamed), rename(s.gone, renamed), rename(s.adopt, renamed)
 	s.wanted, s.unsent = in, true
+	if !s.given {
+		// Of what an earlier run left no child will ever know but by these.
+		s.o.Release(in)
+	}
 }
 
 // rename gives entries other names, which may be those that others had.

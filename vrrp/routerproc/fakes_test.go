@@ -106,7 +106,7 @@ type fakeChild struct {
 	pipe  *pipe[toChild, fromChild]
 	exit  chan error
 	hangs bool // it does not answer pings
-	// halted is closed when a signal stops it.
+	// halted delivers when a signal stops it.
 	halted   chan struct{}
 	stays    bool // it does not obey Stop
 	immortal bool // it does not end when it is killed
@@ -115,6 +115,7 @@ type fakeChild struct {
 func (c *fakeChild) Conn() io.ReadWriteCloser { return c.ours }
 func (c *fakeChild) PID() int                 { return c.pid }
 func (c *fakeChild) Wait() error              { return <-c.exit }
+func (c *fakeChild) halt()                    { c.halted <- struct{}{} }
 func (c *fakeChild) Stopped() <-chan struct{} { return c.halted }
 func (c *fakeChild) Kill() {
 	c.tell("%d killed", c.pid)
@@ -252,7 +253,7 @@ func (w *parentWorld) spawn() (Child, error) {
 		return nil, err
 	}
 	ours, theirs := net.Pipe()
-	c := &fakeChild{parentWorld: w, pid: len(w.children) + 1, ours: ours, pipe: newPipe[toChild, fromChild](theirs), exit: make(chan error, 1), halted: make(chan struct{})}
+	c := &fakeChild{parentWorld: w, pid: len(w.children) + 1, ours: ours, pipe: newPipe[toChild, fromChild](theirs), exit: make(chan error, 1), halted: make(chan struct{}, 1)}
 	w.children = append(w.children, c)
 	go c.live()
 	return c, nil

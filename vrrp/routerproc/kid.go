@@ -18,7 +18,6 @@ type kid struct {
 	// overdue is when one that was killed is given up, though its connection has not
 	// closed: it hangs in the kernel, or a debugger has it. It runs no more.
 	overdue <-chan time.Time
-	paused  bool // it was stopped together with its parent
 	pinging bool // a ping is to be sent
 	// silence counts the ticks since the last ping was due, -1 if that one has been
 	// answered; pings counts all.
@@ -89,9 +88,9 @@ func (k *kid) givenUp() <-chan time.Time {
 	return k.overdue
 }
 
-// stopped is closed when it was stopped by a signal; nil if that makes no difference.
+// stopped delivers when it was stopped by a signal; nil if that makes no difference.
 func (k *kid) stopped() <-chan struct{} {
-	if k == nil || k.killed != "" || k.paused {
+	if k == nil || k.killed != "" {
 		return nil
 	}
 	return k.Stopped()
@@ -101,11 +100,9 @@ func (k *kid) stopped() <-chan struct{} {
 // advertise any more, and keeps its addresses. On a machine that stood still as a whole it
 // goes on together with this process.
 func (k *kid) halted(all bool) {
-	if all {
-		k.paused = true
-		return
+	if !all {
+		k.kill("stopped by a signal, killed")
 	}
-	k.kill("stopped by a signal, killed")
 }
 
 // lost makes sure, when its connection is closed, that it writes nothing any more. One
@@ -116,13 +113,12 @@ func (k *kid) lost() {
 	}
 }
 
-// end reaps a child and says why it ended at a time.
-func (k *kid) end(at time.Time) End {
-	e := End{At: at, PID: k.PID(), Why: "exit status 0"}
+// why reaps a child and says why it ended.
+func (k *kid) why() string {
 	if err := k.reap(); err != nil {
-		e.Why = err.Error()
+		return err.Error()
 	}
-	return e
+	return "exit status 0"
 }
 
 // reapPatience is how long a child may take to end after it has closed its connection, or

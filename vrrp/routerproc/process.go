@@ -18,7 +18,7 @@ type Child interface {
 	PID() int
 	// Kill ends it at once. It may have ended already.
 	Kill()
-	// Stopped is closed when a signal has stopped it.
+	// Stopped delivers each time that a signal has stopped it.
 	Stopped() <-chan struct{}
 	// Wait returns when it has ended, with why; nil: it ended in order. It is called
 	// once.
@@ -171,6 +171,7 @@ func (p *Process) Run(ctx context.Context) error {
 			if ok {
 				s.received(m)
 			} else {
+				s.active.lost()
 				s.ended()
 			}
 		case s.active.out(more) <- message:

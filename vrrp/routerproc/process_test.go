@@ -35,7 +35,7 @@ func TestChildIsToldInOrder(t *testing.T) {
 		if err := w.stop(); err != nil {
 			t.Error(err)
 		}
-		expect(t, "at the end", []string{"1 stop"}, w.told())
+		expect(t, "at the end", []string{"1 stop", "release all but nothing"}, w.told())
 		expect(t, "reported", []string{"web master to stopped: shutdown"}, w.reported())
 	})
 }
@@ -346,7 +346,7 @@ func TestStoppedChildIsKilledAndAdopted(t *testing.T) {
 		w.process.Apply(set("web"))
 		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
 		w.told()
-		close(w.child().halted)
+		w.child().halt()
 		expect(t, "told", []string{
 			"1 killed", "release all but [web 150]", "2 start json INFO", "2 apply [web 150 adopt]",
 		}, w.told())
@@ -367,7 +367,7 @@ func TestChildStoppedWithItsParentGoesOn(t *testing.T) {
 		w.stall = 5 * time.Second
 		w.mu.Unlock()
 		time.Sleep(pingInterval + time.Second)
-		close(w.child().halted)
+		w.child().halt()
 		time.Sleep(5 * time.Second)
 		if got := w.told(); slices.Contains(got, "1 killed") {
 			t.Errorf("told %q", got)
@@ -383,13 +383,14 @@ func TestChildThatCannotBeKilled(t *testing.T) {
 		w.process.Apply(set("web"))
 		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
 		time.Sleep(pingInterval) // for the spare child
+		time.Sleep(time.Millisecond)
 		w.told()
 		w.reported()
 		w.mu.Lock()
 		stuck := w.children[0]
 		stuck.immortal = true
 		w.mu.Unlock()
-		close(stuck.halted)
+		stuck.halt()
 		expect(t, "at once", []string{"1 killed"}, w.told())
 		time.Sleep(reapPatience)
 		expect(t, "after a while", []string{"release all but [web 150]", "2 apply [web 150]"}, w.told())
@@ -581,7 +582,11 @@ func TestStopWithoutAReader(t *testing.T) {
 		if d := time.Since(begin); d != reportPatience {
 			t.Errorf("it waited %v", d)
 		}
-		expect(t, "told", []string{"1 stop", `log level=WARN msg="transitions were not reported, nobody reads them" count=5`}, w.told())
+		// Those that the channel did not hold, and the ends, which this child did not report.
+		expect(t, "told", []string{
+			"1 stop", "release all but nothing",
+			`log level=WARN msg="transitions were not reported, nobody reads them" count=25`,
+		}, w.told())
 	})
 }
 
@@ -619,7 +624,7 @@ func TestSpareChildTakesOver(t *testing.T) {
 		if err := w.stop(); err != nil {
 			t.Error(err)
 		}
-		expect(t, "the end", []string{"3 killed", "2 stop"}, w.told())
+		expect(t, "the end", []string{"3 killed", "2 stop", "release all but nothing"}, w.told())
 	})
 }
 

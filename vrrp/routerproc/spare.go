@@ -9,7 +9,7 @@ func (s *supervisor) startSpare() {
 	now := time.Now()
 	c, err := s.o.Spawn()
 	if err != nil {
-		s.noSpare(err, 0)
+		s.noSpare(err, s.putOff(0))
 		return
 	}
 	s.spare = newKid(c, now)
@@ -49,13 +49,18 @@ func (s *supervisor) spareEnded() {
 	k := s.spare
 	s.spare = nil
 	s.p.tell(func() { s.p.status.Spare = 0 })
-	s.noSpare(k.reap(), time.Since(k.begun))
+	pause := s.putOff(time.Since(k.begun))
+	go func() { s.noSpare(k.reap(), pause) }()
 }
 
-// noSpare puts the next spare child off.
-func (s *supervisor) noSpare(why error, ran time.Duration) {
+// putOff puts the next spare child off, after one that ran for some time.
+func (s *supervisor) putOff(ran time.Duration) time.Duration {
 	pause := max(s.spareCrashes.ended(ran), firstPause)
 	s.spareAt = time.Now().Add(pause)
+	return pause
+}
+
+func (s *supervisor) noSpare(why error, pause time.Duration) {
 	s.o.Logger.Warn("spare vrrp process ended", "err", why, "duration", pause)
 }
 

@@ -44,7 +44,7 @@ func Command(path string, args []string, stderr *os.File, files ...*os.File) fun
 			ours.Close()
 			return nil, fmt.Errorf("start the vrrp process: %w", err)
 		}
-		p := &process{cmd, ours, make(chan struct{})}
+		p := &process{cmd, ours, make(chan struct{}, 1)}
 		go p.watch()
 		return p, nil
 	}
@@ -103,7 +103,7 @@ func (p *process) Stopped() <-chan struct{} { return p.stopped }
 // cldStopped is si_code of a child that a signal has stopped (CLD_STOPPED, signal.h).
 const cldStopped = 5
 
-// watch waits until a signal stops the process, or it ends.
+// watch tells of each time that a signal stops the process, until it ends.
 func (p *process) watch() {
 	for {
 		var info unix.Siginfo
@@ -112,10 +112,15 @@ func (p *process) watch() {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case err == nil && info.Code == cldStopped:
-			close(p.stopped)
+		case err != nil || info.Code != cldStopped:
+			return
 		}
-		return
+		select {
+		case p.stopped <- struct{}{}:
+		default:
+		}
+		// Without WNOWAIT, so that the next one is another. It may go on by now.
+		_ = unix.Waitid(unix.P_PID, p.PID(), nil, unix.WSTOPPED|unix.WNOHANG, nil)
 	}
 }
 

@@ -62,7 +62,8 @@ func (s *supervisor) stopActive() {
 func (s *supervisor) stopped() {
 	if err := s.active.reap(); err != nil {
 		s.o.Logger.Warn("vrrp process did not end in order, taking away what it left", "err", err)
-		s.o.Release(nil)
-		s.reportEnds()
 	}
+	// Also what it was to adopt, or to look after, and was not told of in time.
+	s.o.Release(nil)
+	s.reportEnds()
 }

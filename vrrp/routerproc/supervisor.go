@@ -17,6 +17,7 @@ type supervisor struct {
 	o Options
 
 	wanted  map[string]vrrp.Instance // nil: nothing has been applied yet
+	given   bool                     // a child has been told of some
 	states  map[string]vrrp.State    // by the reports
 	pending []vrrp.Report            // not yet taken by the reader
 	alive   bool                     // the director loop has given a sign of life since the last ping
@@ -65,7 +66,9 @@ func (s *supervisor) start() {
 	if k == nil {
 		c, err := s.o.Spawn()
 		if err != nil {
-			s.failed(End{At: now, Why: err.Error()}, max(s.crashes.ended(0), firstPause))
+			pause := max(s.crashes.ended(0), firstPause)
+			s.failed(pause)
+			s.o.Ended(End{At: now, Why: err.Error(), Pause: pause})
 			return
 		}
 		k = newKid(c, now)
@@ -119,7 +122,7 @@ func (s *supervisor) sent(m toChild) {
 	case m.Stop != nil:
 		s.unstopped = false
 	case m.Apply != nil:
-		s.unsent = false
+		s.unsent, s.given = false, true
 		s.applied(m.Apply.Instances)
 	case m.Order != nil:
 		s.orders = s.orders[1:]
@@ -190,12 +193,12 @@ func (s *supervisor) tick() {
 func (s *supervisor) ended() {
 	now := time.Now()
 	k := s.active
-	k.lost()
 	s.active = nil
 	hung := k.silence > 0 || s.attention.missed(now)
 	pause := s.crashes.ended(now.Sub(k.begun))
 	if pause > 0 && !s.mayGiveWay(hung) {
-		s.failed(k.end(now), pause)
+		s.failed(pause)
+		s.reap(k, End{At: now, Pause: pause})
 		return
 	}
 	if s.giveWayUntil = (time.Time{}); pause > 0 {
@@ -212,17 +215,27 @@ func (s *supervisor) ended() {
 	}
 	s.adopt, s.undecided, s.died = nil, true, now
 	s.start()
-	s.reaping++
-	go func() {
-		end := k.end(now)
-		end.Pause, end.GivesWay = pause, pause > 0
-		s.reaped <- end
-	}()
-	if s.active != nil {
+	s.reap(k, End{At: now, Pause: pause, GivesWay: pause > 0})
+	switch {
+	case s.active == nil: // all is released
+	case s.wanted == nil: // and what an earlier run left is not ours yet
+	case k.talks:
 		// What the instances of today do not name, the new child would not know of. It
 		// has not been given any yet.
 		s.o.Release(s.wanted)
+	default:
+		// It has not done anything for a long time, and the next one may not either.
+		s.o.Release(nil)
 	}
+}
+
+// reap has the end of a child reported, with why it ended, as soon as it has.
+func (s *supervisor) reap(k *kid, end End) {
+	s.reaping++
+	go func() {
+		end.PID, end.Why = k.PID(), k.why()
+		s.reaped <- end
+	}()
 }
 
 // mayGiveWay tells whether a child that follows one that ended again and again is started
@@ -242,14 +255,12 @@ func (s *supervisor) mayGiveWay(hung bool) bool {
 
 // failed puts the next start off. What the last child left would stay on this director
 // while another one is Master, so it is taken away first.
-func (s *supervisor) failed(end End, pause time.Duration) {
+func (s *supervisor) failed(pause time.Duration) {
 	s.down()
 	s.o.Release(nil)
 	s.reportEnds()
 	s.undecided, s.giveWayUntil = false, time.Time{}
-	end.Pause = pause
 	s.retry = time.After(pause)
-	s.o.Ended(end)
 }
 
 // reportEnd reports the end of a virtual router that ended without a word.

@@ -135,6 +135,7 @@ func (j *judge) action(s *Segment, now time.Time, m *member, cause arrival, a vr
 // after looks at a unit after a step.
 func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 	masters, others := 0, 0
+	u.swept()
 	for _, m := range u.members {
 		h := &m.history
 		if m.params.Hold {
@@ -152,7 +153,6 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 				h.asked, h.succeededAt = false, time.Time{}
 			}
 		}
-		h.swept = h.swept || snap.Held
 		// What a predecessor has left may still be there, and the owner's is its own.
 		leftover := h.setAt.IsZero() || !h.swept || m.params.Priority == 255
 		if !leftover && !sameSet(want, m.holds) {
@@ -177,6 +177,21 @@ func (j *judge) after(s *Segment, now time.Time, u *unit, cause arrival) {
 		j.fail(s, "the members of %v's sync group are not Master together", u.members[0].host.name)
 	}
 	j.look(s)
+}
+
+// swept notes that nothing may be left to any member when one of them knows that another
+// director is Master.
+func (u *unit) swept() {
+	if !slices.ContainsFunc(u.members, func(m *member) bool {
+		return m.state == vrrp.Backup && (m.history.swept || m.vr.Snapshot().Held)
+	}) {
+		return
+	}
+	for _, m := range u.members {
+		if m.state == vrrp.Backup {
+			m.history.swept = true
+		}
+	}
 }
 
 // masters tells whether a member of the unit is Master.
