@@ -46,11 +46,14 @@ type VirtualServer struct {
 	Addresses []ipvs.Ports
 	// Marked are the packets that get the firewall mark from this program; none: they
 	// get it from somebody else.
-	Marked      []ipvs.Marking
-	Forward     ipvs.ForwardMethod
-	Tunnel      Tunnel // counts only with ForwardTunnel
-	Check       string // name of a check; empty: none, always up
-	RealServers []RealServer
+	Marked  []ipvs.Marking
+	Forward ipvs.ForwardMethod
+	Tunnel  Tunnel // counts only with ForwardTunnel
+	// SourceAddress is what real servers see connections come from that are forwarded by
+	// full NAT.
+	SourceAddress SourceAddress
+	Check         string // name of a check; empty: none, always up
+	RealServers   []RealServer
 	// Quorum is the number of real servers that must be up; below it the sorry
 	// server takes over, if there is one.
 	Quorum      int

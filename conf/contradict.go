@@ -149,6 +149,7 @@ func (p *parser) uncoveredAddresses(c *Config) {
 	if len(c.VirtualRouters) < len(p.root.at("vrrp").kids) {
 		return
 	}
+	p.uncoveredSources(c, vips)
 	for _, vs := range c.VirtualServers {
 		key := p.whereKey(&vs)
 		for _, a := range vs.VIPs() {

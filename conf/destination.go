@@ -63,19 +63,19 @@ func (vs *VirtualServer) Destination(key ipvs.ServiceKey, rs *RealServer) ipvs.D
 	}
 	return ipvs.Destination{
 		Key:     netip.AddrPortFrom(rs.Address.Addr(), port),
-		Forward: rs.Forward, Weight: rs.Weight,
+		Forward: rs.Forward.Kernel(), Weight: rs.Weight,
 		UpperThreshold: rs.ConnectionsMax, LowerThreshold: rs.ConnectionsMin,
 		Tunnel: rs.Tunnel.Type, TunnelPort: rs.Tunnel.Port, TunnelFlags: rs.Tunnel.Flags,
 	}
 }
 
 // follows tells whether connections keep the port that the client chose. The kernel
-// translates it for NAT alone, and not for the persistent connections of a service without
+// translates it for NAT and full NAT alone, and not for the persistent connections of a service without
 // a port (ip_vs_sched_persist).
 func (vs *VirtualServer) follows(rs *RealServer) bool {
 	s := vs.Service
 	switch {
-	case rs.Forward != ipvs.ForwardMasq, rs.Address.Port() == 0:
+	case rs.Forward.Kernel() != ipvs.ForwardMasq, rs.Address.Port() == 0:
 		return true
 	case s.Key.FWMark != 0:
 		return s.Flags&ipvs.FlagPersistent != 0

@@ -24,7 +24,7 @@ func (c *Config) String() string {
 		w.virtualRouter(vr, c.Directors)
 	}
 	for _, vs := range c.VirtualServers {
-		w.virtualServer(vs)
+		w.virtualServer(vs, c.Directors)
 	}
 	for _, s := range c.Checks {
 		w.check(s)
@@ -102,7 +102,7 @@ func (w *writer) director(d Director) {
 	w.integer("priority", int64(d.Priority))
 }
 
-func (w *writer) virtualServer(vs VirtualServer) {
+func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
 	w.table("virtual_server", vs.Name)
 	w.serviceAddress(vs)
 	w.text("scheduler", vs.Service.Scheduler)
@@ -113,6 +113,7 @@ func (w *writer) virtualServer(vs VirtualServer) {
 	for _, setting := range vs.Tunnel.settings(vs.Forward) {
 		w.value(setting[0], setting[1])
 	}
+	w.sourceAddress(vs.SourceAddress, ds)
 	if vs.Check != "" {
 		w.text("check", vs.Check)
 	}

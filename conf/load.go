@@ -204,7 +204,7 @@ func (p *parser) config() *Config {
 	c := &Config{File: p.file}
 	c.Directors = p.directors(p.root.kid("director"))
 	c.VirtualRouters = p.virtualRouters(p.root.kid("vrrp"), c.Directors)
-	c.VirtualServers = p.virtualServers(p.root.kid("virtual_server"))
+	c.VirtualServers = p.virtualServers(p.root.kid("virtual_server"), c.Directors)
 	c.Checks = p.checks(p.root.kid("check"))
 	c.Tracks = p.tracks(p.root.kid("track"))
 	c.IPVS = p.ipvs(p.root.kid("ipvs"))

@@ -48,8 +48,8 @@ var serviceMistakes = []mistake{
 	{"port of another virtual server's range", ``, "[virtual_server.more]\naddress = [\"10.0.0.101:80\", \"10.0.0.100:79-81\"]\nprotocol = \"tcp\"\n",
 		`25:29: virtual_server.more.address[2]: tcp 10.0.0.100:80 is already the virtual server web (line 13)`},
 	{"real server outside the range", `address = "10.0.0.100:80"`, `address = "10.0.0.100:81-90"`,
-		`18:21: virtual_server.web.real_server.web-1.address: port 80 is none of the virtual server's: forward = "dr" leaves the packet's port as it is (only nat changes it)` + "\n" +
-			`19:21: virtual_server.web.real_server.web-2.address: port 80 is none of the virtual server's: forward = "dr" leaves the packet's port as it is (only nat changes it)`},
+		`18:21: virtual_server.web.real_server.web-1.address: port 80 is none of the virtual server's: forward = "dr" leaves the packet's port as it is (only nat and fullnat change it)` + "\n" +
+			`19:21: virtual_server.web.real_server.web-2.address: port 80 is none of the virtual server's: forward = "dr" leaves the packet's port as it is (only nat and fullnat change it)`},
 	{"real server twice in a range", "web-1 = { address = \"10.0.0.21:80\", weight = 1 }\nweb-2 = { address = \"10.0.0.22:80\" }\n", "web-1 = { address = \"10.0.0.21:80\", weight = 1 }\n[virtual_server.range]\naddress = \"10.0.0.101:80-90\"\nprotocol = \"tcp\"\ncheck = \"front-page\"\n[virtual_server.range.real_server]\na = { address = \"10.0.0.21:80\" }\nb = { address = \"10.0.0.21:81\" }\n",
 		`25:17: virtual_server.range.real_server.b.address: 10.0.0.21 is already the address of a, and connections keep their ports`},
 	{"real server is the virtual server", `"10.0.0.22:80"`, `"10.0.0.100:80"`,

@@ -65,6 +65,8 @@ func (p *parser) sorryServer(n *node, vs VirtualServer) *RealServer {
 	for _, other := range vs.RealServers {
 		if rs.Address.IsValid() && vs.same(&other, &rs) {
 			p.errorf(n.at("address"), "%s is the real server %s: a sorry server stands apart from them", rs.Address, other.Name)
+		} else {
+			p.oneTranslation(n, rs, other)
 		}
 	}
 	return &rs
@@ -104,6 +106,7 @@ func (p *parser) sameDestination(t *node, rs RealServer, vs VirtualServer, known
 	}
 	for _, other := range known[a] {
 		if !vs.same(&other, &rs) {
+			p.oneTranslation(t, rs, other)
 			continue
 		}
 		if other.Address == rs.Address {
@@ -135,12 +138,12 @@ func (p *parser) checkDestination(t *node, rs RealServer, vs VirtualServer) {
 	case one != 0 && port == 0:
 		p.errorf(at, "port 0: the virtual server has port %d, so want a port here too", one)
 	case one != 0 && follows:
-		p.errorf(at, "port %d differs from the virtual server's port %d: forward = %q leaves the packet's port as it is (only nat changes it)",
+		p.errorf(at, "port %d differs from the virtual server's port %d: forward = %q leaves the packet's port as it is (only nat and fullnat change it)",
 			port, one, forwardName(rs.Forward))
 	case !follows || port == 0 || len(vs.Ports()) == 0 || slices.ContainsFunc(vs.Ports(), func(to ipvs.Ports) bool { return to.Has(port) }):
-	case rs.Forward == ipvs.ForwardMasq:
+	case rs.Forward.Kernel() == ipvs.ForwardMasq:
 		p.errorf(at, "port %d is none of the virtual server's: the kernel leaves the ports of persistent connections by firewall mark as they are", port)
 	default:
-		p.errorf(at, "port %d is none of the virtual server's: forward = %q leaves the packet's port as it is (only nat changes it)", port, forwardName(rs.Forward))
+		p.errorf(at, "port %d is none of the virtual server's: forward = %q leaves the packet's port as it is (only nat and fullnat change it)", port, forwardName(rs.Forward))
 	}
 }

@@ -8,13 +8,13 @@ import (
 
 var virtualServerGrammar = grammar{
 	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags",
-		"forward", "tunnel", "tunnel_port", "tunnel_checksum", "check",
+		"forward", "tunnel", "tunnel_port", "tunnel_checksum", "source_address", "check",
 		"persistence", "persistence_netmask", "persistence_engine", "quorum", "sorry_server", "drain_timeout",
 		"real_server"},
 }
 
 // virtualServers reads [virtual_server.NAME].
-func (p *parser) virtualServers(n *node) []VirtualServer {
+func (p *parser) virtualServers(n *node, ds []Director) []VirtualServer {
 	var vss []VirtualServer
 	for name, t := range p.named(n, virtualServerGrammar, "[virtual_server.NAME]") {
 		p.table(t, virtualServerGrammar)
@@ -32,6 +32,7 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 		vs.DrainTimeout = p.duration(t.kid("drain_timeout"), defaultDrainTimeout, 0, maxDrainTimeout, time.Millisecond)
 		vs.RealServers = p.realServers(t.kid("real_server"), vs)
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
+		p.sourceAddress(t, &vs, ds)
 		p.checkVirtualServer(t, vs)
 		vss = append(vss, vs)
 	}
@@ -43,8 +44,9 @@ func (p *parser) virtualServers(n *node) []VirtualServer {
 var (
 	forwardMethods = map[string]ipvs.ForwardMethod{
 		"dr": ipvs.ForwardDirect, "nat": ipvs.ForwardMasq, "tun": ipvs.ForwardTunnel,
+		"fullnat": ipvs.ForwardFullNAT,
 	}
-	forwardNames = []string{"dr", "nat", "tun"}
+	forwardNames = []string{"dr", "nat", "tun", "fullnat"}
 	forwardOther = map[string]string{
 		"direct": "dr", "gatewaying": "dr", "gateway": "dr", "route": "dr", "dsr": "dr",
 		"masq": "nat", "masquerading": "nat", "masquerade": "nat", "snat": "nat", "dnat": "nat",
@@ -56,7 +58,7 @@ func (p *parser) forward(n *node, def ipvs.ForwardMethod) ipvs.ForwardMethod {
 	if n == nil {
 		return def
 	}
-	name := p.choice(n, "a forwarding method", "", forwardNames, []string{"fullnat"}, forwardOther)
+	name := p.choice(n, "a forwarding method", "", forwardNames, nil, forwardOther)
 	if f, ok := forwardMethods[name]; ok {
 		return f
 	}

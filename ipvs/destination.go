@@ -14,6 +14,19 @@ const (
 	ForwardDirect ForwardMethod = 3 // direct routing; ipvsadm -g
 )
 
+// ForwardFullNAT is ForwardMasq with the source address translated too. Its number is that
+// of LVS's FULLNAT patch; a kernel without it gets ForwardMasq, and nftables translates the
+// source ([Translation]). So it is in configurations, never in a table.
+const ForwardFullNAT ForwardMethod = 5
+
+// Kernel is the method that the kernel's table has.
+func (f ForwardMethod) Kernel() ForwardMethod {
+	if f == ForwardFullNAT {
+		return ForwardMasq
+	}
+	return f
+}
+
 // TunnelType is the encapsulation of ForwardTunnel (IP_VS_CONN_F_TUNNEL_TYPE_*).
 type TunnelType uint8
 

@@ -141,7 +141,7 @@ func (f ForwardMethod) flag() string {
 }
 
 // String returns the method as configurations and status name it: "nat", "local",
-// "tun" or "dr".
+// "tun", "dr" or "fullnat".
 func (f ForwardMethod) String() string {
 	switch f {
 	case ForwardMasq:
@@ -152,6 +152,8 @@ func (f ForwardMethod) String() string {
 		return "tun"
 	case ForwardDirect:
 		return "dr"
+	case ForwardFullNAT:
+		return "fullnat"
 	}
 	return fmt.Sprintf("forward-%d", uint8(f))
 }

@@ -108,7 +108,7 @@ func (f *Filter) Restore() (restored bool, err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	want, _ := f.want()
-	there, err := exists(tableName)
+	there, err := exists(tableName, nftables.TableFamilyINet)
 	switch {
 	case noTables(err):
 		return false, nil
@@ -139,7 +139,7 @@ func (f *Filter) Close() error {
 	clear(f.links)
 	f.mu.Unlock()
 	f.written = nil
-	there, err := exists(tableName)
+	there, err := exists(tableName, nftables.TableFamilyINet)
 	if noTables(err) {
 		return nil // and so there is no such table either
 	}
@@ -187,7 +187,7 @@ func (f *Filter) write() error {
 	want, changes := f.want()
 	current := f.written == nil && want.empty()
 	if f.written != nil && f.written.equal(want) {
-		there, err := exists(tableName)
+		there, err := exists(tableName, nftables.TableFamilyINet)
 		current = err == nil && there
 	}
 	if !current {
@@ -224,15 +224,20 @@ func errNoTables(err error) error {
 	return fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
 }
 
-// exists tells whether a table is there.
-func exists(name string) (bool, error) {
+// exists tells whether a table of any of the families is there.
+func exists(name string, families ...nftables.TableFamily) (bool, error) {
 	c, err := dial()
 	if err != nil {
 		return false, err
 	}
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return false, fmt.Errorf("list tables: %w", err)
+	for _, family := range families {
+		tables, err := c.ListTablesOfFamily(family)
+		if err != nil {
+			return false, fmt.Errorf("list tables: %w", err)
+		}
+		if slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }) {
+			return true, nil
+		}
 	}
-	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
+	return false, nil
 }

@@ -47,7 +47,7 @@ func (m *Marks) Ensure(want []ipvs.Marking) (wrote, repaired bool, err error) {
 		}
 	}
 	if !m.known && len(want) == 0 {
-		there, err := exists(marksTable)
+		there, err := exists(marksTable, nftables.TableFamilyINet)
 		if noTables(err) || err == nil && !there {
 			m.known = true
 			return false, false, nil
@@ -78,7 +78,7 @@ func intact(want []ipvs.Marking) (bool, error) {
 		return false, err
 	}
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: marksTable}
-	there, err := exists(marksTable)
+	there, err := exists(marksTable, nftables.TableFamilyINet)
 	if err != nil || !there {
 		return false, err
 	}
