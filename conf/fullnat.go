@@ -32,8 +32,8 @@ func (vs *VirtualServer) Translation(key ipvs.ServiceKey, rs *RealServer, direct
 	}, rs.Forward == ipvs.ForwardFullNAT
 }
 
-// fullNAT tells whether any of the virtual server's connections are forwarded by full NAT.
-func (vs *VirtualServer) fullNAT() bool {
+// FullNAT tells whether any of the virtual server's connections are forwarded by full NAT.
+func (vs *VirtualServer) FullNAT() bool {
 	return slices.ContainsFunc(vs.RealServers, func(rs RealServer) bool { return rs.Forward == ipvs.ForwardFullNAT }) ||
 		vs.SorryServer != nil && vs.SorryServer.Forward == ipvs.ForwardFullNAT
 }
@@ -42,7 +42,7 @@ func (vs *VirtualServer) fullNAT() bool {
 // whole.
 func (p *parser) sourceAddress(t *node, vs *VirtualServer, ds []Director) {
 	n := t.kid("source_address")
-	full := vs.fullNAT()
+	full := vs.FullNAT()
 	if n != nil && !full && vs.Forward != ipvs.ForwardFullNAT {
 		p.keyErrorf(n, "source_address has no meaning without forward = \"fullnat\"")
 		return

@@ -81,7 +81,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	}
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
-		Kernel: d.kernel, Marker: nft.NewMarks(), Params: params, Ledger: director.FileLedger{Path: o.ledger()},
+		Kernel: d.kernel, Marker: nft.NewMarks(), Translator: nft.NewFullNAT(), Params: params, Ledger: director.FileLedger{Path: o.ledger()},
 		Overrides: director.FileOverrides{Path: o.overrides()},
 		VRRP:      d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},

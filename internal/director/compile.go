@@ -40,6 +40,8 @@ type Desired struct {
 	Table ipvs.Table
 	// Marks are the packets that get the firewall marks of services in Table.
 	Marks []ipvs.Marking
+	// Translations are what happens to connections of services in Table beside IPVS.
+	Translations []ipvs.Translation
 	// Daemons are the kernel's sync daemons that should run. An empty Interface
 	// stands for the one that holds SyncAddr.
 	Daemons  []syncd.Daemon
@@ -53,7 +55,7 @@ type Desired struct {
 // equal tells whether two desired states are the same but for their generation.
 func (d Desired) equal(e Desired) bool {
 	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && slices.Equal(d.Marks, e.Marks) &&
-		slices.EqualFunc(d.Parameters, e.Parameters, Need.equal) && d.Table.Equal(e.Table)
+		slices.Equal(d.Translations, e.Translations) && slices.EqualFunc(d.Parameters, e.Parameters, Need.equal) && d.Table.Equal(e.Table)
 }
 
 // Compile says what the kernel of director self should look like.
@@ -78,6 +80,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 		d.Marks = append(d.Marks, vs.Marked...)
 	}
 	addLeaving(d.Table, f.Leaving)
+	d.addTranslations(cfg, self, f.Leaving)
 	d.Parameters = Needs(cfg, f.Leaving)
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.

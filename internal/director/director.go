@@ -25,8 +25,10 @@ type Options struct {
 
 	Kernel Kernel
 	Marker Marker
-	Params Parameters
-	Ledger Ledger
+	// Translator does what the forwarding method fullnat needs beside Kernel.
+	Translator Translator
+	Params     Parameters
+	Ledger     Ledger
 	// Overrides keeps what operators want instead of the configuration.
 	Overrides OverrideStore
 	VRRP      VRRP
@@ -142,7 +144,8 @@ func New(o Options) (*Director, error) {
 	}
 	<-d.later.C
 	d.rec = &reconciler{
-		kernel: o.Kernel, marker: o.Marker, params: o.Params, ledger: o.Ledger, interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
+		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, ledger: o.Ledger,
+		interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
 	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}

@@ -25,18 +25,19 @@ import (
 // world is everything around a director, faked, and one story of what happened to
 // all of it in order.
 type world struct {
-	t      *testing.T
-	kernel *ipvstest.Kernel
-	marker *fakeMarker
-	params *fakeParameters
-	ledger *memoryLedger
-	kept   *memoryOverrides
-	vrrp   *fakeVRRP
-	health *fakeHealth
-	tracks *fakeTracks
-	links  *fakeLinks
-	peers  *fakePeers
-	prober Prober
+	t       *testing.T
+	kernel  *ipvstest.Kernel
+	marker  *fakeTables[ipvs.Marking]
+	fullNAT *fakeTables[ipvs.Translation]
+	params  *fakeParameters
+	ledger  *memoryLedger
+	kept    *memoryOverrides
+	vrrp    *fakeVRRP
+	health  *fakeHealth
+	tracks  *fakeTracks
+	links   *fakeLinks
+	peers   *fakePeers
+	prober  Prober
 	// interfaces are the machine's.
 	interfaces func() (map[string][]netip.Prefix, error)
 	slow       bool // the kernel takes its time
@@ -50,7 +51,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, kernel: ipvstest.New(), marker: &fakeMarker{}, params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{}}
+	w := &world{
+		t: t, kernel: ipvstest.New(), marker: &fakeTables[ipvs.Marking]{}, fullNAT: &fakeTables[ipvs.Translation]{},
+		params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{},
+	}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
 	w.tracks, w.links = &fakeTracks{events: make(chan healthcheck.Event, 16)}, &fakeLinks{world: w}
@@ -120,7 +124,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 	}}
 	o := Options{
 		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
-		Kernel: w.kernel, Marker: w.marker, Params: w.params, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
+		Kernel: w.kernel, Marker: w.marker, Translator: w.fullNAT, Params: w.params, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,

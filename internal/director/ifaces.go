@@ -30,6 +30,13 @@ type Marker interface {
 	Ensure([]ipvs.Marking) (wrote, repaired bool, err error)
 }
 
+// Translator gives connections that IPVS forwards by NAT another source address.
+type Translator interface {
+	// Ensure makes these translations the ones that there are. It tells whether it wrote
+	// anything, and whether that was to put back what somebody else had changed.
+	Ensure([]ipvs.Translation) (wrote, repaired bool, err error)
+}
+
 // Parameters are the kernel's parameters. The reconciler is the only caller.
 type Parameters interface {
 	// Ensure gives each parameter its value, in this order, and tells how each is that

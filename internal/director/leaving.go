@@ -21,6 +21,7 @@ type Leaving struct {
 	Server      ServerID // by its names in the configuration before
 	Service     ipvs.Service
 	Destination ipvs.Destination
+	Translation *ipvs.Translation // what full NAT needs beside it; nil: nothing
 	Since       time.Time
 	Until       time.Time // it leaves then, idle or not
 }
@@ -34,7 +35,7 @@ func (l Leaving) identity() identity { return identity{l.Service.Key, l.Destinat
 // What a drain_timeout of 0 says leaves at once. So does what would keep clients from
 // being served: a real server whose scheduler refuses clients for one of weight 0, and a
 // service whose clients another one takes.
-func leave(was map[identity]Leaving, before, after *conf.Config, kernel ipvs.Table, now time.Time) map[identity]Leaving {
+func leave(was map[identity]Leaving, before, after *conf.Config, self string, kernel ipvs.Table, now time.Time) map[identity]Leaving {
 	wanted, services := make(map[identity]bool), make(map[ipvs.ServiceKey]*conf.VirtualServer)
 	for i := range after.VirtualServers {
 		vs := &after.VirtualServers[i]
@@ -70,6 +71,9 @@ func leave(was map[identity]Leaving, before, after *conf.Config, kernel ipvs.Tab
 			d, in := kernel[p.of.Key].Destinations[p.key]
 			d.Weight = 0
 			l := Leaving{Server: ServerID{vs.Name, p.rs.Name}, Service: p.of, Destination: d, Since: now, Until: now.Add(timeout)}
+			if t, ok := vs.Translation(p.of.Key, p.rs, self); ok {
+				l.Translation = &t
+			}
 			if _, already := is[p.identity]; in && !already && timeout > 0 && leaves(l) {
 				is[p.identity] = l
 			}
@@ -106,7 +110,7 @@ func (l Leaving) idle(p Pass) bool {
 // leave takes out of the table, after a while, what a reload has taken out of the
 // configuration.
 func (d *Director) leave(before *conf.Config) {
-	d.facts.Leaving = leave(d.facts.Leaving, before, d.force.cfg, d.lastPass.Table, time.Now())
+	d.facts.Leaving = leave(d.facts.Leaving, before, d.force.cfg, d.o.Self, d.lastPass.Table, time.Now())
 	maps.DeleteFunc(d.said.leaving, func(id identity, _ bool) bool {
 		_, still := d.facts.Leaving[id]
 		return !still

@@ -15,40 +15,41 @@ import (
 	"github.com/hadirector/hadirector/ipvs"
 )
 
-// fakeMarker notes what it writes, and how many services the kernel has at that moment.
-type fakeMarker struct {
+// fakeTables stands for nftables: for firewall marks or full NAT. It notes what it writes,
+// and how many services the kernel has at that moment.
+type fakeTables[T comparable] struct {
 	mu      sync.Mutex // guards what follows
-	marks   []ipvs.Marking
-	lost    bool  // somebody has taken the marks away
+	written []T
+	lost    bool  // somebody has taken it away
 	err     error // of every call
 	kernel  fmt.Stringer
 	history []string
 }
 
-func (m *fakeMarker) Ensure(want []ipvs.Marking) (wrote, repaired bool, err error) {
+func (m *fakeTables[T]) Ensure(want []T) (wrote, repaired bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
 		return false, false, m.err
 	}
-	same := slices.Equal(m.marks, want)
+	same := slices.Equal(m.written, want)
 	if same && !m.lost {
 		return false, false, nil
 	}
-	repaired, m.lost, m.marks = m.lost && same, false, slices.Clone(want)
+	repaired, m.lost, m.written = m.lost && same, false, slices.Clone(want)
 	if m.kernel != nil {
 		m.history = append(m.history, fmt.Sprintf("%d services: %v", strings.Count(m.kernel.String(), "-A "), want))
 	}
 	return true, repaired, nil
 }
 
-func (m *fakeMarker) set(f func()) {
+func (m *fakeTables[T]) set(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f()
 }
 
-func (m *fakeMarker) told() []string {
+func (m *fakeTables[T]) told() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.history

@@ -64,11 +64,12 @@ type Pass struct {
 }
 
 // reconciler makes the kernel agree with the newest desired state. It is the only
-// writer of IPVS services, destinations and sync daemons, of firewall marks, and of the
-// kernel parameters that all this asks for.
+// writer of IPVS services, destinations and sync daemons, of firewall marks and full NAT,
+// and of the kernel parameters that all this asks for.
 type reconciler struct {
 	kernel      Kernel
 	marker      Marker
+	translator  Translator
 	params      Parameters
 	ledger      Ledger
 	interfaceOf func(netip.Addr) (string, error)
@@ -85,7 +86,8 @@ type reconciler struct {
 	// nothing yet. What differs from them later, somebody else changed.
 	reached        ipvs.Table
 	reachedDaemons []syncd.Daemon
-	marks          []ipvs.Marking // as they were last written
+	marks          []ipvs.Marking     // as they were last written
+	translations   []ipvs.Translation // as they were last written
 }
 
 // run works until ctx is canceled. It leaves the kernel as it is.
@@ -132,6 +134,7 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	if len(want.Table) == 0 && len(want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons {
 		// A director that only moves addresses needs no IPVS in its kernel.
 		r.mark(nil, &p)
+		r.translate(nil, &p)
 		r.release(nil, &p)
 		p.Read, p.Reached = true, len(p.Errs) == 0
 		return p
@@ -139,6 +142,10 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	// The ledger is written before the kernel: a service that is in the ledger and
 	// not in the kernel does no harm, the other way round it would be orphaned.
 	r.own(want, &p)
+	// A connection is translated as it is when it begins, so that comes before its service.
+	// It also brings connection tracking into the kernel, which has parameters of its own.
+	translations := withOld(want.Translations, r.translations)
+	r.translate(translations, &p)
 	// Parameters come before the first connection, and go after the last.
 	params, known := r.parameters(want, &p)
 	// Packets that have a mark without a service go on to the service of their address,
@@ -158,6 +165,9 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	}
 	if len(both) > len(want.Marks) {
 		r.mark(want.Marks, &p)
+	}
+	if len(translations) > len(want.Translations) {
+		r.translate(want.Translations, &p)
 	}
 	if known {
 		r.release(params, &p)
