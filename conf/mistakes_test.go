@@ -41,7 +41,7 @@ path = "/health"
 // is said about the result, without the file's name.
 type mistake struct{ name, old, new, want string }
 
-var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, tunnelMistakes, routerMistakes)
+var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, tunnelMistakes, fullNATMistakes, routerMistakes)
 
 // vrrpKeys are the keys of [vrrp.NAME] as a message lists them.
 const vrrpKeys = "interface, vrid, virtual_addresses, excluded_addresses, version, checksum, advert_interval, start_delay, " +
@@ -156,7 +156,7 @@ var shapeMistakes = []mistake{
 	{"integer for a table", `vrid = 51`, "vrid = 51\npriority = 150",
 		`10:12: vrrp.web.priority: want a table of directors, such as { lb-a = 150, lb-b = 100 }; one priority for every instance stands in [director.NAME], found the integer 150`},
 	{"table for a string", `forward = "dr"`, `forward = { method = "dr" }`,
-		`15:1: virtual_server.web.forward: want a forwarding method (dr, nat, tun), found a table`},
+		`15:1: virtual_server.web.forward: want a forwarding method (dr, nat, tun, fullnat), found a table`},
 	{"array for a string", `type = "http"`, `type = ["http"]`,
 		`22:8: check.front-page.type: want a check's type (tcp, http), found an array`},
 }

@@ -64,8 +64,6 @@ var valueMistakes = []mistake{
 	{"log", ``, "[log]\nlevel = \"warning\"\nformat = \"jsn\"\n",
 		`25:9: log.level: "warning" is not a log level; did you mean "warn"?` + "\n" +
 			`26:10: log.format: "jsn" is not a log format; did you mean "json"?`},
-	{"fullnat", `forward = "dr"`, `forward = "fullnat"`,
-		`15:11: virtual_server.web.forward: fullnat is not supported yet: want one of dr, nat, tun`},
 	{"version 2", `vrid = 51`, "vrid = 51\nversion = 2\nadvert_interval = \"1500ms\"",
 		`11:19: vrrp.web.advert_interval: 1500ms is too fine: want a multiple of 1s`},
 	{"interval of version 3 in version 2", `vrid = 51`, "vrid = 51\nversion = 2\nadvert_interval = \"100ms\"",

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/mdlayher/netlink"
@@ -17,6 +18,9 @@ func generation() (uint32, error) {
 	}
 	defer c.Close()
 	replies, err := c.Execute(request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, unix.NFPROTO_UNSPEC, 0, nil))
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.EOPNOTSUPP // what a kernel without nftables says to anything but a transaction
+	}
 	if err != nil {
 		return 0, fmt.Errorf("ask for the generation of nftables: %w", err)
 	}
