@@ -15,6 +15,7 @@ func (p *parser) contradictions(c *Config) {
 	p.equalPriorities(c)
 	p.duplicateServices(c)
 	p.uncoveredAddresses(c)
+	p.fullNATContradictions(c)
 	for _, s := range c.Checks {
 		if !p.usedChecks[s.Name] {
 			p.warnf(p.root.at("check", s.Name), "no virtual server uses this check")

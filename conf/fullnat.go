@@ -143,3 +143,16 @@ func (p *parser) uncoveredSources(c *Config, vips map[netip.Addr]bool) {
 		}
 	}
 }
+
+// fullNATContradictions reports a kernel parameter that full NAT needs otherwise.
+func (p *parser) fullNATContradictions(c *Config) {
+	if v, ok := c.IPVS.Parameters["conntrack"]; !ok || v != 0 {
+		return
+	}
+	for _, vs := range c.VirtualServers {
+		if vs.FullNAT() {
+			p.errorf(p.root.at("ipvs", "conntrack"), "the virtual server %s has forward = \"fullnat\", which needs it: want true, or leave it out", vs.Name)
+			return
+		}
+	}
+}

@@ -33,6 +33,8 @@ var fullNATMistakes = []mistake{
 		`15:18: virtual_server.web.source_address: 2001:db8::1 is IPv6, and the firewall mark is for IPv4`},
 	{"fullnat of single packets", "protocol = \"tcp\"\nforward = \"dr\"", "protocol = \"udp\"\nforward = \"fullnat\"\none_packet = true",
 		`16:14: virtual_server.web.one_packet: the kernel keeps no connections with one_packet, and forward = "fullnat" needs them to bring answers back`},
+	{"fullnat without connection tracking", ``, fullNATKeys + "forward = \"fullnat\"\nreal_server = { a = { address = \"10.0.0.21:80\" } }\n[ipvs]\nconntrack = false\n",
+		`30:13: ipvs.conntrack: the virtual server f has forward = "fullnat", which needs it: want true, or leave it out`},
 	{"nat and fullnat on one machine", "forward = \"dr\"", "forward = \"fullnat\"\nsorry_server = { address = \"10.0.0.21:81\", forward = \"nat\" }",
 		`16:28: virtual_server.web.sorry_server.address: 10.0.0.21 is the machine of web-1 too, which has forward = "fullnat": a machine has either nat or fullnat in a virtual server`},
 	{"nat and fullnat on one machine, two ports", ``, fullNATKeys + "[virtual_server.f.real_server]\na = { address = \"10.0.0.21:80\", forward = \"fullnat\" }\nb = { address = \"10.0.0.21:81\", forward = \"nat\" }\n",

@@ -104,11 +104,14 @@ func TestFullNATStaysWhileARemovedRealServerIsDrained(t *testing.T) {
 		synctest.Wait()
 		w.fullNAT.set(func() { w.fullNAT.kernel = w.kernel })
 		w.reload(d, strings.Replace(fullTOML, "shop-1 = { address = \"10.1.0.21:8080\" }, ", "", 1))
-		if got := w.fullNAT.told(); len(got) > 0 {
-			t.Errorf("nftables changed with the reload: %q", got)
+		if got := w.fullNAT.told(); len(got) > 0 || w.params.now("net.ipv4.vs.conntrack") != "1" {
+			t.Errorf("changed with the reload: nftables %q, conntrack %s", got, w.params.now("net.ipv4.vs.conntrack"))
 		}
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
+		if now := w.params.now("net.ipv4.vs.conntrack"); now != "0" {
+			t.Errorf("after the drain conntrack is %s", now)
+		}
 		if diff := cmp.Diff([]string{"1 services: []"}, w.fullNAT.told()); diff != "" {
 			t.Errorf("after the drain, -want +got:\n%s", diff)
 		}

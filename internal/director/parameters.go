@@ -27,7 +27,7 @@ type Need struct {
 // With direct routing and tunnels the kernel sends packets on from where a local process
 // would get them, which needs no parameter of the director's. With nat the answers of
 // real servers have to pass through it as through a router: the kernel turns them back
-// in its forwarding path.
+// in its forwarding path. So have those with fullnat, once nftables has turned them back.
 func Needs(cfg *conf.Config, leaving map[identity]Leaving) []Need {
 	var needs needList
 	if four := natted(cfg, leaving, netip.Addr.Is4); len(four.servers) > 0 {
@@ -47,6 +47,13 @@ func Needs(cfg *conf.Config, leaving map[identity]Leaving) []Need {
 		each.From, each.With = "1", forwarding
 		needs.add(each)
 		needs.add(needed(forwarding, "1", six.by+through))
+	}
+	if by := fullNATed(cfg, leaving); by != "" {
+		needs.add(needed("net.ipv4.vs.conntrack", "1", by+": nftables translates the connections that it is told of"))
+		if cfg.Sync != nil {
+			// The window that it has seen of a connection is old by then.
+			needs.add(need("net.netfilter.nf_conntrack_tcp_be_liberal", "1", by+": connections come back from another director"))
+		}
 	}
 	if len(cfg.VirtualServers) > 0 { // without any there is no IPVS that has parameters
 		for _, name := range slices.Sorted(maps.Keys(cfg.IPVS.Parameters)) {
@@ -100,7 +107,7 @@ type natUse struct {
 func natted(cfg *conf.Config, leaving map[identity]Leaving, family func(netip.Addr) bool) natUse {
 	found, names := make(map[netip.Addr]bool), []string(nil)
 	add := func(name string, to netip.Addr, forward ipvs.ForwardMethod) {
-		if forward != ipvs.ForwardMasq || !family(to) {
+		if forward.Kernel() != ipvs.ForwardMasq || !family(to) {
 			return
 		}
 		found[to] = true
@@ -121,15 +128,34 @@ func natted(cfg *conf.Config, leaving map[identity]Leaving, family func(netip.Ad
 		l := leaving[id]
 		add(l.Server.VirtualServer, l.Destination.Key.Addr(), l.Destination.Forward)
 	}
-	u := natUse{servers: slices.SortedFunc(maps.Keys(found), netip.Addr.Compare)}
+	return natUse{servers: slices.SortedFunc(maps.Keys(found), netip.Addr.Compare), by: whose("nat", names)}
+}
+
+// fullNATed says whose connections full NAT forwards; nothing: nobody's.
+func fullNATed(cfg *conf.Config, leaving map[identity]Leaving) string {
+	var names []string
+	for i := range cfg.VirtualServers {
+		if vs := &cfg.VirtualServers[i]; vs.FullNAT() {
+			names = append(names, vs.Name)
+		}
+	}
+	for _, id := range (Facts{Leaving: leaving}).sortedLeaving() {
+		if l := leaving[id]; l.Translation != nil && !slices.Contains(names, l.Server.VirtualServer) {
+			names = append(names, l.Server.VirtualServer)
+		}
+	}
+	return whose("fullnat", names)
+}
+
+// whose names the first of the virtual servers that have a forwarding method.
+func whose(method string, names []string) string {
 	switch len(names) {
 	case 0:
+		return ""
 	case 1:
-		u.by = "nat of virtual server " + names[0]
-	default:
-		u.by = fmt.Sprintf("nat of virtual server %s and %d more", names[0], len(names)-1)
+		return method + " of virtual server " + names[0]
 	}
-	return u
+	return fmt.Sprintf("%s of virtual server %s and %d more", method, names[0], len(names)-1)
 }
 
 // spread names the parameters that are meant on a machine with these interfaces.

@@ -151,6 +151,17 @@ func TestParametersThatAConfigurationNeeds(t *testing.T) {
 			"net.ipv6.conf.eth1.accept_ra=2 from 1 with net.ipv6.conf.all.forwarding (a machine that forwards ignores router advertisements otherwise, and loses the routes from them)",
 			"net.ipv6.conf.all.forwarding=1, needed (nat of virtual server six" + through + ")",
 		}},
+		{"fullnat", strings.Replace(fullTOML, `, shop-2 = { address = "10.1.0.22:8080", forward = "nat" }`, "", 1), []string{
+			"net.ipv4.ip_forward=1, needed (nat of virtual server shop" + through + ")",
+			"net.ipv4.conf.all.send_redirects=0 (nat of virtual server shop" + past + ")",
+			"net.ipv4.vs.conntrack=1, needed (fullnat of virtual server shop: nftables translates the connections that it is told of)",
+		}},
+		{"fullnat with sync, and what an operator sets", fullTOML + "[sync]\ninterface = \"eth1\"\n[ipvs]\nconntrack = true\n[director.lb-a]\naddress = \"10.0.0.11\"\n[director.lb-b]\naddress = \"10.0.0.12\"\n", []string{
+			"net.ipv4.ip_forward=1, needed (nat of virtual server shop" + through + ")",
+			"net.ipv4.conf.all.send_redirects=0 (nat of virtual server shop" + past + ")",
+			"net.ipv4.vs.conntrack=1, needed (fullnat of virtual server shop: nftables translates the connections that it is told of; [ipvs] conntrack)",
+			"net.netfilter.nf_conntrack_tcp_be_liberal=1 (fullnat of virtual server shop: connections come back from another director)",
+		}},
 		{"what operators set", dr + "\n[ipvs]\nsloppy_tcp = true\nconntrack = false\nconn_reuse_mode = 2\n", []string{
 			"net.ipv4.vs.conn_reuse_mode=2 ([ipvs] conn_reuse_mode)",
 			"net.ipv4.vs.conntrack=0 ([ipvs] conntrack)",

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,23 +34,9 @@ func (b *bed) farAway() {
 	}
 	b.run(cluster.Client, "ip", "addr", "add", farClient4+"/32", "dev", "lo")
 	b.run(cluster.Client, "ip", "addr", "add", farClient6+"/128", "dev", "lo", "nodad")
-	b.run(cluster.LBA, "modprobe", "--all", "ip_vs", "nf_conntrack") // or there are no such parameters
 	for _, lb := range []string{cluster.LBA, cluster.LBB} {
 		b.run(lb, "ip", "route", "add", farClient4, "via", cluster.Addr(cluster.Client).String())
 		b.run(lb, "ip", "route", "add", farClient6, "via", "2001:db8:1::9")
-		err := b.Do(lb, func() error {
-			for name, value := range map[string]string{
-				"ipv4/vs/conntrack": "1", "ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "netfilter/nf_conntrack_tcp_be_liberal": "1",
-			} {
-				if err := os.WriteFile("/proc/sys/net/"+name, []byte(value), 0); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			b.t.Fatal(err)
-		}
 	}
 }
 
