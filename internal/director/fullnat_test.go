@@ -104,13 +104,17 @@ func TestFullNATStaysWhileARemovedRealServerIsDrained(t *testing.T) {
 		synctest.Wait()
 		w.fullNAT.set(func() { w.fullNAT.kernel = w.kernel })
 		w.reload(d, strings.Replace(fullTOML, "shop-1 = { address = \"10.1.0.21:8080\" }, ", "", 1))
-		if got := w.fullNAT.told(); len(got) > 0 || w.params.now("net.ipv4.vs.conntrack") != "1" {
-			t.Errorf("changed with the reload: nftables %q, conntrack %s", got, w.params.now("net.ipv4.vs.conntrack"))
+		conntrack := func() (now string) {
+			w.params.set(func() { now = w.params.now("net.ipv4.vs.conntrack") })
+			return now
+		}
+		if got := w.fullNAT.told(); len(got) > 0 || conntrack() != "1" {
+			t.Errorf("changed with the reload: nftables %q, conntrack %s", got, conntrack())
 		}
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
-		if now := w.params.now("net.ipv4.vs.conntrack"); now != "0" {
-			t.Errorf("after the drain conntrack is %s", now)
+		if conntrack() != "0" {
+			t.Errorf("after the drain conntrack is %s", conntrack())
 		}
 		if diff := cmp.Diff([]string{"1 services: []"}, w.fullNAT.told()); diff != "" {
 			t.Errorf("after the drain, -want +got:\n%s", diff)
