@@ -30,13 +30,14 @@ const (
 func (b *bed) farAway() {
 	b.t.Helper()
 	for machine, last := range map[string]string{cluster.Client: "9", cluster.LBA: "11", cluster.LBB: "12", cluster.RS1: "21", cluster.RS2: "22"} {
-		b.run(machine, "ip", "addr", "add", "2001:db8:1::"+last+"/64", "dev", "eth0", "nodad")
-	}
-	b.run(cluster.Client, "ip", "addr", "add", farClient4+"/32", "dev", "lo")
-	b.run(cluster.Client, "ip", "addr", "add", farClient6+"/128", "dev", "lo", "nodad")
-	for _, lb := range []string{cluster.LBA, cluster.LBB} {
-		b.run(lb, "ip", "route", "add", farClient4, "via", cluster.Addr(cluster.Client).String())
-		b.run(lb, "ip", "route", "add", farClient6, "via", "2001:db8:1::9")
+		script := "ip addr add 2001:db8:1::" + last + "/64 dev eth0 nodad"
+		switch machine {
+		case cluster.Client:
+			script += " && ip addr add " + farClient4 + "/32 dev lo && ip addr add " + farClient6 + "/128 dev lo nodad"
+		case cluster.LBA, cluster.LBB:
+			script += " && ip route add " + farClient4 + " via " + cluster.Addr(cluster.Client).String() + " && ip route add " + farClient6 + " via 2001:db8:1::9"
+		}
+		b.run(machine, "sh", "-c", script)
 	}
 }
 
