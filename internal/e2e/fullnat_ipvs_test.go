@@ -354,6 +354,8 @@ func TestFullNATFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	backup.wait(changedState, "to=master")
+	before := b.retransmitted(cluster.RS1)
+	b.until("the real server has spoken to lb-b", func() bool { return b.retransmitted(cluster.RS1) > before })
 	if again := ask(quiet, "after the failover"); again != first {
 		t.Errorf("after the failover the real server saw %s, before it %s", again, first)
 	}
@@ -381,6 +383,16 @@ func TestFullNATFailover(t *testing.T) {
 	if err := pushed.goesOn(); err != nil {
 		t.Errorf("a connection with an answer on its way ended with the failback: %v", err)
 	}
+}
+
+// retransmitted is how many segments a machine has sent again so far.
+func (b *bed) retransmitted(machine string) int {
+	b.t.Helper()
+	out, n := b.run(machine, "nstat", "--zeros", "--ignore", "--noupdate", "TcpRetransSegs"), 0
+	for line := range strings.Lines(out) {
+		_, _ = fmt.Sscanf(line, "TcpRetransSegs %d", &n)
+	}
+	return n
 }
 
 // goesOn says something, and then hears more than was under way.
