@@ -59,6 +59,7 @@ const (
 type book struct {
 	peers  map[string]*entry
 	jitter func(time.Duration) time.Duration
+	ours   Fingerprint // of what we share; zero: nothing
 }
 
 type entry struct {
@@ -71,6 +72,8 @@ type entry struct {
 	calling    bool      // a call is under way
 	next       time.Time // earliest next call
 	backoff    time.Duration
+	shared     string // what it last sent of what is shared
+	sending    sending
 }
 
 func newBook(now time.Time, peers map[string]netip.Addr, jitter func(time.Duration) time.Duration) *book {
@@ -93,9 +96,15 @@ func (b *book) heard(now time.Time, name string, meta Meta, ok bool) []Event {
 		e.Alive, e.Since, e.Why, e.told = true, now, "", ""
 	}
 	e.LastSeen = now
+	if meta.Shared != e.Meta.Shared {
+		e.changed(now, b.jitter(fetchDelay))
+	}
 	e.Meta, e.hasMeta = meta, ok
 	e.backoff = 0
 	e.next = now.Add(b.jitter(fetchDelay))
+	if kind == Joined {
+		e.sending = sending{under: e.sending.under, held: e.sending.held} // it may have forgotten what it was sent
+	}
 	return []Event{{kind, now, e.Member}}
 }
 
@@ -196,6 +205,9 @@ func (b *book) deadline() (t time.Time, armed bool) {
 			t, armed = e.next, true
 		}
 	}
+	if next, some := b.sendDeadline(); some && (!armed || next.Before(t)) {
+		t, armed = next, true
+	}
 	return t, armed
 }
 
@@ -203,12 +215,16 @@ func (b *book) deadline() (t time.Time, armed bool) {
 type view struct {
 	members map[string]Member
 	configs map[string]string
+	shared  map[string]string
 }
 
 func (b *book) view() *view {
-	v := &view{make(map[string]Member, len(b.peers)), make(map[string]string, len(b.peers))}
+	v := &view{make(map[string]Member, len(b.peers)), make(map[string]string, len(b.peers)), make(map[string]string, len(b.peers))}
 	for name, e := range b.peers {
 		v.members[name] = e.Member
+		if e.shared != "" {
+			v.shared[name] = e.shared
+		}
 		// An older text than the one that the peer runs would name wrong keys.
 		if e.hasMeta && e.Meta.Config == e.configHash {
 			v.configs[name] = e.config

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -70,6 +71,17 @@ type (
 		at    time.Time
 		state []byte
 	}
+	// sharedMsg: a director sent what it shares.
+	sharedMsg struct {
+		at      time.Time
+		message []byte
+	}
+	// sentMsg: ours has been sent to a peer, or could not be.
+	sentMsg struct {
+		at   time.Time
+		name string
+		err  error
+	}
 	// refusedMsg: somebody who is not configured was not let in.
 	refusedMsg struct {
 		name string // empty: it did not come that far
@@ -88,6 +100,8 @@ type outgoing struct {
 	local Local
 	meta  []byte
 	state []byte
+	// shared identifies local.Shared; zero if that is empty.
+	shared Fingerprint
 }
 
 // delegate is what memberlist calls.
@@ -113,7 +127,7 @@ func (d *delegate) set(l Local, leaving bool) {
 	if !meta.ConfigTooLong {
 		x.Config = l.Config
 	}
-	d.out.Store(&outgoing{l, meta.appendTo(nil), x.appendTo(nil)})
+	d.out.Store(&outgoing{l, meta.appendTo(nil), x.appendTo(nil), meta.Shared})
 }
 
 func (d *delegate) NodeMeta(int) []byte    { return d.out.Load().meta }
@@ -164,5 +178,9 @@ func (d *delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, met
 // exchanged, half a minute later. Who is Master must not be wrong for so long.
 func (d *delegate) AckPayload() []byte { return d.out.Load().meta }
 
-func (d *delegate) NotifyMsg([]byte)                {}
+// NotifyMsg takes a message of our own kind: what a director shares.
+func (d *delegate) NotifyMsg(b []byte) {
+	d.inbox.put(sharedMsg{time.Now(), bytes.Clone(b)}) // memberlist may write to it
+}
+
 func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }

@@ -83,6 +83,9 @@ type Meta struct {
 	// Sources are the addresses that its VRRP advertisements come from; empty if they
 	// are more than MaxSources.
 	Sources []netip.Addr
+	// Shared identifies what the directors share, as this one has it; zero if its program
+	// shares nothing.
+	Shared Fingerprint
 }
 
 // MaxSources is how many Sources are told.
@@ -116,6 +119,9 @@ func newMeta(l Local) Meta {
 		Config:        FingerprintOf(l.Config),
 		ConfigTooLong: len(l.Config) > MaxConfig,
 	}
+	if l.Shared != "" {
+		m.Shared = FingerprintOf(l.Shared)
+	}
 	if !l.Started.IsZero() {
 		m.Started = time.Unix(l.Started.Unix(), 0)
 	}
@@ -127,7 +133,7 @@ func newMeta(l Local) Meta {
 			m.Sources = append(m.Sources, a.WithZone(""))
 		}
 	}
-	size := metaHeader + len(m.Version) + len(m.appendSources(nil))
+	size := metaHeader + len(m.Version) + len(m.appendTail(nil))
 	for _, r := range roles {
 		if r.State == Master {
 			m.Masters++
@@ -147,7 +153,7 @@ func newMeta(l Local) Meta {
 
 // appendTo appends the encoded form, big endian: version, flags, start in seconds since
 // 1970, fingerprint, program version with a length byte, then the numbers of Masters,
-// of omitted roles and of roles, each role's state and its name with a length byte, and the sources.
+// of omitted roles and of roles, each role's state and its name with a length byte, then the sources and what is shared.
 func (m Meta) appendTo(b []byte) []byte {
 	var flags, started = byte(0), int64(0)
 	if m.ConfigTooLong {
@@ -171,13 +177,14 @@ func (m Meta) appendTo(b []byte) []byte {
 		b = append(b, byte(r.State), byte(len(r.VirtualRouter)))
 		b = append(b, r.VirtualRouter...)
 	}
-	return m.appendSources(b)
+	return m.appendTail(b)
 }
 
-// appendSources appends the number of sources and each with a length byte, or nothing
-// if there are none.
-func (m Meta) appendSources(b []byte) []byte {
-	if len(m.Sources) == 0 {
+// appendTail appends what earlier versions did not send: the number of sources and each
+// with a length byte, and the fingerprint of what is shared. It ends with the last one
+// that there is.
+func (m Meta) appendTail(b []byte) []byte {
+	if len(m.Sources) == 0 && m.Shared == (Fingerprint{}) {
 		return b
 	}
 	b = append(b, byte(len(m.Sources)))
@@ -185,7 +192,10 @@ func (m Meta) appendSources(b []byte) []byte {
 		b = append(b, byte(a.BitLen()/8))
 		b = append(b, a.AsSlice()...)
 	}
-	return b
+	if m.Shared == (Fingerprint{}) {
+		return b
+	}
+	return append(b, m.Shared[:]...)
 }
 
 var errMetaShort = errors.New("metadata ends too early")
@@ -228,6 +238,9 @@ func parseMeta(b []byte) (Meta, error) {
 			}
 			m.Sources = append(m.Sources, a)
 		}
+	}
+	if len(r.b) >= len(m.Shared) { // likewise
+		m.Shared = Fingerprint(r.take(len(m.Shared)))
 	}
 	if r.short {
 		return Meta{}, errMetaShort

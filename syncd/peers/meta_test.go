@@ -53,6 +53,8 @@ func TestNewMetaFits(t *testing.T) {
 		// 33 + 1 + 2×5 bytes before the roles: (512-44)/12 = 39; 9 sources are not told.
 		{"100 backups and two sources", Local{Roles: roles(100, Backup, "router-%03d"), Sources: sources(2)}, 39, 61, 0, false},
 		{"100 backups and eight sources", Local{Roles: roles(100, Backup, "router-%03d"), Sources: sources(8)}, 36, 64, 0, false},
+		// 17 bytes more
+		{"100 backups, something shared", Local{Shared: "x", Roles: roles(100, Backup, "router-%03d")}, 38, 62, 0, false},
 		{"100 backups and nine sources", Local{Roles: roles(100, Backup, "router-%03d"), Sources: sources(9)}, 39, 61, 0, false},
 		{"a long version is cut", Local{Version: strings.Repeat("v", 1000)}, 0, 0, 0, false},
 	} {
@@ -157,6 +159,7 @@ func FuzzParseMeta(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1})
 	f.Add(newMeta(Local{Roles: roles(60, Fault, "r%d")}).appendTo(nil))
+	f.Add(newMeta(Local{Sources: sources(2), Shared: "x"}).appendTo(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMeta(b)
 		if err != nil {

@@ -47,6 +47,10 @@ type Local struct {
 	// Config is the effective configuration's text, in a form that is the same on
 	// every director with the same configuration.
 	Config string
+	// Shared is what this director knows of what all are to know, in a form of the
+	// caller's, at most MaxShared bytes. It is sent to every peer that has another one;
+	// what directors make of each other's is the caller's matter. Empty: nothing is shared.
+	Shared string
 }
 
 func (l Local) empty() bool {

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -63,6 +64,10 @@ func (p *Peers) PeerConfig(name string) (string, bool) {
 	return text, ok
 }
 
+// PeerShared returns what a peer has last sent of what the directors share; empty if it
+// has not sent any.
+func (p *Peers) PeerShared(name string) string { return p.view.Load().shared[name] }
+
 // Update tells the others something new about this director. The newest wins.
 func (p *Peers) Update(l Local) {
 	p.mu.Lock()
@@ -97,11 +102,19 @@ func (p *Peers) Run(ctx context.Context) error {
 }
 
 func newRun(p *Peers) *run {
-	return &run{
+	r := &run{
 		Peers:   p,
 		book:    newBook(time.Now(), p.delegate.peers, spread),
 		refused: make(map[refusedMsg]bool),
 	}
+	r.book.ours = p.delegate.out.Load().shared
+	return r
+}
+
+// tell sets what the others are told from now on.
+func (r *run) tell(l Local) {
+	r.delegate.set(l, false)
+	r.book.ours = r.delegate.out.Load().shared
 }
 
 // spread gives a time a quarter shorter to a quarter longer.
@@ -117,7 +130,7 @@ func (r *run) introduce(ctx context.Context) bool {
 	}
 	select {
 	case l := <-r.updates:
-		r.delegate.set(l, false)
+		r.tell(l)
 		return true
 	case <-ctx.Done():
 		return false
@@ -188,9 +201,12 @@ func (r *run) loop(ctx context.Context) {
 			}
 			r.view.Store(r.book.view())
 		case l := <-r.updates:
-			r.delegate.set(l, false)
+			r.tell(l)
 			r.publish()
 		case <-timer.C:
+			for _, name := range r.book.dueToSend(time.Now()) {
+				r.share(name)
+			}
 			for _, name := range r.book.due(time.Now()) {
 				r.call(name)
 			}
@@ -222,6 +238,18 @@ func (r *run) handle(m any) {
 			return
 		}
 		r.emit(r.book.exchanged(m.at, x))
+	case sharedMsg:
+		s, err := parseShared(m.message)
+		if err != nil {
+			r.opts.Logger.Warn("message of a peer not understood", "err", err)
+			return
+		}
+		r.emit(r.book.shares(m.at, s))
+	case sentMsg:
+		r.book.sent(m.at, m.name)
+		if m.err != nil {
+			r.opts.Logger.Debug("peer not told what is shared", "peer", m.name, "err", m.err)
+		}
 	case calledMsg:
 		why := ""
 		if m.err != nil {
@@ -256,6 +284,20 @@ func (r *run) call(name string) {
 	r.workers.Go(func() {
 		_, err := r.list.Join([]string{addr.String()})
 		r.inbox.put(calledMsg{time.Now(), name, err})
+	})
+}
+
+// share sends a peer what we share.
+func (r *run) share(name string) {
+	message := shared{r.opts.Self, r.delegate.out.Load().local.Shared}.appendTo(nil)
+	r.workers.Go(func() {
+		err := fmt.Errorf("%s is not a member", name)
+		for _, n := range r.list.Members() {
+			if n.Name == name {
+				err = r.list.SendReliable(n, message)
+			}
+		}
+		r.inbox.put(sentMsg{time.Now(), name, err})
 	})
 }
 

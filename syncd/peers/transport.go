@@ -138,8 +138,17 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 	if err != nil {
 		return nil, err
 	}
+	// memberlist sets a deadline of its own, but not for messages: a peer that stands still
+	// must not hold one for ever.
+	if err := c.SetDeadline(time.Now().Add(messageTimeout)); err != nil {
+		c.Close()
+		return nil, err
+	}
 	return t.track(c), nil
 }
+
+// messageTimeout bounds how long a message to a peer may take.
+const messageTimeout = 10 * time.Second
 
 // Shutdown stops listening and closes every connection.
 func (t *transport) Shutdown() error {
