@@ -253,7 +253,9 @@ func (d *Director) loop(ctx context.Context) {
 			d.rejectedReload(r)
 		case r := <-d.reloads:
 			changed, err := d.apply(r.cfg)
+			d.publish() // before the answer: who has it waits for the kernel next, see Settle
 			r.done <- reloaded{changed, err}
+			continue
 		}
 		d.publish()
 	}
