@@ -2,6 +2,7 @@ package director
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -48,6 +49,8 @@ type Desired struct {
 	SyncAddr netip.Addr
 	// Parameters are the kernel parameters that all this asks for.
 	Parameters []Need
+	// Leaving are those of Table that the configuration does not name.
+	Leaving map[identity]Leaving
 	// Generation counts the desired states of a run from 1.
 	Generation uint64
 }
@@ -55,7 +58,8 @@ type Desired struct {
 // equal tells whether two desired states are the same but for their generation.
 func (d Desired) equal(e Desired) bool {
 	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && slices.Equal(d.Marks, e.Marks) &&
-		slices.Equal(d.Translations, e.Translations) && slices.EqualFunc(d.Parameters, e.Parameters, Need.equal) && d.Table.Equal(e.Table)
+		slices.Equal(d.Translations, e.Translations) && slices.EqualFunc(d.Parameters, e.Parameters, Need.equal) &&
+		d.Table.Equal(e.Table) && maps.Equal(d.Leaving, e.Leaving)
 }
 
 // Compile says what the kernel of director self should look like.
@@ -82,6 +86,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 	addLeaving(d.Table, f.Leaving)
 	d.addTranslations(cfg, self, f.Leaving)
 	d.Parameters = Needs(cfg, f.Leaving)
+	d.Leaving = maps.Clone(f.Leaving)
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.
 	if cfg.Sync != nil && len(cfg.VirtualServers) > 0 {

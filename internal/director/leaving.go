@@ -70,7 +70,7 @@ func leave(was map[identity]Leaving, before, after *conf.Config, self string, ke
 			}
 			d, in := kernel[p.of.Key].Destinations[p.key]
 			d.Weight = 0
-			l := Leaving{Server: ServerID{vs.Name, p.rs.Name}, Service: p.of, Destination: d, Since: now, Until: now.Add(timeout)}
+			l := Leaving{Server: ServerID{vs.Name, p.rs.Name}, Service: p.of, Destination: d, Since: now.Round(0), Until: now.Round(0).Add(timeout)}
 			if t, ok := vs.Translation(p.of.Key, p.rs, self); ok {
 				l.Translation = &t
 			}
@@ -115,6 +115,17 @@ func (d *Director) leave(before *conf.Config) {
 		_, still := d.facts.Leaving[id]
 		return !still
 	})
+}
+
+// stillLeaving goes on with what an earlier run has left in the kernel's table on its way
+// out, until the same time.
+func (d *Director) stillLeaving(was map[identity]Leaving) {
+	d.facts.Leaving = leave(was, d.force.cfg, d.force.cfg, d.o.Self, nil, time.Now())
+	for _, id := range d.facts.sortedLeaving() {
+		l := d.facts.Leaving[id]
+		d.said.leaving[id] = true
+		d.o.Logger.Info("removed real server goes on being drained", l.attrs("until", l.Until.Format(time.RFC3339))...)
+	}
 }
 
 // left takes out what need not wait any longer.

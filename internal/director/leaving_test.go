@@ -222,3 +222,88 @@ func same(s string) string { return s }
 func with(toml, line string) string {
 	return strings.Replace(toml, "[virtual_server.web]\n", "[virtual_server.web]\n"+line+"\n", 1)
 }
+
+// A restart that keeps the services, or that follows a crash, keeps what leaves as well,
+// until the time that it was given at first.
+func TestRestartWithinADrainKeepsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		keep := "\n[ipvs]\non_stop = \"keep\"\n"
+		d, stop := w.run(pairTOML + keep)
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 2})
+		w.reload(d, withoutWeb2+keep)
+		time.Sleep(10 * time.Second)
+		left := d.Status().Leaving
+		w.connections("10.0.0.21:80", ipvs.Connections{Active: 1})
+		for range 2 {
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			w.kernel.Applied()
+			d, stop = w.run(withoutWeb2 + keep)
+			w.wantTable(tableWith("0"))
+			if ops := w.kernel.Applied(); len(ops) != 0 {
+				t.Errorf("the start made changes: %q", ops)
+			}
+			if diff := cmp.Diff(left, d.Status().Leaving); diff != "" {
+				t.Errorf("leaving -want +got:\n%s", diff)
+			}
+		}
+		time.Sleep(20*time.Second - time.Nanosecond)
+		synctest.Wait()
+		w.wantTable(tableWith("0"))
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		w.wantTable(tableWith(""))
+		if n := len(w.ledger.load().Leaving); n != 0 {
+			t.Errorf("%d are still in the ledger", n)
+		}
+		if a, b, c := w.logged("removed real server is drained"), w.logged("goes on being drained"), w.logged("reason=drain-timeout active=2"); len(a) != 1 || len(b) != 2 || len(c) != 1 {
+			t.Errorf("log %q %q %q", a, b, c)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// What is back in the file that the next run reads does not leave any more.
+func TestRestartWithTheRealServerBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		keep := "\n[ipvs]\non_stop = \"keep\"\n"
+		d, stop := w.run(pairTOML + keep)
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 2})
+		w.reload(d, withoutWeb2+keep)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		d, stop = w.run(pairTOML + keep)
+		w.wantTable(fullTable)
+		if n := len(d.Status().Leaving) + len(w.ledger.load().Leaving); n != 0 {
+			t.Errorf("%d are leaving", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A stop that takes the services away leaves nothing to go on with.
+func TestRestartAfterAReleaseForgetsWhatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 2})
+		w.reload(d, withoutWeb2)
+		if n := len(w.ledger.load().Leaving); n != 1 {
+			t.Fatalf("%d in the ledger, want one", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(w.ledger.load().Leaving); n != 0 {
+			t.Errorf("%d in the ledger after the stop", n)
+		}
+	})
+}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hadirector/hadirector/internal/atomicfile"
 	"github.com/hadirector/hadirector/ipvs"
@@ -18,6 +20,8 @@ type Owned struct {
 	// SyncDaemons says that the kernel's sync daemons are ours. A kernel has only
 	// one pair of them.
 	SyncDaemons bool
+	// Leaving are the real servers that a reload has removed and the table still has.
+	Leaving map[identity]Leaving
 }
 
 // FileLedger keeps the ledger in one small file. It belongs where the kernel's own
@@ -27,8 +31,24 @@ type FileLedger struct{ Path string }
 // ledgerFile is the file's form. The services are in ipvsadm's syntax, so that an
 // operator can read what the daemon takes to be its own.
 type ledgerFile struct {
-	Services    []string `json:"services"`
-	SyncDaemons bool     `json:"sync_daemons"`
+	Services    []string      `json:"services"`
+	SyncDaemons bool          `json:"sync_daemons"`
+	Leaving     []keptLeaving `json:"leaving,omitempty"`
+}
+
+// keptLeaving is a real server that leaves. Its service and its own rule are in ipvsadm's
+// syntax too.
+type keptLeaving struct {
+	VirtualServer string   `json:"virtual_server"`
+	RealServer    string   `json:"real_server"`
+	Rules         []string `json:"rules"`
+	// FullNAT says that nftables translates its connections too, to Source if that is
+	// given.
+	FullNAT bool       `json:"full_nat,omitempty"`
+	Source  netip.Addr `json:"source_address,omitzero"`
+
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
 }
 
 // Load reads the ledger. A file that is not there is an empty ledger.
@@ -52,8 +72,55 @@ func (l FileLedger) Load() (Owned, error) {
 	for k := range t {
 		owned.Services[k] = true
 	}
-	owned.SyncDaemons = f.SyncDaemons
+	var leaving map[identity]Leaving
+	for _, k := range f.Leaving {
+		one, err := k.parse()
+		if err != nil {
+			return Owned{Services: make(map[ipvs.ServiceKey]bool)}, fmt.Errorf("read ledger of own kernel objects %s: %w", l.Path, err)
+		}
+		if leaving == nil {
+			leaving = make(map[identity]Leaving, len(f.Leaving))
+		}
+		leaving[one.identity()] = one
+	}
+	owned.SyncDaemons, owned.Leaving = f.SyncDaemons, leaving
 	return owned, nil
+}
+
+// parse reads the rules.
+func (k keptLeaving) parse() (Leaving, error) {
+	l := Leaving{Server: ServerID{k.VirtualServer, k.RealServer}, Since: k.Since, Until: k.Until}
+	t, err := ipvs.ParseSave(strings.NewReader(strings.Join(k.Rules, "\n")))
+	if err != nil {
+		return l, err
+	}
+	n := 0
+	for _, e := range t {
+		for _, d := range e.Destinations {
+			l.Service, l.Destination = e.Service, d
+			n++
+		}
+	}
+	if n != 1 {
+		return l, fmt.Errorf("%s leaves with %d real servers, want one", l.Server, n)
+	}
+	if k.FullNAT {
+		l.Translation = &ipvs.Translation{Service: l.Service.Key, Server: l.Destination.Key, Source: k.Source}
+	}
+	return l, nil
+}
+
+// kept is what parse reads.
+func (l Leaving) kept() keptLeaving {
+	k := keptLeaving{VirtualServer: l.Server.VirtualServer, RealServer: l.Server.RealServer, Since: l.Since, Until: l.Until}
+	t := ipvs.Table{l.Service.Key: {Service: l.Service, Destinations: map[ipvs.DestinationKey]ipvs.Destination{l.Destination.Key: l.Destination}}}
+	for line := range strings.Lines(t.String()) {
+		k.Rules = append(k.Rules, strings.TrimSpace(line))
+	}
+	if l.Translation != nil {
+		k.FullNAT, k.Source = true, l.Translation.Source
+	}
+	return k
 }
 
 // Save replaces the ledger at once: a reader sees the old one or the new one.
@@ -65,6 +132,9 @@ func (l FileLedger) Save(o Owned) error {
 	f := ledgerFile{Services: []string{}, SyncDaemons: o.SyncDaemons}
 	for line := range strings.Lines(t.String()) {
 		f.Services = append(f.Services, strings.TrimSpace(line))
+	}
+	for _, id := range (Facts{Leaving: o.Leaving}).sortedLeaving() {
+		f.Leaving = append(f.Leaving, o.Leaving[id].kept())
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {

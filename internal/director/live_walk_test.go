@@ -27,6 +27,7 @@ type walk struct {
 	d    *Director
 	stop func() error
 
+	keep      bool // on_stop
 	cfg       walkConfig
 	down      map[string]bool // by address
 	overrides map[string]Override
@@ -70,6 +71,14 @@ func (c walkConfig) toml() string {
 		}
 	}
 	return b.String()
+}
+
+// toml is a configuration as the director reads it.
+func (k *walk) toml(c walkConfig) string {
+	if k.keep {
+		return c.toml() + "[ipvs]\non_stop = \"keep\"\n"
+	}
+	return c.toml()
 }
 
 func (k *walk) randomConfig() walkConfig {
@@ -231,8 +240,8 @@ func (k *walk) step() {
 }
 
 func (k *walk) reload(next walkConfig) {
-	k.note("reload\n%s", next.toml())
-	k.world.reload(k.d, next.toml())
+	k.note("reload\n%s", k.toml(next))
+	k.world.reload(k.d, k.toml(next))
 	now := time.Now()
 	for vs, s := range k.cfg {
 		timeout := s.timeout
@@ -329,10 +338,18 @@ func (k *walk) restart() {
 	if err := k.stop(); err != nil {
 		k.t.Error(err)
 	}
+	if k.keep {
+		if diff := cmp.Diff(k.text(k.table), k.kernel.String()); diff != "" {
+			k.t.Errorf("table after the stop -want +got:\n%s", diff)
+		}
+		k.d, k.stop = k.run(k.toml(k.cfg))
+		clear(k.down)
+		return
+	}
 	if text := k.kernel.String(); text != "" {
 		k.t.Errorf("table after the stop:\n%s", text)
 	}
-	k.d, k.stop = k.run(k.cfg.toml())
+	k.d, k.stop = k.run(k.toml(k.cfg))
 	clear(k.leaving)
 	clear(k.conns)
 	clear(k.down)
@@ -347,12 +364,12 @@ func TestLiveWalk(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &walk{
-					world: newWorld(t), rand: rand.New(rand.NewPCG(seed, 0)), down: make(map[string]bool),
+					world: newWorld(t), keep: seed%2 == 1, rand: rand.New(rand.NewPCG(seed, 0)), down: make(map[string]bool),
 					overrides: make(map[string]Override), leaving: make(map[string]time.Time), conns: make(map[string]bool),
 				}
 				k.cfg = k.randomConfig()
-				k.note("start\n%s", k.cfg.toml())
-				k.d, k.stop = k.run(k.cfg.toml())
+				k.note("start\n%s", k.toml(k.cfg))
+				k.d, k.stop = k.run(k.toml(k.cfg))
 				defer func() {
 					if err := k.stop(); err != nil {
 						t.Error(err)

@@ -303,7 +303,7 @@ func (r *reconciler) resolve(want Desired) ([]syncd.Daemon, error) {
 
 // own enters into the ledger what the pass is about to make.
 func (r *reconciler) own(want Desired, p *Pass) {
-	next := Owned{Services: maps.Clone(r.owned.Services), SyncDaemons: r.owned.SyncDaemons || len(want.Daemons) > 0}
+	next := Owned{Services: maps.Clone(r.owned.Services), SyncDaemons: r.owned.SyncDaemons || len(want.Daemons) > 0, Leaving: want.Leaving}
 	if next.Services == nil {
 		next.Services = make(map[ipvs.ServiceKey]bool)
 	}
@@ -322,7 +322,7 @@ func (r *reconciler) own(want Desired, p *Pass) {
 // disown strikes from the ledger what is neither wanted nor there any more, whatever
 // else went wrong: the next service with that key would be somebody else's.
 func (r *reconciler) disown(want Desired, p *Pass) {
-	next := Owned{Services: make(map[ipvs.ServiceKey]bool, len(want.Table)), SyncDaemons: r.owned.SyncDaemons}
+	next := Owned{Services: make(map[ipvs.ServiceKey]bool, len(want.Table)), SyncDaemons: r.owned.SyncDaemons, Leaving: want.Leaving}
 	for k := range r.owned.Services {
 		_, wanted := want.Table[k]
 		_, there := p.Table[k]
@@ -338,7 +338,7 @@ func (r *reconciler) disown(want Desired, p *Pass) {
 
 // save writes the ledger if it changed, or if the last write failed.
 func (r *reconciler) save(next Owned, p *Pass) {
-	if !r.unsaved && maps.Equal(next.Services, r.owned.Services) && next.SyncDaemons == r.owned.SyncDaemons {
+	if !r.unsaved && maps.Equal(next.Services, r.owned.Services) && next.SyncDaemons == r.owned.SyncDaemons && maps.Equal(next.Leaving, r.owned.Leaving) {
 		return
 	}
 	r.owned = next
