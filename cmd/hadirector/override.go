@@ -16,7 +16,12 @@ import (
 	"github.com/hadirector/hadirector/ipvs"
 )
 
-// override makes a live change and waits until the kernel has it, or has refused it.
+// shareTimeout bounds how long a live change waits for the other directors. It takes some
+// tenths of a second.
+const shareTimeout = 3 * time.Second
+
+// override makes a live change and waits until the kernel has it, or has refused it, and
+// the other directors have it.
 func (d *daemon) override(ctx context.Context, req director.OverrideRequest) (admin.Overridden, error) {
 	done, err := d.director.Override(ctx, req)
 	if err != nil {
@@ -25,8 +30,14 @@ func (d *daemon) override(ctx context.Context, req director.OverrideRequest) (ad
 	settle, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	d.director.Settle(settle)
+	share, cancel := context.WithTimeout(ctx, shareTimeout)
+	defer cancel()
+	reach := d.director.Reach(share)
 	s := d.director.Status()
-	out := admin.Overridden{Servers: []admin.OverriddenServer{}, Warnings: append([]string{}, done.Warnings...), Refused: s.IPVS.Errors}
+	out := admin.Overridden{
+		Servers: []admin.OverriddenServer{}, Warnings: append([]string{}, done.Warnings...), Refused: s.IPVS.Errors,
+		AppliedOn: reach.On, Missing: reach.Missing,
+	}
 	for _, v := range s.VirtualServers {
 		for _, r := range v.RealServers {
 			if slices.Contains(done.Servers, director.ServerID{VirtualServer: v.Name, RealServer: r.Name}) {
@@ -43,10 +54,11 @@ const overrideHelp = `
 VS is a virtual server and RS one of its real servers; VS alone is all of them, and
 --everywhere RS is that one in all virtual servers that have it ("*/RS").
 
-It is a change of this director alone and holds until "hadirector enable", or for the
-time of --for; it survives a reload, a restart and a reboot. The health check goes on:
-a real server that fails it leaves the table in any case. Status shows who has made
-which change, and why.`
+It is a change of all directors that share [sync] key_file, on whichever it is made; one
+that is away gets it when it is back. It holds until "hadirector enable", or for the
+time of --for; it survives a failover, a reload, a restart and a reboot. The health
+check goes on: a real server that fails it leaves the table in any case. Status shows
+who has made which change, where and why.`
 
 // overrideCommand is a command that changes real servers.
 type overrideCommand struct {
@@ -73,13 +85,22 @@ func (o *overrideCommand) run(cmd *cobra.Command, target string) error {
 	for _, w := range out.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), w)
 	}
-	now := time.Now()
+	now, self := time.Now(), ""
+	if len(out.AppliedOn) > 0 {
+		self = out.AppliedOn[0]
+	}
 	for _, s := range out.Servers {
 		text := fmt.Sprintf("as configured, weight %d", s.Weight)
 		if s.Override != nil {
-			text = overrideText(now, s.RealStatus)
+			text = overrideText(now, self, s.RealStatus)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s/%s: %s\n", s.VirtualServer, s.Name, text)
+	}
+	if len(out.AppliedOn) > 1 || len(out.Missing) > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "applied on %s\n", and(out.AppliedOn))
+	}
+	for _, m := range out.Missing {
+		fmt.Fprintln(cmd.ErrOrStderr(), m)
 	}
 	for _, e := range out.Refused {
 		fmt.Fprintf(cmd.ErrOrStderr(), "the kernel refused: %s\n", e)
@@ -93,11 +114,19 @@ func (o *overrideCommand) run(cmd *cobra.Command, target string) error {
 	return nil
 }
 
+// and joins names as a sentence does.
+func and(names []string) string {
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
+}
+
 // waitPause is between two looks at what is left.
 const waitPause = time.Second
 
 // waitSafe waits until all of the real servers are safe to stop. It fails when one of
-// them is not drained any more.
+// them is not drained any more, or if another director counts its connections.
 func waitSafe(ctx context.Context, client *admin.Client, out io.Writer, servers []admin.OverriddenServer) error {
 	waiting := make(map[director.ServerID]bool)
 	for _, s := range servers {
@@ -123,6 +152,9 @@ func waitSafe(ctx context.Context, client *admin.Client, out io.Writer, servers 
 					continue
 				}
 				seen[id] = true
+				if on := r.Override.CountedOn; len(on) > 0 && !slices.Contains(on, s.Director) {
+					return fmt.Errorf("%s: its connections are counted on %s, the Master: wait there", id, and(on))
+				}
 				if r.Override.SafeToStop {
 					fmt.Fprintf(out, "%s: safe to stop\n", id)
 					delete(waiting, id)

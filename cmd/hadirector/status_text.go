@@ -34,6 +34,7 @@ func writeStatus(w io.Writer, s director.Status) error {
 	writeTracks(&b, s)
 	writeVirtualServers(&b, s)
 	writeLeaving(&b, s)
+	writeUnnamed(&b, s)
 	writeParameters(&b, s)
 	writeKernel(&b, s)
 	writePeers(&b, s)
@@ -175,7 +176,7 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 				fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
 			}
 			if r.Override != nil {
-				fmt.Fprintf(b, "  %s: %s\n", r.Name, overrideText(s.At, r))
+				fmt.Fprintf(b, "  %s: %s\n", r.Name, overrideText(s.At, s.Director, r))
 			}
 			if serves := r.SorryServer == v.SorryActive && r.Status != "down" && !disabled(r); serves && !r.InTable {
 				fmt.Fprintf(b, "  %s: NOT IN THE KERNEL'S TABLE\n", r.Name)
@@ -270,6 +271,12 @@ func writePeers(b *bytes.Buffer, s director.Status) {
 			continue
 		}
 		fmt.Fprintf(b, "peer   %s %s alive for %s, version %s%s\n", p.Name, p.Address, age(s.At, p.Since), p.Version, roles(p.Roles))
+		switch p.LiveChanges {
+		case director.LiveChangesOnTheWay:
+			fmt.Fprintln(b, "       live changes are on their way")
+		case director.LiveChangesNotShared:
+			fmt.Fprintln(b, "       DOES NOT SHARE LIVE CHANGES: make them there too")
+		}
 		switch {
 		case p.SameConfig:
 			fmt.Fprintf(b, "       same configuration\n")

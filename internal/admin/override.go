@@ -15,6 +15,10 @@ type Overridden struct {
 	Servers []OverriddenServer `json:"servers"`
 	// Warnings are what the operator should know besides.
 	Warnings []string `json:"warnings"`
+	// AppliedOn are the directors that have the change, this one first.
+	AppliedOn []string `json:"applied_on"`
+	// Missing says of each other director why it has not.
+	Missing []string `json:"missing"`
 	// Refused is what the kernel did not take so far.
 	Refused []string `json:"refused"`
 }

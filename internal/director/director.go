@@ -149,6 +149,7 @@ func New(o Options) (*Director, error) {
 		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
 	}
 	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
+	d.live.heard, d.live.refused = make(map[string]string), make(map[string]string)
 	d.stillLeaving(owned.Leaving)
 	d.peers = newPeersRunner(o, d.peersChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)

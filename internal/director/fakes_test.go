@@ -37,7 +37,9 @@ type world struct {
 	tracks  *fakeTracks
 	links   *fakeLinks
 	peers   *fakePeers
-	prober  Prober
+	// newPeers makes another membership than peers.
+	newPeers PeersFactory
+	prober   Prober
 	// interfaces are the machine's.
 	interfaces func() (map[string][]netip.Prefix, error)
 	slow       bool // the kernel takes its time
@@ -114,7 +116,10 @@ func (w *world) recorded(prefix string) []string {
 
 // run starts a director with the configuration and returns it with the function
 // that stops it. It must be called inside a synctest bubble.
-func (w *world) run(toml string) (d *Director, stop func() error) {
+func (w *world) run(toml string) (d *Director, stop func() error) { return w.runAs("lb-a", toml) }
+
+// runAs is run for another director.
+func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 	w.t.Helper()
 	withoutTime := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -123,7 +128,7 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 		return a
 	}}
 	o := Options{
-		Config: parse(w.t, toml), Self: "lb-a", Version: "v1",
+		Config: parse(w.t, toml), Self: self, Version: "v1",
 		Kernel: w.kernel, Marker: w.marker, Translator: w.fullNAT, Params: w.params, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
@@ -138,6 +143,9 @@ func (w *world) run(toml string) (d *Director, stop func() error) {
 	}
 	if w.peers != nil {
 		o.NewPeers, o.KeyID = w.peers.make, w.peers.key
+	}
+	if w.newPeers != nil {
+		o.NewPeers, o.KeyID = w.newPeers, func(*conf.Config) (string, error) { return "", nil }
 	}
 	d, err := New(o)
 	if err != nil {
@@ -255,23 +263,23 @@ func (l *memoryLedger) Save(o Owned) error {
 // memoryOverrides is an OverrideStore, as a file would be.
 type memoryOverrides struct {
 	mu    sync.Mutex // guards saved and err
-	saved Overrides
+	saved Registers
 	err   error
 }
 
-func (o *memoryOverrides) load() Overrides {
+func (o *memoryOverrides) load() Registers {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.saved)
 }
 
-func (o *memoryOverrides) Load() (Overrides, error) {
+func (o *memoryOverrides) Load() (Registers, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.saved), o.err
 }
 
-func (o *memoryOverrides) Save(all Overrides) error {
+func (o *memoryOverrides) Save(all Registers) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {

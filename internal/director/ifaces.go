@@ -105,6 +105,11 @@ type Announcement struct {
 	// Config is the effective configuration in its canonical form. Of a peer it is
 	// empty until it has arrived, and for good if it is too long to be exchanged.
 	Config string
+	// Overrides is what the director knows of overrides, in the form in which directors tell
+	// each other, and OverridesID the first 16 bytes of its SHA-256. Of a peer the text may
+	// be an older one, or empty; the OverridesID is zero if its program does not share them.
+	Overrides   string
+	OverridesID [16]byte
 }
 
 // Peer is another director as it was last heard of.

@@ -17,6 +17,8 @@ type inForce struct {
 	targets     map[healthcheck.Target]healthcheck.Spec
 	// users are the real servers that a target stands for.
 	users map[healthcheck.Target][]user
+	// servers are the names of the real servers.
+	servers map[ServerID]bool
 }
 
 // user is a real server of a virtual server.
@@ -29,11 +31,13 @@ func newInForce(cfg *conf.Config) inForce {
 	f := inForce{
 		cfg: cfg, at: time.Now(), text: cfg.Canonical(), fingerprint: cfg.Fingerprint(),
 		targets: Targets(cfg), users: make(map[healthcheck.Target][]user),
+		servers: make(map[ServerID]bool),
 	}
 	for i := range cfg.VirtualServers {
 		vs := &cfg.VirtualServers[i]
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
+			f.servers[ServerID{vs.Name, rs.Name}] = true
 			if rs.Check != "" {
 				f.users[targetOf(rs)] = append(f.users[targetOf(rs)], user{vs, rs})
 			}

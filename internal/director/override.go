@@ -34,11 +34,13 @@ const (
 type Override struct {
 	Kind OverrideKind `json:"kind"`
 	// Weight counts only with OverrideWeight.
-	Weight uint32    `json:"weight"`
-	By     string    `json:"by"` // who asked for it
-	At     time.Time `json:"at"`
-	Until  time.Time `json:"until,omitzero"` // zero: until it is ended
-	Reason string    `json:"reason,omitempty"`
+	Weight uint32 `json:"weight"`
+	By     string `json:"by"` // who asked for it
+	// Director is where it was asked for: overrides are the whole cluster's.
+	Director string    `json:"director,omitempty"`
+	At       time.Time `json:"at"`
+	Until    time.Time `json:"until,omitzero"` // zero: until it is ended
+	Reason   string    `json:"reason,omitempty"`
 }
 
 // String is "drain", "disable" or "weight 5".
@@ -77,7 +79,7 @@ func (id ServerID) String() string { return id.VirtualServer + "/" + id.RealServ
 
 func (id ServerID) compare(o ServerID) int { return strings.Compare(id.String(), o.String()) }
 
-// Overrides are those in force.
+// Overrides are those in force, or others that are not ended.
 type Overrides map[ServerID]Override
 
 // OverrideRequest is what an operator asks for.
@@ -92,8 +94,11 @@ type OverrideRequest struct {
 	Reason string
 }
 
-// maxReason bounds a reason, in bytes: it is shown in a line.
-const maxReason = 200
+// maxReason and maxBy bound a reason and a user's name, in bytes: they are shown in a line.
+const (
+	maxReason = 200
+	maxBy     = 255
+)
 
 // check refuses what cannot be meant. Its sentences are for the operator.
 func (r OverrideRequest) check() error {
@@ -108,10 +113,17 @@ func (r OverrideRequest) check() error {
 		return errors.New("enable is for good: it takes no duration")
 	case len(r.Reason) > maxReason:
 		return fmt.Errorf("the reason has %d bytes: want at most %d", len(r.Reason), maxReason)
-	case !utf8.ValidString(r.Reason) || strings.ContainsFunc(r.Reason, func(c rune) bool { return !unicode.IsPrint(c) }):
+	case !printable(r.Reason):
 		return errors.New("the reason has characters that cannot be printed")
+	case len(r.By) > maxBy || !printable(r.By):
+		return errors.New("the user's name is too long or cannot be printed")
 	}
 	return nil
+}
+
+// printable tells whether a text can be shown on a terminal as it is.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
 // find returns the real servers that a target names, in the order of the
@@ -161,45 +173,6 @@ func hasRealServer(cfg *conf.Config, name string) bool {
 		}
 	}
 	return false
-}
-
-// carry returns the overrides that hold for a new configuration too, and those that
-// end with their real servers. One follows a real server that has another name now,
-// or whose virtual server has, by the addresses of both.
-func (o Overrides) carry(before, after *conf.Config) (kept Overrides, ended []ServerID) {
-	kept = make(Overrides, len(o))
-	if len(o) == 0 {
-		return kept, nil
-	}
-	is := identities(after)
-	now := make(map[ServerID]ServerID) // the new name of each place's real server
-	for place, name := range identities(before) {
-		if id, there := is[place]; there {
-			now[name] = id
-		}
-	}
-	names := make(map[ServerID]bool, len(is))
-	for _, id := range is {
-		names[id] = true
-	}
-	for id, ov := range o {
-		if names[id] {
-			kept[id] = ov
-		}
-	}
-	for id, ov := range o {
-		if names[id] {
-			continue
-		}
-		name, there := now[id]
-		if _, taken := kept[name]; !there || taken {
-			ended = append(ended, id)
-			continue
-		}
-		kept[name] = ov
-	}
-	slices.SortFunc(ended, ServerID.compare)
-	return kept, ended
 }
 
 // refusesAtZero tells whether a service's scheduler refuses clients for the sake of a

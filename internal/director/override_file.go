@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/internal/atomicfile"
@@ -15,30 +16,26 @@ import (
 
 // OverrideStore keeps the overrides over a restart and a reboot.
 type OverrideStore interface {
-	Load() (Overrides, error)
-	Save(Overrides) error
+	Load() (Registers, error)
+	Save(Registers) error
 }
 
 // FileOverrides is an OverrideStore in one small file. It belongs into the state
 // directory.
 type FileOverrides struct{ Path string }
 
-// maxOverridesFile bounds what is read, in bytes: some ten thousand overrides.
-const maxOverridesFile = 8 << 20
+// maxOverridesFile bounds what is read, in bytes: more than is ever written.
+const maxOverridesFile = 4 * maxShared
 
-// overridesFile is the file's form.
+// overridesFile is the file's form. What has ended is apart, where earlier versions of the
+// program do not stumble over it.
 type overridesFile struct {
 	Overrides []keptOverride `json:"overrides"`
-}
-
-type keptOverride struct {
-	VirtualServer string `json:"virtual_server"`
-	RealServer    string `json:"real_server"`
-	Override
+	Ended     []keptOverride `json:"ended,omitempty"`
 }
 
 // Load reads the overrides. A file that is not there has none.
-func (f FileOverrides) Load() (Overrides, error) {
+func (f FileOverrides) Load() (Registers, error) {
 	file, err := os.Open(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -54,39 +51,45 @@ func (f FileOverrides) Load() (Overrides, error) {
 	if len(b) > maxOverridesFile {
 		return nil, fmt.Errorf("read overrides %s: more than %d bytes", f.Path, maxOverridesFile)
 	}
-	o, err := parseOverrides(b)
+	all, err := parseOverrides(b)
 	if err != nil {
 		return nil, fmt.Errorf("read overrides %s: %w", f.Path, err)
 	}
-	return o, nil
+	return all, nil
 }
 
 // parseOverrides takes the whole file or nothing of it.
-func parseOverrides(b []byte) (Overrides, error) {
+func parseOverrides(b []byte) (Registers, error) {
 	var file overridesFile
 	if err := json.Unmarshal(b, &file); err != nil {
 		return nil, err
 	}
-	all := make(Overrides, len(file.Overrides))
-	for _, k := range file.Overrides {
-		r := OverrideRequest{Kind: k.Kind, Weight: k.Weight, Reason: k.Reason}
-		err := r.check()
-		if err == nil && k.Kind == OverrideNone {
-			err = fmt.Errorf("%q is no override", k.Kind)
+	all := make(Registers, len(file.Overrides)+len(file.Ended))
+	for i, k := range slices.Concat(file.Overrides, file.Ended) {
+		err := k.check()
+		if ended := i >= len(file.Overrides); err == nil && ended != (k.Kind == OverrideNone) {
+			err = fmt.Errorf("%q is in the wrong list", k.Kind)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("override of %s/%s: %w", k.VirtualServer, k.RealServer, err)
 		}
-		all[ServerID{k.VirtualServer, k.RealServer}] = k.Override
+		if k.Version == 0 { // of an earlier version of the program
+			k.Version = uint64(max(k.At.UnixMilli(), 1))
+		}
+		all = all.with(k)
 	}
 	return all, nil
 }
 
 // Save replaces the file at once.
-func (f FileOverrides) Save(all Overrides) error {
+func (f FileOverrides) Save(all Registers) error {
 	file := overridesFile{Overrides: []keptOverride{}}
 	for _, id := range all.sorted() {
-		file.Overrides = append(file.Overrides, keptOverride{id.VirtualServer, id.RealServer, all[id]})
+		if k := all.kept(id); k.Kind == OverrideNone {
+			file.Ended = append(file.Ended, k)
+		} else {
+			file.Overrides = append(file.Overrides, k)
+		}
 	}
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
@@ -111,7 +114,7 @@ type overrideKeeper struct {
 // numbered are overrides that are never written to again, with their number.
 type numbered struct {
 	n   uint64
-	all Overrides
+	all Registers
 }
 
 type savedOverrides struct {

@@ -3,7 +3,6 @@ package director
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -28,12 +27,18 @@ type Overridden struct {
 	Warnings []string
 }
 
-// overrideState is the loop's side of the overrides; the facts have them.
+// overrideState is the loop's side of the overrides; the facts have those in force.
 type overrideState struct {
 	keeper  overrideKeeper
-	n       uint64 // counts the changes
+	all     Registers // never written to
+	text    string    // as other directors are told it
+	id      [16]byte  // of text
+	n       uint64    // counts the changes
 	waiting []*overriding
 	unsaved string // why the last write failed
+	// heard is what was last taken in from each other director, and refused why that
+	// could not be.
+	heard, refused map[string]string
 }
 
 // Override lays a change over the configuration, or ends one. It returns when the change
@@ -63,75 +68,130 @@ func (d *Director) loadOverrides() {
 	if err != nil {
 		d.o.Logger.Warn("overrides of an earlier run not readable, none is in force", "err", err)
 	}
-	d.facts.Overrides = make(Overrides, len(all))
-	names := make(map[ServerID]bool)
-	for _, id := range identities(d.force.cfg) {
-		names[id] = true
-	}
-	dropped := false
-	for _, id := range all.sorted() {
-		if !names[id] {
-			d.endOverride(id, all[id], endRemoved)
-			dropped = true
-			continue
+	all = maps.Clone(all)
+	for id, r := range all {
+		if r.Director == "" { // of an earlier version of the program
+			r.Director = d.o.Self
+			all[id] = r
 		}
-		d.facts.Overrides[id] = all[id]
-		d.o.Logger.Info("override goes on", all[id].attrs(id)...)
 	}
-	if dropped {
-		d.keepOverrides()
+	now := time.Now()
+	d.live.all = all
+	if err := d.adopt(all, now); err != nil {
+		d.o.Logger.Warn("overrides of an earlier run not taken in, none is in force", "err", err)
+		all = nil
+		_ = d.adopt(nil, now) // which is not too much
 	}
-	d.endOverrides(time.Now())
+	expired := false
+	for _, id := range all.sorted() {
+		switch r := all[id]; {
+		case r.live(now) && d.force.servers[id]:
+			d.o.Logger.Info("override goes on", r.attrs(id)...)
+		case d.shares(): // the other directors have said it, or it is in force there
+		case r.live(now):
+			d.endOverride(id, r.Override, endRemoved)
+		case r.Kind != OverrideNone:
+			d.endOverride(id, r.Override, endExpired)
+			expired = true
+		}
+	}
+	d.facts.Overrides, _ = d.live.all.split(d.force.servers, now)
+	d.endUnnamed(now)
+	if expired {
+		d.keepOverrides(now)
+	}
 	d.logPools()
+}
+
+// adopt makes registers this director's, if they are not too many.
+func (d *Director) adopt(all Registers, now time.Time) error {
+	all = all.prune(now)
+	text, err := all.encode()
+	if err != nil {
+		return err
+	}
+	changed := !all.equal(d.live.all)
+	d.live.all, d.live.text, d.live.id = all, text, sharedID(text)
+	if changed {
+		d.keepOverrides(now)
+	}
+	return nil
+}
+
+// keepOverrides has them written. What has ended nobody asks for who shares nothing.
+func (d *Director) keepOverrides(now time.Time) {
+	all := maps.Clone(d.live.all)
+	if !d.shares() {
+		maps.DeleteFunc(all, func(_ ServerID, r Register) bool { return !r.live(now) })
+	}
+	d.live.n++
+	d.live.keeper.want.put(numbered{d.live.n, all})
+}
+
+// change adopts registers of this director's own.
+func (d *Director) change(changes Registers, now time.Time) error {
+	return d.adopt(merge(d.live.all, changes), now)
 }
 
 // override takes in a request.
 func (d *Director) override(o *overriding) {
+	now := time.Now().Round(0) // it has to survive this process's clock
 	ids, err := find(d.force.cfg, o.req.Target)
+	if vs, rs, _ := strings.Cut(o.req.Target, "/"); err != nil && o.req.Kind == OverrideNone && d.live.all[ServerID{vs, rs}].live(now) {
+		// It is of a real server that only other directors name.
+		ids, err = []ServerID{{vs, rs}}, nil
+	}
 	if err != nil {
 		o.done <- err
 		return
 	}
-	now := time.Now().Round(0) // it has to survive this process's clock
-	changed := false
+	wants := Register{Version: d.live.all.next(now), Override: Override{
+		Kind: o.req.Kind, Weight: o.req.Weight, By: o.req.By, Director: d.o.Self, At: now, Reason: o.req.Reason,
+	}}
+	if o.req.For > 0 {
+		wants.Until = now.Add(o.req.For)
+	}
+	changes := make(Registers)
 	for _, id := range ids {
-		was, is := d.facts.Overrides[id]
-		switch {
-		case o.req.Kind != OverrideNone:
-			ov := Override{Kind: o.req.Kind, Weight: o.req.Weight, By: o.req.By, At: now, Reason: o.req.Reason}
-			if o.req.For > 0 {
-				ov.Until = now.Add(o.req.For)
-			}
-			d.facts.Overrides[id] = ov
-			d.logOverride(id, was, ov)
-			changed = true
-		case is:
-			delete(d.facts.Overrides, id)
-			d.endOverride(id, was, "enabled by "+o.req.By)
-			changed = true
+		// What is not overridden here may be on a director that is not heard just now.
+		if wants.Kind != OverrideNone || d.shares() || d.live.all[id].live(now) {
+			changes[id] = wants
 		}
 	}
+	if len(changes) > 0 {
+		if err := d.change(changes, now); err != nil {
+			o.done <- fmt.Errorf("%s %s: %w", o.req.Kind, o.req.Target, err)
+			return
+		}
+		d.layOverrides(now)
+		d.announce()
+	}
 	o.result = Overridden{Servers: ids, Warnings: d.overrideWarnings(o.req, ids)}
-	if !changed {
+	if len(changes) == 0 {
 		o.done <- nil
 		return
 	}
-	d.overridesChanged()
 	o.changed = d.live.n
 	d.live.waiting = append(d.live.waiting, o)
 }
 
-// overridesChanged brings a change of the overrides to the kernel and to the disk.
-func (d *Director) overridesChanged() {
-	d.keepOverrides()
+// layOverrides lays what is known over the configuration anew, says what that changes,
+// and brings it to the kernel.
+func (d *Director) layOverrides(now time.Time) {
+	was := d.facts.Overrides
+	d.facts.Overrides, _ = d.live.all.split(d.force.servers, now)
+	for _, id := range was.sorted() {
+		if _, still := d.facts.Overrides[id]; !still {
+			d.endOverride(id, was[id], d.live.all[id].ended(now, d.o.Self))
+		}
+	}
+	for _, id := range d.facts.Overrides.sorted() {
+		if is := d.facts.Overrides[id]; is.compare(was[id]) != 0 {
+			d.logOverride(id, was[id], is)
+		}
+	}
 	d.compile()
 	d.logPools()
-}
-
-// keepOverrides has them written.
-func (d *Director) keepOverrides() {
-	d.live.n++
-	d.live.keeper.want.put(numbered{d.live.n, maps.Clone(d.facts.Overrides)})
 }
 
 // overridesSaved takes in that overrides have been written, or could not be.
@@ -187,90 +247,68 @@ func (d *Director) overrideWarnings(req OverrideRequest, ids []ServerID) []strin
 	return list
 }
 
-// carryOverrides takes the overrides into a new configuration.
+// carryOverrides takes the overrides into a new configuration. One follows a real server
+// that has another name now. What the configuration no longer names has no effect any
+// more; other directors may still have the configuration before: see endUnnamed.
 func (d *Director) carryOverrides(before *conf.Config) {
-	kept, ended := d.facts.Overrides.carry(before, d.force.cfg)
-	same := maps.Equal(kept, d.facts.Overrides)
-	for _, id := range ended {
-		d.endOverride(id, d.facts.Overrides[id], endRemoved)
+	now := time.Now().Round(0)
+	was, moved := d.facts.Overrides, d.live.all.moved(before, d.force.cfg, now)
+	changes, version := make(Registers), d.live.all.next(now)
+	for id, name := range moved {
+		r := d.live.all[id]
+		r.Version = version
+		changes[name] = r
+		if !d.shares() {
+			changes[id] = gone(version, d.o.Self, now)
+		}
 	}
-	d.facts.Overrides = kept
-	if !same {
-		d.keepOverrides()
+	if err := d.change(changes, now); err != nil {
+		d.o.Logger.Warn("overrides do not follow the real servers that have another name", "err", err)
+		clear(moved)
 	}
+	d.facts.Overrides, _ = d.live.all.split(d.force.servers, now)
+	arrived := make(map[ServerID]bool)
+	for _, name := range moved {
+		arrived[name] = true
+	}
+	for _, id := range was.sorted() {
+		if _, still := d.facts.Overrides[id]; !still && moved[id] == (ServerID{}) {
+			d.endOverride(id, was[id], endRemoved)
+		}
+	}
+	for _, id := range d.facts.Overrides.sorted() {
+		if _, before := was[id]; !before && !arrived[id] {
+			d.o.Logger.Info("override goes on", d.facts.Overrides[id].attrs(id)...)
+		}
+	}
+	d.endUnnamed(now)
+}
+
+// endUnnamed ends, for good, the overrides of real servers that no director's
+// configuration names any more. As long as one of the directors is not known to run the
+// same configuration as this one, they are kept: where the real server still is, a drain
+// before its removal has to hold.
+func (d *Director) endUnnamed(now time.Time) {
+	_, unnamed := d.live.all.split(d.force.servers, now)
+	if len(unnamed) == 0 || !d.agreed() {
+		return
+	}
+	changes, version := make(Registers), d.live.all.next(now)
+	for id := range unnamed {
+		changes[id] = gone(version, d.o.Self, now)
+	}
+	_ = d.change(changes, now) // there are not more of them, and they are shorter
+}
+
+// gone is the register of a real server that is in no configuration any more.
+func gone(version uint64, self string, now time.Time) Register {
+	return Register{Version: version, Override: Override{Kind: OverrideNone, Director: self, At: now.Round(0), Reason: endRemoved}}
 }
 
 // endOverrides ends those whose time has come.
 func (d *Director) endOverrides(now time.Time) {
-	changed := false
-	for _, id := range d.facts.Overrides.sorted() {
-		if o := d.facts.Overrides[id]; o.over(now) {
-			delete(d.facts.Overrides, id)
-			d.endOverride(id, o, endExpired)
-			changed = true
-		}
+	if next := d.facts.Overrides.nextOver(); !next.IsZero() && !now.Before(next) {
+		d.keepOverrides(now)
+		d.layOverrides(now)
 	}
-	if changed {
-		d.overridesChanged()
-	}
-}
-
-// nextOver is when the first override's time comes; zero: never.
-func (o Overrides) nextOver() time.Time {
-	var next time.Time
-	for _, ov := range o {
-		if !ov.Until.IsZero() && (next.IsZero() || ov.Until.Before(next)) {
-			next = ov.Until
-		}
-	}
-	return next
-}
-
-func (o Overrides) sorted() []ServerID {
-	return slices.SortedFunc(maps.Keys(o), ServerID.compare)
-}
-
-// Why overrides end without being asked to.
-const (
-	endExpired = "its time is over"
-	endRemoved = "the real server is not in the configuration any more"
-)
-
-// logOverride says an override once, in the log and in the journal.
-func (d *Director) logOverride(id ServerID, was, is Override) {
-	d.o.Logger.Info("override set", is.attrs(id)...)
-	text := []string{fmt.Sprintf("%s of %s by %s", is, id, is.By)}
-	if !is.Until.IsZero() {
-		text = append(text, "until "+is.Until.Format(time.RFC3339))
-	}
-	if is.Reason != "" {
-		text = append(text, is.Reason)
-	}
-	e := Event{At: is.At, Kind: EventOverrideSet, Object: id.String(), To: is.String(), Text: strings.Join(text, ", ")}
-	if was.Kind != "" {
-		e.From = was.String()
-	}
-	d.record(e)
-}
-
-// endOverride says that an override has ended.
-func (d *Director) endOverride(id ServerID, was Override, why string) {
-	level := slog.LevelInfo
-	if why == endRemoved {
-		level = slog.LevelWarn
-	}
-	d.log(level, "override ended", "virtual_server", id.VirtualServer, "real_server", id.RealServer, "override", was.String(), "reason", why)
-	d.record(Event{Kind: EventOverrideEnded, Object: id.String(), From: was.String(), Text: fmt.Sprintf("%s of %s ended: %s", was, id, why)})
-}
-
-// attrs are an override's for the log.
-func (o Override) attrs(id ServerID) []any {
-	attrs := []any{"virtual_server", id.VirtualServer, "real_server", id.RealServer, "override", o.String(), "by", o.By}
-	if !o.Until.IsZero() {
-		attrs = append(attrs, "until", o.Until.Format(time.RFC3339))
-	}
-	if o.Reason != "" {
-		attrs = append(attrs, "reason", o.Reason)
-	}
-	return attrs
 }

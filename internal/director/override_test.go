@@ -14,6 +14,7 @@ import (
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // tableWith is fullTable with the weight of web-2; -1: without it.
@@ -87,10 +88,11 @@ func TestOverrideIsSaidOnceAndShown(t *testing.T) {
 		w := newWorld(t)
 		d, stop := w.run(pairTOML)
 		defer stop()
+		w.becomes(vrrp.Backup, vrrp.Master, vrrp.ReasonMasterDown)
 		at := time.Now()
 		w.connections("10.0.0.22:80", ipvs.Connections{Active: 3, Inactive: 1})
 		w.change(d, OverrideRequest{Target: "web/web-2", Kind: OverrideDrain, For: 2 * time.Hour, Reason: "kernel update"})
-		want := OverrideStatus{Override: Override{Kind: OverrideDrain, By: "root", At: at.Round(0), Until: at.Add(2 * time.Hour).Round(0), Reason: "kernel update"}}
+		want := OverrideStatus{CountedOn: []string{"lb-a"}, Override: Override{Kind: OverrideDrain, By: "root", Director: "lb-a", At: at.Round(0), Until: at.Add(2 * time.Hour).Round(0), Reason: "kernel update"}}
 		r := d.Status().VirtualServers[0].RealServers[1]
 		if diff := cmp.Diff(&want, r.Override); diff != "" || r.Weight != 0 || r.ConfiguredWeight != 2 || r.Active != 3 {
 			t.Errorf("status %+v -want +got:\n%s", r, diff)
@@ -120,7 +122,7 @@ func TestOverrideIsSaidOnceAndShown(t *testing.T) {
 			t.Errorf("events -want +got:\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{
-			`level=INFO msg="override set" virtual_server=web real_server=web-2 override=drain by=root until=` + at.Add(2*time.Hour).Format(time.RFC3339) + ` reason="kernel update"`,
+			`level=INFO msg="override set" virtual_server=web real_server=web-2 override=drain by=root director=lb-a until=` + at.Add(2*time.Hour).Format(time.RFC3339) + ` reason="kernel update"`,
 			`level=INFO msg="override ended" virtual_server=web real_server=web-2 override=drain reason="its time is over"`,
 		}, w.logged("msg=\"override")); diff != "" {
 			t.Errorf("log -want +got:\n%s", diff)
@@ -136,6 +138,7 @@ func TestNotSafeToStopBeforeTheKernelHasIt(t *testing.T) {
 		w := newWorld(t)
 		d, stop := w.run(pairTOML)
 		defer stop()
+		w.becomes(vrrp.Backup, vrrp.Master, vrrp.ReasonMasterDown)
 		w.kernel.FailNext("-e", syscall.EBUSY)
 		w.change(d, OverrideRequest{Target: "web/web-2", Kind: OverrideDrain})
 		if d.Status().VirtualServers[0].RealServers[1].Override.SafeToStop {
@@ -205,9 +208,11 @@ func TestReloadThatRemovesARealServerEndsItsOverride(t *testing.T) {
 func TestWhatIsKeptIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		for n, kept := range []Overrides{
-			{{"web", "gone"}: {Kind: OverrideDrain}, {"shop", "web-1"}: {Kind: OverrideDrain}},
-			{{"web", "web-1"}: {Kind: OverrideDrain, Until: time.Now().Add(-time.Minute)}},
+		drain := Override{Kind: OverrideDrain}
+		over := Override{Kind: OverrideDrain, Until: time.Now().Add(-time.Minute)}
+		for n, kept := range []Registers{
+			{{"web", "gone"}: {1, drain}, {"shop", "web-1"}: {1, drain}},
+			{{"web", "web-1"}: {1, over}},
 		} {
 			w.kept.saved = kept
 			_, stop := w.run(pairTOML)

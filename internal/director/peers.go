@@ -47,7 +47,7 @@ type membership struct {
 
 // wanted tells what membership a configuration asks for, if any.
 func (r *peersRunner) wanted(cfg *conf.Config) (m membership, wanted bool, err error) {
-	if cfg.Sync == nil || cfg.Sync.KeyFile == "" || len(cfg.Directors) < 2 || r.make == nil {
+	if !hasMembership(cfg) || r.make == nil {
 		return membership{}, false, nil
 	}
 	m = membership{keyFile: cfg.Sync.KeyFile, port: cfg.Sync.Port}
@@ -171,6 +171,7 @@ func (d *Director) announce() {
 	d.peers.update(Announcement{
 		Version: d.o.Version, Roles: roles, Sources: d.announced,
 		Fingerprint: d.force.fingerprint, Config: d.force.text,
+		Overrides: d.live.text, OverridesID: d.live.id,
 	})
 }
 
@@ -187,6 +188,7 @@ func (d *Director) peersNews() {
 	if d.learnSenders(list) && d.instancesAt == 0 {
 		d.applyInstances()
 	}
+	d.overridesNews(list)
 	if epoch != d.said.epoch {
 		// A new membership has yet to find the peers that the old one knew.
 		d.said.epoch, d.said.peers = epoch, make(map[string]peerState)

@@ -30,6 +30,9 @@ type Status struct {
 	// Leaving are the real servers that a reload has removed and whose connections may
 	// still end.
 	Leaving []LeavingStatus `json:"leaving"`
+	// Unnamed are the overrides of real servers that this director's configuration does not
+	// name. They have no effect here.
+	Unnamed []UnnamedStatus `json:"unnamed_overrides"`
 	// Parameters are the kernel parameters that the configuration asks for, and
 	// ParametersRepaired counts what other programs have changed of them.
 	Parameters         []ParameterStatus `json:"kernel_parameters"`
@@ -158,6 +161,10 @@ type PeerStatus struct {
 	SameConfig bool              `json:"same_config"`
 	// Differs are the first keys in which its configuration is another.
 	Differs []string `json:"differs,omitempty"`
+	// LiveChanges is whether it has the overrides that this director has: "same",
+	// "on-the-way" or, if its program knows nothing of that, "not-shared". Empty: it cannot be
+	// reached.
+	LiveChanges string `json:"live_changes,omitempty"`
 }
 
 // board is what readers see, written by the loop alone.
@@ -179,6 +186,10 @@ type published struct {
 	lowered    string // why the priorities are
 	yielded    map[string]time.Time
 	senders    map[string][]netip.Addr
+	// overrides are all that are known, never written to, and overridesID what identifies
+	// them.
+	overrides   Registers
+	overridesID [16]byte
 }
 
 // publish shows the loop's state to readers.
@@ -193,6 +204,7 @@ func (d *Director) publish() {
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},
 		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),
+		overrides: d.live.all, overridesID: d.live.id,
 	}
 	if old := d.board.current.Swap(p); old != nil {
 		close(old.replaced)
@@ -223,6 +235,7 @@ func (d *Director) Status() Status {
 	s.Tracks = d.trackStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
 	s.Leaving = p.leavingStatus()
+	s.Unnamed = p.unnamedStatus(s.At)
 	s.Parameters, s.ParametersRepaired = p.pass.parameterStatus(), p.said.parametersRepaired
 	peers, _ := p.peers.snapshots()
 	for _, peer := range peers {
@@ -332,6 +345,7 @@ func (p *published) peerStatus(peer Peer) PeerStatus {
 		s.ConfigHash = hash(peer.Fingerprint)
 	}
 	s.SameConfig = peer.Fingerprint == p.force.fingerprint
+	s.LiveChanges = p.liveChanges(peer)
 	if peer.Config != "" && !s.SameConfig {
 		s.Differs = conf.DiffKeys(p.force.text, peer.Config)
 	}

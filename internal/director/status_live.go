@@ -1,21 +1,70 @@
 package director
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // OverrideStatus is an operator's change of a real server.
 type OverrideStatus struct {
 	Override
 	// SafeToStop says that the real server takes no new connections, and none is left,
-	// nor a client who would come back to it: by the kernel's table as last read.
+	// nor a client who would come back to it: by the kernel's table as last read. Only the
+	// Master can tell.
 	SafeToStop bool `json:"safe_to_stop"`
+	// CountedOn are the directors that are Master of the virtual server's addresses, as far
+	// as they are known: their kernels count the connections. Another one only has those
+	// that it has been told of.
+	CountedOn []string `json:"counted_on"`
+}
+
+// counted tells where a virtual server's connections are counted.
+type counted struct {
+	on []string
+	// here says that this director is the only one.
+	here bool
+}
+
+// countedOn asks the virtual routers who is Master of a virtual server's addresses. Without
+// any, they come here.
+func (d *Director) countedOn(p *published, vs *conf.VirtualServer) counted {
+	c := counted{on: []string{}, here: true}
+	for _, vr := range p.force.cfg.VirtualRouters {
+		if !carries(vr, vs.VIPs()) {
+			continue
+		}
+		name := d.o.Self
+		if p.facts.VRRP[vr.Name] != vrrp.Master {
+			c.here = false
+			addr := d.o.VRRP.Snapshots()[vr.Name].MasterAddr
+			if !addr.IsValid() {
+				continue
+			}
+			name = directorName(p.force.cfg, p.senders, addr)
+		}
+		if !slices.Contains(c.on, name) {
+			c.on = append(c.on, name)
+		}
+	}
+	if c.here {
+		c.on = []string{d.o.Self}
+	}
+	return c
+}
+
+// carries tells whether a virtual router has one of the addresses.
+func carries(vr conf.VirtualRouter, addrs []netip.Addr) bool {
+	return slices.ContainsFunc(slices.Concat(vr.VirtualAddresses, vr.ExcludedAddresses), func(p netip.Prefix) bool {
+		return slices.Contains(addrs, p.Addr())
+	})
 }
 
 // overrideStatus adds what an operator wants of a real server.
-func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *conf.RealServer) {
+func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *conf.RealServer, counted func() counted) {
 	o, ok := p.facts.Overrides[ServerID{vs.Name, rs.Name}]
 	if !ok {
 		return
@@ -23,13 +72,30 @@ func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *co
 	if now, in := o.apply(*rs); in {
 		r.Weight = now.Weight
 	}
-	safe := o.quiet() && p.pass.Read && r.Active == 0 && r.Inactive == 0 && r.Persistent == 0
+	c := counted()
+	safe := c.here && o.quiet() && p.pass.Read && r.Active == 0 && r.Inactive == 0 && r.Persistent == 0
 	for at := range places(vs) {
 		if d, in := p.pass.Table[at.of.Key].Destinations[at.key]; at.rs == rs && in && d.Weight > 0 {
 			safe = false
 		}
 	}
-	r.Override = &OverrideStatus{Override: o, SafeToStop: safe}
+	r.Override = &OverrideStatus{Override: o, SafeToStop: safe, CountedOn: c.on}
+}
+
+// UnnamedStatus is an override of a real server that the configuration does not name.
+type UnnamedStatus struct {
+	VirtualServer string `json:"virtual_server"`
+	RealServer    string `json:"real_server"`
+	Override
+}
+
+func (p *published) unnamedStatus(now time.Time) []UnnamedStatus {
+	list := []UnnamedStatus{}
+	_, unnamed := p.overrides.split(p.force.servers, now)
+	for _, id := range unnamed.sorted() {
+		list = append(list, UnnamedStatus{id.VirtualServer, id.RealServer, unnamed[id]})
+	}
+	return list
 }
 
 // LeavingStatus is a real server that is not in the configuration any more, by the names

@@ -3,6 +3,7 @@ package director
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
@@ -71,10 +72,11 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		if mark := vs.Service.Key.FWMark; mark != 0 {
 			v.Address = fmt.Sprint(mark)
 		}
+		counted := sync.OnceValue(func() counted { return d.countedOn(p, vs) }) // few have overrides
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(vs, rs)
-			p.overrideStatus(&r, vs, rs)
+			p.overrideStatus(&r, vs, rs, counted)
 			status := p.facts.Health[targetOf(rs)]
 			if status != healthcheck.Down {
 				v.Up++
