@@ -152,8 +152,8 @@ func waitSafe(ctx context.Context, client *admin.Client, out io.Writer, servers 
 					continue
 				}
 				seen[id] = true
-				if on := r.Override.CountedOn; len(on) > 0 && !slices.Contains(on, s.Director) {
-					return fmt.Errorf("%s: its connections are counted on %s, the Master: wait there", id, and(on))
+				if on := r.Override.CountedOn; slices.ContainsFunc(on, func(name string) bool { return name != s.Director }) {
+					return fmt.Errorf("%s: its connections are counted where its addresses are, on %s: ask there", id, and(on))
 				}
 				if r.Override.SafeToStop {
 					fmt.Fprintf(out, "%s: safe to stop\n", id)

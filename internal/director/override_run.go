@@ -151,7 +151,7 @@ func (d *Director) override(o *overriding) {
 	if o.req.For > 0 {
 		wants.Until = now.Add(o.req.For)
 	}
-	changes := make(Registers)
+	changes, before := make(Registers), d.live.n
 	for _, id := range ids {
 		// What is not overridden here may be on a director that is not heard just now.
 		if wants.Kind != OverrideNone || d.shares() || d.live.all[id].live(now) {
@@ -167,7 +167,7 @@ func (d *Director) override(o *overriding) {
 		d.announce()
 	}
 	o.result = Overridden{Servers: ids, Warnings: d.overrideWarnings(o.req, ids)}
-	if len(changes) == 0 {
+	if d.live.n == before { // nothing is to be written
 		o.done <- nil
 		return
 	}

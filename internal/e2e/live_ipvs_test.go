@@ -173,6 +173,14 @@ func TestRemovedRealServerIsDrained(t *testing.T) {
 		t.Errorf("leaving: %+v", l)
 	}
 
+	// Not even a crash does.
+	n.Kill()
+	n = b.director(cluster.LBA)
+	n.wait("removed real server goes on being drained", "real_server=rs-2")
+	n.wait(changedState, "to=master")
+	b.waitTable(cluster.LBA, weighed("0"))
+	b.allGoOn(old, both)
+
 	b.configureServices("")
 	b.operate("reload")
 	b.waitTable(cluster.LBA, labTable)

@@ -1,6 +1,7 @@
 // Package peers keeps the directors of a cluster in sight of each other, with
 // hashicorp/memberlist over encrypted UDP and TCP: who is there, since when, in which
-// roles, with which configuration.
+// roles, with which configuration. One text, which is the caller's matter, it brings to all
+// of them.
 //
 // It is the second heartbeat and the carrier of small state. It never decides who is
 // Master: with two directors each side of a partition takes the other for dead, so
