@@ -1,6 +1,7 @@
 package director
 
 import (
+	"maps"
 	"net/netip"
 
 	"github.com/hadirector/hadirector/conf"
@@ -52,24 +53,26 @@ func (d *Director) health(e healthcheck.Event) []user {
 	return users
 }
 
-// carryOver lets a real server whose check was exchanged start with the verdict of
+// carriedHealth lets a real server whose check was exchanged start with the verdict of
 // the old one: a reload must not put servers that are known to be dead back into the
 // table. The verdict is assumed until the new check has its own.
-func (d *Director) carryOver(before inForce) {
+func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Target]healthcheck.Status, assumed map[healthcheck.Target]bool) {
+	health, assumed = maps.Clone(f.Health), maps.Clone(f.Assumed)
 	verdicts := make(map[netip.AddrPort]healthcheck.Status)
 	for t := range before.users {
-		status := d.facts.Health[t]
+		status := f.Health[t]
 		if was, ok := verdicts[t.Addr]; ok && was != status {
 			status = healthcheck.Unknown // two checks of one address that disagree
 		}
 		verdicts[t.Addr] = status
 	}
-	for t := range d.force.users {
+	for t := range after.users {
 		if _, known := before.users[t]; known {
 			continue
 		}
 		if status := verdicts[t.Addr]; status != healthcheck.Unknown {
-			d.facts.Health[t], d.facts.Assumed[t] = status, true
+			health[t], assumed[t] = status, true
 		}
 	}
+	return health, assumed
 }

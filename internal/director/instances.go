@@ -81,11 +81,16 @@ func Lowered(p vrrp.Priority) vrrp.Priority {
 // instances returns the virtual routers as they should run now: what is configured,
 // and what the facts make of it.
 func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
-	instances := Instances(d.running, d.o.Self, d.ready)
-	dead, lowered := d.facts.DataPlane.dead(now), d.lowered(now)
-	fitness := d.fitness(d.running)
+	return d.instancesWith(d.running, d.facts, d.yielded, now)
+}
+
+// instancesWith is instances for another configuration and its facts.
+func (d *Director) instancesWith(cfg *conf.Config, f Facts, yielded map[string]time.Time, now time.Time) map[string]vrrp.Instance {
+	instances := Instances(cfg, d.o.Self, d.ready)
+	dead, lowered := f.DataPlane.dead(now), d.lowered(now)
+	fitness := fitness(cfg, d.o.Self, f.Tracks)
 	for name, in := range instances {
-		in.Priority, in.Fault = grouped(d.running, fitness, name), fitness[name].Fault()
+		in.Priority, in.Fault = grouped(cfg, fitness, name), fitness[name].Fault()
 		if in.Fault == "" {
 			in.Fault = dead
 		}
@@ -94,7 +99,7 @@ func (d *Director) instances(now time.Time) map[string]vrrp.Instance {
 		}
 		in.Senders = withSenders(in.Senders, d.senders)
 		in.Hold = d.hold[name]
-		if !d.yielded[name].IsZero() {
+		if !yielded[name].IsZero() {
 			in.Preempt = false
 		}
 		instances[name] = in

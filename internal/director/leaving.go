@@ -107,10 +107,8 @@ func (l Leaving) idle(p Pass) bool {
 	return !in || d.Weight == 0 && c.Active == 0 && c.Inactive == 0
 }
 
-// leave takes out of the table, after a while, what a reload has taken out of the
-// configuration.
-func (d *Director) leave(before *conf.Config) {
-	d.facts.Leaving = leave(d.facts.Leaving, before, d.force.cfg, d.o.Self, d.lastPass.Table, time.Now())
+// forgetLeaving forgets what has been said about real servers that are back.
+func (d *Director) forgetLeaving() {
 	maps.DeleteFunc(d.said.leaving, func(id identity, _ bool) bool {
 		_, still := d.facts.Leaving[id]
 		return !still

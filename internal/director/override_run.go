@@ -247,21 +247,29 @@ func (d *Director) overrideWarnings(req OverrideRequest, ids []ServerID) []strin
 	return list
 }
 
-// carryOverrides takes the overrides into a new configuration. One follows a real server
-// that has another name now. What the configuration no longer names has no effect any
-// more; other directors may still have the configuration before: see endUnnamed.
-func (d *Director) carryOverrides(before *conf.Config) {
-	now := time.Now().Round(0)
-	was, moved := d.facts.Overrides, d.live.all.moved(before, d.force.cfg, now)
-	changes, version := make(Registers), d.live.all.next(now)
+// carried is what a new configuration makes of the overrides of director self: changes to
+// the registers, and the new names of the real servers that have another one.
+func (r Registers) carried(before, after *conf.Config, self string, now time.Time) (changes Registers, moved map[ServerID]ServerID) {
+	moved = r.moved(before, after, now)
+	changes = make(Registers)
+	version := r.next(now)
 	for id, name := range moved {
-		r := d.live.all[id]
-		r.Version = version
-		changes[name] = r
-		if !d.shares() {
-			changes[id] = gone(version, d.o.Self, now)
+		reg := r[id]
+		reg.Version = version
+		changes[name] = reg
+		if !hasMembership(after) {
+			changes[id] = gone(version, self, now)
 		}
 	}
+	return changes, moved
+}
+
+// carryOverrides takes the overrides into a new configuration; was are those in force
+// before. One follows a real server that has another name now. What the configuration no
+// longer names has no effect any more; other directors may still have the configuration
+// before: see endUnnamed.
+func (d *Director) carryOverrides(was Overrides, changes Registers, moved map[ServerID]ServerID) {
+	now := time.Now().Round(0)
 	if err := d.change(changes, now); err != nil {
 		d.o.Logger.Warn("overrides do not follow the real servers that have another name", "err", err)
 		clear(moved)

@@ -75,42 +75,25 @@ func (d *Director) rejectedReload(r rejection) {
 // apply puts a validated configuration in force. Everything that can fail comes
 // before the first change.
 func (d *Director) apply(cfg *conf.Config) (changed []string, err error) {
-	if err := d.acceptable(cfg); err != nil {
+	t, err := d.turnover(cfg, time.Now())
+	if err != nil {
 		return nil, err
 	}
 	// From here on nothing fails.
-	before := d.force
-	d.force = newInForce(cfg)
+	d.force, d.yielded = t.after, t.yielded
 	d.reload = ReloadStatus{At: time.Now(), OK: true}
-	d.carryOver(before)
-	d.facts.Tracks = carriedTracks(before.cfg, cfg, d.facts.Tracks)
-	d.renamed(before.cfg)
-	d.carryOverrides(before.cfg)
-	d.leave(before.cfg)
-	changed = conf.DiffKeys(before.text, d.force.text)
+	overrides := d.facts.Overrides
+	d.facts = t.facts
+	d.carryOverrides(overrides, t.live, t.moved)
+	d.forgetLeaving()
 	text := "nothing changed"
-	if len(changed) > 0 {
-		text = listed(changed)
+	if len(t.changed) > 0 {
+		text = listed(t.changed)
 	}
 	d.o.Logger.Info("configuration reloaded", "file", cfg.File, "keys", text, "config_hash", hash(d.force.fingerprint))
 	d.record(Event{Kind: EventReloadOK, Object: d.o.Self, Text: "reloaded " + cfg.File + ": " + text})
 	d.configure()
 	d.logPools()
 	d.peersNews() // ours may differ now, or no longer
-	return changed, nil
-}
-
-// acceptable says what about a valid configuration cannot be put in force while the
-// daemon runs.
-func (d *Director) acceptable(cfg *conf.Config) error {
-	if !hasDirector(cfg, d.o.Self) {
-		return fmt.Errorf("director %q, which this daemon runs as, is not in %s", d.o.Self, cfg.File)
-	}
-	if cfg.Admin != d.force.cfg.Admin {
-		return fmt.Errorf("[admin] changed in %s: its listeners are opened at the start, so restart the daemon to change them", cfg.File)
-	}
-	if cfg.Log.Format != d.force.cfg.Log.Format {
-		return fmt.Errorf("[log] format changed in %s: it is set at the start, so restart the daemon to change it", cfg.File)
-	}
-	return nil
+	return t.changed, nil
 }

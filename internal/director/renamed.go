@@ -2,25 +2,10 @@ package director
 
 import (
 	"slices"
-	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/vrrp"
 )
-
-// renamed carries facts over to virtual routers that a reload has given another name:
-// they go on as they are and report nothing.
-func (d *Director) renamed(before *conf.Config) {
-	states, yielded := make(map[string]vrrp.State), make(map[string]time.Time)
-	for _, vr := range d.force.cfg.VirtualRouters {
-		name, ok := nameOf(before, idOf(vr))
-		if !ok {
-			continue
-		}
-		states[vr.Name], yielded[vr.Name] = d.facts.VRRP[name], d.yielded[name]
-	}
-	d.facts.VRRP, d.yielded = states, yielded
-}
 
 // nameNow is the name in the configuration in force of a virtual router that has
 // reported something. It goes on under its old name until the kernel has been brought to

@@ -196,11 +196,7 @@ type published struct {
 func (d *Director) publish() {
 	p := &published{
 		replaced: make(chan struct{}), force: d.force, reload: d.reload,
-		facts: Facts{
-			VRRP: maps.Clone(d.facts.VRRP), Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed),
-			Programmed: d.facts.Programmed, Unmet: d.facts.Unmet, Tracks: maps.Clone(d.facts.Tracks),
-			Overrides: maps.Clone(d.facts.Overrides), Leaving: maps.Clone(d.facts.Leaving),
-		},
+		facts:      d.facts.clone(),
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},
 		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),

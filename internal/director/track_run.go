@@ -51,6 +51,14 @@ func (d *Director) knownTracks() {
 	d.virtualServerTracks()
 }
 
+// withKnownTracks are the facts after knownTracks with a configuration.
+func withKnownTracks(cfg *conf.Config, f Facts, links map[string]Link) Facts {
+	f.Tracks = maps.Clone(f.Tracks)
+	maps.Copy(f.Tracks, linkTracks(cfg, links))
+	maps.Copy(f.Tracks, quorumTracks(cfg, f))
+	return f
+}
+
 // trackEvent takes in the verdict on a track.
 func (d *Director) trackEvent(e healthcheck.Event) {
 	if kind := kindOf(d.force.cfg, e.Target.Check); kind == "" || !isCheck(kind) {
@@ -66,31 +74,41 @@ func (d *Director) trackEvent(e healthcheck.Event) {
 // linksChanged takes in the state of the interfaces that are tracks.
 func (d *Director) linksChanged(links map[string]Link) {
 	d.links.last = links
-	news := make(map[string]TrackState)
-	for _, t := range d.force.cfg.Tracks {
+	d.learnTracks(time.Now(), linkTracks(d.force.cfg, links))
+}
+
+// linkTracks are the states of the tracks that are interfaces of which anything is known.
+func linkTracks(cfg *conf.Config, links map[string]Link) map[string]TrackState {
+	states := make(map[string]TrackState)
+	for _, t := range cfg.Tracks {
 		link, ok := links[t.Interface]
 		switch {
 		case t.Type != conf.TrackInterface || !ok:
 		case link.Up:
-			news[t.Name] = TrackState{Status: healthcheck.Up}
+			states[t.Name] = TrackState{Status: healthcheck.Up}
 		default:
-			news[t.Name] = TrackState{Status: healthcheck.Down, Cause: link.Why}
+			states[t.Name] = TrackState{Status: healthcheck.Down, Cause: link.Why}
 		}
 	}
-	d.learnTracks(time.Now(), news)
+	return states
 }
 
 // virtualServerTracks works out the tracks that are virtual servers.
 func (d *Director) virtualServerTracks() {
-	news := make(map[string]TrackState)
-	for _, t := range d.force.cfg.Tracks {
+	d.learnTracks(time.Now(), quorumTracks(d.force.cfg, d.facts))
+}
+
+// quorumTracks are the states of the tracks that are virtual servers.
+func quorumTracks(cfg *conf.Config, f Facts) map[string]TrackState {
+	states := make(map[string]TrackState)
+	for _, t := range cfg.Tracks {
 		if t.Type != conf.TrackVirtualServer {
 			continue
 		}
-		i := slices.IndexFunc(d.force.cfg.VirtualServers, func(vs conf.VirtualServer) bool { return vs.Name == t.VirtualServer })
-		news[t.Name] = quorate(&d.force.cfg.VirtualServers[i], d.facts.Health, d.facts.Tracks[t.Name])
+		i := slices.IndexFunc(cfg.VirtualServers, func(vs conf.VirtualServer) bool { return vs.Name == t.VirtualServer })
+		states[t.Name] = quorate(&cfg.VirtualServers[i], f.Health, f.Tracks[t.Name])
 	}
-	d.learnTracks(time.Now(), news)
+	return states
 }
 
 // learnTracks enters what has changed about tracks into the facts, says it, and tells
@@ -121,10 +139,15 @@ func (d *Director) learnTracks(at time.Time, news map[string]TrackState) {
 
 // fitness is this director's with a configuration, by virtual router.
 func (d *Director) fitness(cfg *conf.Config) map[string]Fitness {
+	return fitness(cfg, d.o.Self, d.facts.Tracks)
+}
+
+// fitness is that of director self with a configuration, by virtual router.
+func fitness(cfg *conf.Config, self string, tracks map[string]TrackState) map[string]Fitness {
 	all := make(map[string]Fitness, len(cfg.VirtualRouters))
 	for i := range cfg.VirtualRouters {
 		vr := &cfg.VirtualRouters[i]
-		all[vr.Name] = Fit(cfg, vr, d.o.Self, d.facts.Tracks)
+		all[vr.Name] = Fit(cfg, vr, self, tracks)
 	}
 	return all
 }
