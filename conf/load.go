@@ -20,11 +20,20 @@ const MaxFileSize = 16 << 20
 
 // Load reads and parses a configuration file. Its error is an [Errors].
 func Load(path string) (*Config, error) {
+	data, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(data, path)
+}
+
+// Read returns the text of a configuration file. Its error is an [Errors].
+func Read(path string) ([]byte, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, Errors{{File: path, Text: err.Error()}}
 	}
-	return Parse(data, path)
+	return data, nil
 }
 
 func readFile(path string) ([]byte, error) {

@@ -18,6 +18,7 @@ type kernel interface {
 	// Supports fails if the kernel lacks a scheduler or, unless it is empty, a
 	// persistence engine.
 	Supports(ctx context.Context, scheduler, engine string) error
+	Close() error
 }
 
 // lazyKernel opens the kernel's IPVS when it is first needed, so that a director
@@ -67,6 +68,16 @@ func (k *lazyKernel) need(ctx context.Context, cfg *conf.Config) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// close closes what has been opened.
+func (k *lazyKernel) close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.opened == nil {
+		return nil
+	}
+	return k.opened.Close()
 }
 
 func (k *lazyKernel) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {

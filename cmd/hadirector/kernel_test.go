@@ -19,6 +19,8 @@ type poorKernel struct {
 	asked []string
 }
 
+func (*poorKernel) Close() error { return nil }
+
 func (k *poorKernel) Supports(_ context.Context, scheduler, _ string) error {
 	k.asked = append(k.asked, scheduler)
 	if k.lacks[scheduler] {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/admin"
 )
 
@@ -16,7 +15,8 @@ func newReload() *cobra.Command {
 		Use:   "reload",
 		Short: "have the daemon load its configuration again",
 		Long: `reload has the running daemon read its configuration file again, as SIGHUP does,
-and prints the first keys that changed. A file with a mistake changes nothing: the
+and prints the first keys that changed and what was done about them, in the words of
+"hadirector plan". A file with a mistake changes nothing: the
 mistakes are printed and the exit status is 1. It is also 1 if the kernel refuses
 a part of the new configuration; the daemon then goes on trying.`,
 		Args: noArgs,
@@ -30,11 +30,9 @@ a part of the new configuration; the daemon then goes on trying.`,
 			}
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "reloaded %s, configuration %s\n", r.File, r.Hash)
-			for _, key := range r.Changed {
-				fmt.Fprintf(out, "changed %s\n", key)
-			}
-			if len(r.Changed) == conf.MaxDiffKeys {
-				fmt.Fprintln(out, "and perhaps more")
+			writeChanged(out, r.Changed, "")
+			for _, s := range r.Steps {
+				fmt.Fprintln(out, s)
 			}
 			for _, e := range r.Refused {
 				fmt.Fprintf(cmd.ErrOrStderr(), "the kernel refused: %s\n", e)

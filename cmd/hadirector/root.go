@@ -15,6 +15,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitChanges is that of a plan that is not empty.
+	exitChanges = 2
 )
 
 // The places that the daemon and its commands share.
@@ -47,6 +49,8 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errReported):
 		return exitFailed
+	case errors.Is(err, errChanges):
+		return exitChanges
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "hadirector: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
@@ -85,7 +89,7 @@ kernel's IPVS table in step with both, and shares connection state.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newRun(), newCheck(), newReload(), newSwitchover(), newDrain(), newEnable(), newDisable(), newWeight(),
+		newRun(), newCheck(), newPlan(), newReload(), newSwitchover(), newDrain(), newEnable(), newDisable(), newWeight(),
 		newStatus(), newEvents(), newRealServer(), newIPVS(), newKeygen(), newVersion(), newVRRPProcess(),
 	)
 	root.InitDefaultCompletionCmd()

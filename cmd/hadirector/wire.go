@@ -81,7 +81,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	}
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
-		Kernel: d.kernel, Marker: nft.NewMarks(), Translator: nft.NewFullNAT(), Params: params, Ledger: director.FileLedger{Path: o.ledger()},
+		Kernel: d.kernel, Marker: nft.NewMarks(), Translator: nft.NewFullNAT(), Params: keptParameters{params}, Ledger: director.FileLedger{Path: o.ledger()},
 		Overrides: director.FileOverrides{Path: o.overrides()},
 		VRRP:      d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
@@ -97,7 +97,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	}
 	// The socket comes last: it is the one thing that would stay on the disk.
 	socket, err := admin.Listen(admin.Options{
-		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload,
+		Path: cmp.Or(o.socket, cfg.Admin.Socket), Status: d.director.Status, Events: d.journal, Reload: d.reload, Plan: d.plan,
 		Switchover: d.director.Switchover, Override: d.override, Logger: logger,
 	})
 	if err != nil {
@@ -179,18 +179,19 @@ func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
 	if err := d.kernel.need(ctx, cfg); err != nil {
 		return admin.Reloaded{}, err
 	}
-	changed, err := d.director.Reload(ctx, cfg)
+	reloaded, err := d.director.Reload(ctx, cfg)
 	if err != nil {
 		return admin.Reloaded{}, err
 	}
 	d.level.Set(cfg.Log.Level)
-	out := admin.Reloaded{File: cfg.File, Changed: changed, Warnings: warnings(cfg)}
+	out := admin.Reloaded{File: cfg.File, Changed: reloaded.Changed, Warnings: warnings(cfg)}
 	for _, w := range out.Warnings {
 		d.logger.Warn("questionable configuration", "err", w)
 	}
 	settle, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	d.director.Settle(settle)
+	out.Steps = d.director.Steps(reloaded)
 	s := d.director.Status()
 	out.Hash, out.Refused = s.Config.Hash, s.IPVS.Errors
 	for _, p := range s.Parameters {

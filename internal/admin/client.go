@@ -83,7 +83,7 @@ func (c *Client) Events(ctx context.Context, since time.Time, follow bool, each 
 	if follow {
 		q.Set("follow", "1")
 	}
-	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode())
+	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -106,9 +106,14 @@ func (c *Client) Events(ctx context.Context, since time.Time, follow bool, each 
 const callTimeout = 30 * time.Second
 
 func (c *Client) call(ctx context.Context, method, path string, into any) error {
+	return c.send(ctx, method, path, nil, into)
+}
+
+// send is call with a body.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	resp, err := c.do(ctx, method, path)
+	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
@@ -120,8 +125,8 @@ func (c *Client) call(ctx context.Context, method, path string, into any) error 
 }
 
 // do makes a request; an answer that is an error becomes one.
-func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://hadirector"+path, nil)
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://hadirector"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.path, err)
 	}

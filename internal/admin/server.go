@@ -33,6 +33,9 @@ type Options struct {
 	Events Events
 	// Reload loads the configuration file again. With an error nothing has changed.
 	Reload func(ctx context.Context) (Reloaded, error)
+	// Plan says what Reload would do; of a configuration that is given, or of the file
+	// if text is nil. Nothing is changed.
+	Plan func(ctx context.Context, name string, text []byte) (Planned, error)
 	// Switchover gives virtual routers to another director; an error means that nothing
 	// has happened, or that nobody waits for the outcome any more.
 	Switchover func(ctx context.Context, by string, names []string) ([]director.SwitchedOver, error)
@@ -48,6 +51,8 @@ type Reloaded struct {
 	Hash string `json:"hash"`
 	// Changed are the first keys that differ from the configuration before.
 	Changed []string `json:"changed"`
+	// Steps are what was done about that so far, in its order.
+	Steps []director.Step `json:"steps"`
 	// Warnings are about the new configuration.
 	Warnings []string `json:"warnings"`
 	// Refused is what the kernel did not take of it so far.
@@ -87,6 +92,7 @@ func Listen(o Options) (*Server, error) {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/reload", s.reload)
+	mux.HandleFunc("POST /v1/plan", s.plan)
 	mux.HandleFunc("POST /v1/switchover", s.switchover)
 	mux.HandleFunc("POST /v1/override", s.override)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ConnContext: withCaller}

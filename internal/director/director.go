@@ -72,6 +72,7 @@ type Director struct {
 	board   board // what readers see
 	passes  chan Pass
 	reloads chan reloadRequest
+	plans   chan planRequest
 	orders  chan *switchover
 	// overrides are requests, and live is what is kept of those before.
 	overrides chan *overriding
@@ -106,6 +107,7 @@ type Director struct {
 	// later wakes the loop when the passing of time alone changes the virtual routers.
 	later    *time.Timer
 	reload   ReloadStatus
+	ops      reloadOps
 	lastPass Pass
 	said     said // what the log has been told
 }
@@ -138,6 +140,7 @@ func New(o Options) (*Director, error) {
 		said:      newSaid(),
 		yielded:   make(map[string]time.Time),
 		senders:   make(map[string][]netip.Addr),
+		plans:     make(chan planRequest),
 		orders:    make(chan *switchover),
 		overrides: make(chan *overriding),
 		later:     time.NewTimer(0),
@@ -146,7 +149,7 @@ func New(o Options) (*Director, error) {
 	d.rec = &reconciler{
 		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, ledger: o.Ledger,
 		interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
-		desired: newMailbox[Desired](), passes: d.passes, owned: owned,
+		desired: newMailbox[Desired](), passes: d.passes, rehearsals: make(chan rehearsing), owned: owned,
 	}
 	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
 	d.live.heard, d.live.refused = make(map[string]string), make(map[string]string)
@@ -254,9 +257,11 @@ func (d *Director) loop(ctx context.Context) {
 		case r := <-d.rejected:
 			d.rejectedReload(r)
 		case r := <-d.reloads:
-			changed, err := d.apply(r.cfg)
+			out, err := d.apply(r.next)
 			d.publish() // before the answer: who has it waits for the kernel next, see Settle
-			r.done <- reloaded{changed, err}
+			r.done <- reloaded{out, err}
+		case r := <-d.plans:
+			r.answer <- d.draft(r.next, time.Now())
 			continue
 		}
 		d.publish()
@@ -338,6 +343,7 @@ func (d *Director) readiness() bool {
 // passed takes in the outcome of a reconciliation.
 func (d *Director) passed(p Pass) {
 	d.lastPass = p
+	d.ops.observe(p)
 	d.logPass(p)
 	d.facts.Programmed, d.facts.Unmet = p.Reached, p.unmet()
 	if !slices.Equal(d.sources(), d.announced) {

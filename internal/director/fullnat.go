@@ -43,6 +43,17 @@ func (r *reconciler) translate(want []ipvs.Translation, p *Pass) {
 	if !wrote {
 		return
 	}
+	ops := translationOps(r.translations, want, repaired)
+	r.translations = want
+	p.Done = append(p.Done, ops...)
+	if repaired {
+		p.Drift = append(p.Drift, ops...)
+	}
+}
+
+// translationOps says what is done to have want, in nft's words as far as they go: what
+// differs from what there was, or all of it if somebody else had changed that.
+func translationOps(was, want []ipvs.Translation, repaired bool) []string {
 	var ops []string
 	add := func(verb string, list, without []ipvs.Translation) {
 		skip := make(map[ipvs.Translation]bool, len(without))
@@ -58,20 +69,16 @@ func (r *reconciler) translate(want []ipvs.Translation, p *Pass) {
 	if repaired {
 		add("", want, nil)
 	} else {
-		add("no ", r.translations, want)
-		add("", want, r.translations)
+		add("no ", was, want)
+		add("", want, was)
 	}
-	if len(ops) == 0 {
-		ops = []string{"nft: no fullnat"}
-		if len(want) > 0 {
-			ops = []string{"nft: fullnat"}
-		}
+	switch {
+	case len(ops) > 0:
+		return ops
+	case len(want) > 0:
+		return []string{"nft: fullnat"}
 	}
-	r.translations = want
-	p.Done = append(p.Done, ops...)
-	if repaired {
-		p.Drift = append(p.Drift, ops...)
-	}
+	return []string{"nft: no fullnat"}
 }
 
 // withOld is what is wanted and what was there before, except where both speak of one

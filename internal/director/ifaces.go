@@ -46,6 +46,8 @@ type Parameters interface {
 	// Release puts back what Ensure has changed, but for what is to be kept and what
 	// somebody else has changed since, and tells what became of each.
 	Release(keep []ipvs.Parameter) ([]ipvs.ParameterState, error)
+	// Rehearsal returns Parameters that tell what these would do, and change nothing.
+	Rehearsal() Parameters
 }
 
 // VRRP runs the virtual routers. Only values cross: it may live in another process.

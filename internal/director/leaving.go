@@ -56,7 +56,16 @@ func leave(was map[identity]Leaving, before, after *conf.Config, self string, ke
 		return !taken
 	}
 	is := make(map[identity]Leaving)
+	last := make(map[ipvs.ServiceKey]ipvs.Service) // as each service was configured before
+	for i := range before.VirtualServers {
+		for service := range before.VirtualServers[i].Services() {
+			last[service.Key] = service
+		}
+	}
 	for id, l := range was {
+		if service, ok := last[id.service]; ok {
+			l.Service = service // all that leave a service mean the same one
+		}
 		if leaves(l) {
 			is[id] = l
 		}
@@ -107,6 +116,13 @@ func (l Leaving) idle(p Pass) bool {
 	return !in || d.Weight == 0 && c.Active == 0 && c.Inactive == 0
 }
 
+// left tells whether it need not wait any longer after a pass, and whether that is because
+// it is idle.
+func (l Leaving) left(p Pass, now time.Time) (left, idle bool) {
+	idle = l.idle(p)
+	return idle || !now.Before(l.Until), idle
+}
+
 // forgetLeaving forgets what has been said about real servers that are back.
 func (d *Director) forgetLeaving() {
 	maps.DeleteFunc(d.said.leaving, func(id identity, _ bool) bool {
@@ -131,8 +147,8 @@ func (d *Director) left(now time.Time) {
 	gone := false
 	for _, id := range d.facts.sortedLeaving() {
 		l := d.facts.Leaving[id]
-		idle := l.idle(d.lastPass)
-		if !idle && now.Before(l.Until) {
+		left, idle := l.left(d.lastPass, now)
+		if !left {
 			d.logLeaving(l)
 			continue
 		}

@@ -307,3 +307,25 @@ func TestRestartAfterAReleaseForgetsWhatLeft(t *testing.T) {
 		}
 	})
 }
+
+// Real servers of one service that have been removed by different reloads leave the service
+// as it was configured last.
+func TestServiceOfThoseThatLeaveIsTheLastOne(t *testing.T) {
+	for range 20 { // a map decided
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			d, stop := w.run(pairTOML)
+			defer stop()
+			for _, addr := range []string{"10.0.0.21:80", "10.0.0.22:80"} {
+				w.connections(addr, ipvs.Connections{Active: 1})
+			}
+			w.reload(d, withoutWeb2)
+			another := strings.Replace(withoutWeb2, `"wrr"`, `"wlc"`, 1)
+			w.reload(d, another)
+			head, tail, _ := strings.Cut(another, "[virtual_server.web]")
+			_, tail, _ = strings.Cut(tail, "[check.alive]")
+			w.reload(d, head+"[check.alive]"+tail)
+			w.wantTable("-A -t 10.0.0.100:80 -s wlc\n-a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 0\n-a -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 0\n")
+		})
+	}
+}

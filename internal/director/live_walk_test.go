@@ -35,6 +35,7 @@ type walk struct {
 	conns     map[string]bool      // that there are some, likewise
 	table     map[string]uint32    // the weights that are there, likewise
 	steps     []string
+	reloaded  []string // what the last reload did to the kernel
 }
 
 // walkConfig is a configuration: each virtual server's weights by real server.
@@ -179,7 +180,7 @@ func (k *walk) settle() bool {
 	want := k.want()
 	// Nobody whose connections may go on has been out of the table meanwhile, but the
 	// sorry server, which may have gone and come back.
-	for _, op := range k.kernel.Applied() {
+	for _, op := range append(k.reloaded, k.kernel.Applied()...) {
 		for id := range want {
 			vs, rs, _ := strings.Cut(id, "/")
 			if _, was := k.table[id]; was && rs != "sorry_server" && op == fmt.Sprintf("-d -t 10.0.0.100:%d -r %s", walkPorts[vs], walkAddr(vs, rs)) {
@@ -187,6 +188,7 @@ func (k *walk) settle() bool {
 			}
 		}
 	}
+	k.reloaded = nil
 	maps.DeleteFunc(k.conns, func(id string, _ bool) bool { _, in := want[id]; return !in })
 	k.table = want
 	if diff := cmp.Diff(k.text(want), k.kernel.String()); diff != "" {
@@ -241,7 +243,12 @@ func (k *walk) step() {
 
 func (k *walk) reload(next walkConfig) {
 	k.note("reload\n%s", k.toml(next))
+	plan := k.world.plan(k.d, k.toml(next))
 	k.world.reload(k.d, k.toml(next))
+	k.reloaded = k.kernel.Applied()
+	if diff := cmp.Diff(plan.commands(), k.reloaded); diff != "" {
+		k.t.Errorf("planned - done +:\n%s", diff)
+	}
 	now := time.Now()
 	for vs, s := range k.cfg {
 		timeout := s.timeout

@@ -18,17 +18,23 @@ func (r *reconciler) mark(want []ipvs.Marking, p *Pass) {
 		return
 	}
 	r.marks = want
-	ops := []string{"nft: no firewall marks"}
-	if len(want) > 0 {
-		ops = nil
-	}
-	for _, m := range want {
-		ops = append(ops, "nft: "+m.String())
-	}
+	ops := markOps(want)
 	p.Done = append(p.Done, ops...)
 	if repaired {
 		p.Drift = append(p.Drift, ops...)
 	}
+}
+
+// markOps are what writing the marks is called.
+func markOps(want []ipvs.Marking) []string {
+	if len(want) == 0 {
+		return []string{"nft: no firewall marks"}
+	}
+	var ops []string
+	for _, m := range want {
+		ops = append(ops, "nft: "+m.String())
+	}
+	return ops
 }
 
 // union is a with what b has beside it.

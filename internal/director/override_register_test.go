@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// few returns registers of which two draws have much in common, ties and all.
-func few(r *rand.Rand) Registers {
+// drawn returns registers of which two draws have much in common, ties and all.
+func drawn(r *rand.Rand) Registers {
 	all := make(Registers)
 	for range r.IntN(6) {
 		reg := Register{Version: uint64(1 + r.IntN(3)), Override: Override{
@@ -37,7 +37,7 @@ func few(r *rand.Rand) Registers {
 func TestMergeIsASemilattice(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
 	for range 2000 {
-		a, b, c := few(r), few(r), few(r)
+		a, b, c := drawn(r), drawn(r), drawn(r)
 		for law, sides := range map[string][2]Registers{
 			"commutative": {merge(a, b), merge(b, a)},
 			"associative": {merge(merge(a, b), c), merge(a, merge(b, c))},
@@ -61,7 +61,7 @@ func TestMergeIsASemilattice(t *testing.T) {
 func TestToldRegistersAreTheSame(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 0))
 	for range 2000 {
-		want := few(r)
+		want := drawn(r)
 		text, err := want.encode()
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package director
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,6 +30,12 @@ type fakeParameters struct {
 
 func newFakeParameters() *fakeParameters {
 	return &fakeParameters{values: map[string]string{}, was: map[string]string{}, err: map[string]error{}}
+}
+
+func (f *fakeParameters) Rehearsal() Parameters {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &fakeParameters{values: maps.Clone(f.values), was: maps.Clone(f.was), err: maps.Clone(f.err)}
 }
 
 func (f *fakeParameters) now(name string) string {

@@ -76,6 +76,7 @@ type reconciler struct {
 	interfaces  func() (map[string][]netip.Prefix, error)
 	desired     mailbox[Desired]
 	passes      chan<- Pass
+	rehearsals  chan rehearsing
 
 	owned   Owned
 	unsaved bool // the last write of the ledger failed
@@ -106,6 +107,9 @@ func (r *reconciler) run(ctx context.Context) error {
 		case want = <-r.desired:
 			retry = retryMin
 		case <-timer.C:
+		case asked := <-r.rehearsals:
+			asked.answer <- r.rehearse(ctx, asked.script)
+			continue
 		}
 		p := r.pass(ctx, want)
 		if ctx.Err() != nil {

@@ -18,26 +18,54 @@ type ReloadStatus struct {
 }
 
 type reloadRequest struct {
-	cfg  *conf.Config
+	next inForce
 	done chan reloaded
 }
 
 type reloaded struct {
-	changed []string
-	err     error
+	Reloaded
+	err error
 }
 
-// Reload replaces the configuration, which the caller has validated. It returns, when
-// the new one is in force, the first keys that it changed, or an error when nothing
-// has changed. The kernel follows: see Settle.
-func (d *Director) Reload(ctx context.Context, cfg *conf.Config) (changed []string, err error) {
-	r := reloadRequest{cfg: cfg, done: make(chan reloaded, 1)}
+// Reloaded is what a reload has done.
+type Reloaded struct {
+	// Changed are the first keys that differ from the configuration before.
+	Changed []string
+	steps
+}
+
+// Reload replaces the configuration, which the caller has validated. It returns when
+// the new one is in force, or with an error when nothing has changed. The kernel follows:
+// see Settle.
+func (d *Director) Reload(ctx context.Context, cfg *conf.Config) (Reloaded, error) {
+	r := reloadRequest{next: newInForce(cfg), done: make(chan reloaded, 1)}
 	select {
 	case d.reloads <- r:
 		out := <-r.done
-		return out.changed, out.err
+		return out.Reloaded, out.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("reload %s: %w", cfg.File, ctx.Err())
+		return Reloaded{}, fmt.Errorf("reload %s: %w", cfg.File, ctx.Err())
+	}
+}
+
+// Steps are those of the last reload, as a plan tells them, with what has been done to the
+// kernel's table so far. Any goroutine may call it.
+func (d *Director) Steps(r Reloaded) []Step {
+	list := append([]Step{}, r.checks...)
+	list = append(list, d.board.current.Load().reloadOps...)
+	return append(list, r.routers...)
+}
+
+// reloadOps are what the first pass after a reload has done.
+type reloadOps struct {
+	generation uint64 // that it is for; 0: it is over, or there is nothing to do
+	done       []Step
+}
+
+// observe takes in a pass.
+func (r *reloadOps) observe(p Pass) {
+	if r.generation > 0 && p.Desired.Generation >= r.generation {
+		r.generation, r.done = 0, p.steps()
 	}
 }
 
@@ -74,26 +102,36 @@ func (d *Director) rejectedReload(r rejection) {
 
 // apply puts a validated configuration in force. Everything that can fail comes
 // before the first change.
-func (d *Director) apply(cfg *conf.Config) (changed []string, err error) {
-	t, err := d.turnover(cfg, time.Now())
+func (d *Director) apply(next inForce) (Reloaded, error) {
+	now := time.Now()
+	t, err := d.turnover(next, now)
 	if err != nil {
-		return nil, err
+		return Reloaded{}, err
 	}
 	// From here on nothing fails.
+	out := Reloaded{Changed: t.changed(), steps: d.stepsOf(t, now)}
+	file := next.cfg.File
 	d.force, d.yielded = t.after, t.yielded
-	d.reload = ReloadStatus{At: time.Now(), OK: true}
+	d.force.at = now
+	d.reload = ReloadStatus{At: now, OK: true}
 	overrides := d.facts.Overrides
 	d.facts = t.facts
 	d.carryOverrides(overrides, t.live, t.moved)
 	d.forgetLeaving()
 	text := "nothing changed"
-	if len(t.changed) > 0 {
-		text = listed(t.changed)
+	if len(out.Changed) > 0 {
+		text = listed(out.Changed)
 	}
-	d.o.Logger.Info("configuration reloaded", "file", cfg.File, "keys", text, "config_hash", hash(d.force.fingerprint))
-	d.record(Event{Kind: EventReloadOK, Object: d.o.Self, Text: "reloaded " + cfg.File + ": " + text})
+	d.o.Logger.Info("configuration reloaded", "file", file, "keys", text, "config_hash", hash(d.force.fingerprint))
+	d.record(Event{Kind: EventReloadOK, Object: d.o.Self, Text: "reloaded " + file + ": " + text})
+	before := d.desired.Generation
 	d.configure()
+	d.ops = reloadOps{generation: d.desired.Generation}
+	if d.desired.Generation == before {
+		d.rec.desired.put(d.desired) // a reload looks at the kernel all the same
+		d.ops.generation = 0
+	}
 	d.logPools()
 	d.peersNews() // ours may differ now, or no longer
-	return t.changed, nil
+	return out, nil
 }

@@ -10,7 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/ipvs/ipvstest"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 func TestReloadProgramsTheKernelBeforeVRRPAnnounces(t *testing.T) {
@@ -166,6 +168,48 @@ func TestNewNamesDoNotBringDeadServersBack(t *testing.T) {
 		synctest.Wait()
 		if strings.Contains(w.kernel.String(), "10.0.0.22") {
 			t.Errorf("the dead server is back:\n%s", w.kernel)
+		}
+	})
+}
+
+func TestReloadTellsWhatItHasDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.becomes(vrrp.Backup, vrrp.Master, vrrp.ReasonMasterDown)
+		w.connections("10.0.0.22:80", ipvs.Connections{Active: 1})
+		for _, tt := range []struct {
+			toml string
+			want []string
+		}{
+			{strings.NewReplacer("web-2 =", "# web-2 =", "10.0.0.100/24", "10.0.0.100/25", "eth1", "eth2").Replace(pairTOML), []string{
+				"# check alive: asks 10.0.0.22:80 no longer",
+				"ipvsadm --stop-daemon master",
+				"ipvsadm --start-daemon master --mcast-interface eth2 --syncid 7",
+				"ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 0",
+				"ip addr add 10.0.0.100/25 dev eth0  # vrrp web",
+				"ip addr del 10.0.0.100/24 dev eth0  # vrrp web",
+			}},
+			{strings.NewReplacer("web-2 =", "# web-2 =", "10.0.0.100/24", "10.0.0.100/25", "eth1", "eth2").Replace(pairTOML), nil},
+			{strings.NewReplacer("10.0.0.100/24", "10.0.0.100/25", "eth1", "eth2").Replace(pairTOML), []string{
+				"# check alive: asks 10.0.0.22:80 too",
+				"ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.22:80 -g -w 2",
+			}},
+		} {
+			r, err := d.Reload(t.Context(), parse(t, tt.toml))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Settle(t.Context())
+			if diff := cmp.Diff(tt.want, Plan{Steps: d.Steps(r)}.lines()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			time.Sleep(resyncMin) // later passes are not the reload's
+			synctest.Wait()
+			if diff := cmp.Diff(tt.want, Plan{Steps: d.Steps(r)}.lines()); diff != "" {
+				t.Errorf("a second later -want +got:\n%s", diff)
+			}
 		}
 	})
 }

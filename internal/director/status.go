@@ -179,6 +179,7 @@ type published struct {
 	force      inForce
 	facts      Facts
 	reload     ReloadStatus
+	reloadOps  []Step // see Steps
 	generation uint64 // of the newest desired state
 	pass       Pass
 	said       said // its counters
@@ -195,7 +196,7 @@ type published struct {
 // publish shows the loop's state to readers.
 func (d *Director) publish() {
 	p := &published{
-		replaced: make(chan struct{}), force: d.force, reload: d.reload,
+		replaced: make(chan struct{}), force: d.force, reload: d.reload, reloadOps: d.ops.done,
 		facts:      d.facts.clone(),
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},

@@ -13,24 +13,38 @@ import (
 // out without changing anything: a reload puts it in force, and a plan tells of it.
 type turnover struct {
 	before, after inForce
-	// changed are the first keys that differ.
-	changed []string
-	facts   Facts // shares no map that anybody writes to with those before
-	yielded map[string]time.Time
+	facts         Facts // shares no map that anybody writes to with those before
+	yielded       map[string]time.Time
 	// live are the changes to the overrides' registers, and moved the new names of real
 	// servers that have another one.
 	live  Registers
 	moved map[ServerID]ServerID
 }
 
+// changed are the first keys that differ. With a long configuration it takes a while.
+func (t turnover) changed() []string { return conf.DiffKeys(t.before.text, t.after.text) }
+
+// ended are the overrides, of those in force before, that end with their real servers.
+func (t turnover) ended(was Overrides) []ServerID {
+	var list []ServerID
+	for _, id := range was.sorted() {
+		_, still := t.facts.Overrides[id]
+		_, moved := t.moved[id]
+		if !still && !moved {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
 // turnover works out what a validated configuration would make of the loop's state, or
 // why it cannot be put in force.
-func (d *Director) turnover(cfg *conf.Config, now time.Time) (turnover, error) {
+func (d *Director) turnover(next inForce, now time.Time) (turnover, error) {
+	cfg := next.cfg
 	if err := d.acceptable(cfg); err != nil {
 		return turnover{}, err
 	}
-	t := turnover{before: d.force, after: newInForce(cfg), facts: d.facts}
-	t.changed = conf.DiffKeys(t.before.text, t.after.text)
+	t := turnover{before: d.force, after: next, facts: d.facts}
 	t.facts.Health, t.facts.Assumed = carriedHealth(t.before, t.after, d.facts)
 	t.facts.Tracks = carriedTracks(t.before.cfg, cfg, d.facts.Tracks)
 	t.facts.VRRP, t.yielded = carriedRouters(t.before.cfg, cfg, d.facts.VRRP, d.yielded)

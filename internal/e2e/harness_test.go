@@ -209,6 +209,16 @@ func (b *bed) status(machine string) director.Status {
 	return s
 }
 
+// operate runs one of the operator's commands on the first director.
+func (b *bed) operate(args ...string) string {
+	b.t.Helper()
+	out, err := b.Command(cluster.LBA, b.daemon, args...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out
+}
+
 // vrrpProcess waits until a machine's virtual routers' process answers, and the next is
 // ready, and returns it.
 func (b *bed) vrrpProcess(machine string) director.ProcessStatus {

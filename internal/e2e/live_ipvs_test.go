@@ -31,16 +31,6 @@ func (b *bed) openConnections(n int) *load.Conns {
 	return conns
 }
 
-// operate runs one of the operator's commands on the first director.
-func (b *bed) operate(args ...string) string {
-	b.t.Helper()
-	out, err := b.Command(cluster.LBA, b.daemon, args...)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return out
-}
-
 // echo is a real server of the echo service in status.
 func (b *bed) echo(name string) director.RealStatus {
 	b.t.Helper()

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hadirector/hadirector/lab/cluster"
 )
 
@@ -83,6 +85,11 @@ func TestReloadChangesAndRefuses(t *testing.T) {
 	hash := b.status(cluster.LBA).Config.Hash
 
 	b.configure(strings.Replace(cluster.VRRP, `["10.0.0.100/24"]`, `["10.0.0.100/24", "10.0.0.101/24"]`, 1))
+	out, err := b.Command(cluster.LBA, b.daemon, "plan")
+	want := "# a reload of " + b.daemon.Config + " would do this:\n# changed vrrp.web.virtual_addresses\nip addr add 10.0.0.101/24 dev eth0  # vrrp web\n"
+	if err == nil || !strings.Contains(err.Error(), "exit status 2") || out != want {
+		t.Errorf("hadirector plan: %v\n%swant\n%s", err, out, want)
+	}
 	if err := n.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +116,21 @@ func TestReloadChangesAndRefuses(t *testing.T) {
 	}
 	if _, err := b.Command(cluster.LBA, b.daemon, "reload"); err == nil || !strings.Contains(err.Error(), "vird") {
 		t.Errorf("hadirector reload = %v, want the mistake", err)
+	}
+	before := b.operate("events")
+	mistakes, err := b.Run(cluster.LBA, b.daemon.Binary, "check", "-c", b.daemon.Config)
+	if err == nil || !strings.Contains(mistakes, "vird") {
+		t.Fatalf("hadirector check: %v: %s", err, mistakes)
+	}
+	if out, err := b.Command(cluster.LBA, b.daemon, "plan"); out != "" || err == nil || !strings.HasSuffix(err.Error(), "exit status 1: "+mistakes) {
+		t.Errorf("hadirector plan = %v, want %s%s", err, mistakes, out)
+	}
+	b.configure(strings.Replace(cluster.VRRP, "[admin]", "[log]\nformat = \"json\"\n[admin]", 1))
+	if out, err := b.Command(cluster.LBA, b.daemon, "plan"); out != "" || err == nil || !strings.Contains(err.Error(), "exit status 1: hadirector: [log] format changed in "+b.daemon.Config) {
+		t.Errorf("hadirector plan = %v, want what a reload refuses\n%s", err, out)
+	}
+	if diff := cmp.Diff(before, b.operate("events")); diff != "" {
+		t.Errorf("plans are in the journal:\n%s", diff)
 	}
 	if r := refused.VirtualRouters[0]; r.State != "master" || len(r.VirtualAddresses) != 2 {
 		t.Errorf("status after a failed reload: %+v, want the Master of two addresses still", r)

@@ -84,6 +84,30 @@ func NewKeeper(path string) (*Keeper, error) {
 	return k, k.load()
 }
 
+// Rehearsal returns a Keeper that tells what k would do, and changes nothing: neither the
+// kernel nor the file nor k.
+func (k *Keeper) Rehearsal() *Keeper {
+	return &Keeper{kernel: overlay{k.kernel, make(map[string]string)}, notes: slices.Clone(k.notes)}
+}
+
+// overlay is a kernel of which nothing is changed but what is seen of it.
+type overlay struct {
+	kernel
+	values map[string]string
+}
+
+func (o overlay) get(name string) (string, error) {
+	if v, ok := o.values[name]; ok {
+		return v, nil
+	}
+	return o.kernel.get(name)
+}
+
+func (o overlay) set(name, value string) error {
+	o.values[name] = value
+	return nil
+}
+
 func (k *Keeper) load() error {
 	b, err := os.ReadFile(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -282,9 +306,10 @@ func (k *Keeper) forget(name string) {
 	k.unsaved = k.unsaved || len(k.notes) != before
 }
 
-// save writes the notes if they have changed. Without any there is no file.
+// save writes the notes if they have changed. Without any there is no file. Those of a
+// rehearsal are not written.
 func (k *Keeper) save() error {
-	if !k.unsaved {
+	if !k.unsaved || k.path == "" {
 		return nil
 	}
 	var err error

@@ -396,3 +396,30 @@ func TestRandomWalkEndsWhereItWouldWithoutTheKeeper(t *testing.T) {
 		}
 	}
 }
+
+// A rehearsal tells what will be done, and does nothing.
+func TestRehearsal(t *testing.T) {
+	m := &memory{values: map[string]string{"net/ipv4/ip_forward": "0", "net/ipv4/vs/conntrack": "0", "net/ipv4/vs/sloppy_tcp": "0"}}
+	file := filepath.Join(t.TempDir(), "parameters.json")
+	k := keeper(t, file, m)
+	ensure(t, k, param("net.ipv4.ip_forward", "1"), param("net.ipv4.vs.conntrack", "1"))
+	m.told()
+	noted := modified(t, file)
+	play := func(k *Keeper) []string {
+		want := []ipvs.Parameter{param("net.ipv4.vs.conntrack", "1"), param("net.ipv4.vs.sloppy_tcp", "1")}
+		return slices.Concat(ensure(t, k, want...), release(t, k, want...), ensure(t, k, want...), release(t, k))
+	}
+	for range 2 {
+		rehearsed := play(k.Rehearsal())
+		if got := m.told(); len(got) > 0 || modified(t, file) != noted {
+			t.Errorf("a rehearsal wrote %q", got)
+		}
+		if len(rehearsed) == 0 {
+			t.Error("a rehearsal tells nothing")
+		}
+	}
+	rehearsed := play(k.Rehearsal())
+	if diff := cmp.Diff(rehearsed, play(k)); diff != "" {
+		t.Errorf("rehearsed - done +:\n%s", diff)
+	}
+}

@@ -1,0 +1,302 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
+)
+
+// script is a configuration with its facts, to be tried without touching the kernel.
+type script struct {
+	cfg   *conf.Config
+	self  string
+	facts Facts
+	// leaving are the real servers that were on their way out before.
+	leaving map[identity]Leaving
+	names   serviceNames
+	now     time.Time
+}
+
+// rehearsed is what the reconciler would do.
+type rehearsed struct {
+	now     []Step // at once
+	idle    []Step // right after that, because nobody uses it
+	later   []Step // when its time has come
+	refused []string
+	err     error // why the kernel could not be read
+}
+
+type rehearsing struct {
+	script
+	answer chan<- rehearsed // buffered
+}
+
+// rehearse works with a copy of the kernel's table as it does with the kernel: the same
+// passes, and what follows them in the loop.
+func (r *reconciler) rehearse(ctx context.Context, s script) rehearsed {
+	st := &stage{kernel: r.kernel, marks: r.marks, script: s}
+	understudy := &reconciler{
+		kernel: st, marker: st, translator: &stagedTranslator{r.translations, st}, translations: r.translations, ledger: st, interfaceOf: r.interfaceOf, interfaces: r.interfaces,
+		params: stagedParameters{r.params.Rehearsal(), st},
+		owned:  r.owned, fresh: maps.Clone(r.fresh), reached: r.reached, reachedDaemons: r.reachedDaemons, marks: r.marks,
+	}
+	var out rehearsed
+	f := s.facts.clone()
+	p := understudy.pass(ctx, Compile(s.cfg, s.self, f))
+	if !p.Read {
+		return rehearsed{err: errors.Join(p.Errs...)}
+	}
+	out.now, out.refused = st.taken(), texts(p.Errs)
+	for _, service := range p.Adopted {
+		out.now = append([]Step{{Comment: service + " was made by another program and is taken over"}}, out.now...)
+	}
+	st.gone = "it has no connections"
+	for f.withoutLeft(p, s.now) {
+		p = understudy.pass(ctx, Compile(s.cfg, s.self, f))
+		out.idle = append(out.idle, st.taken()...)
+	}
+	before := len(f.Leaving)
+	maps.DeleteFunc(f.Leaving, func(id identity, _ Leaving) bool { _, was := s.leaving[id]; return !was })
+	if len(f.Leaving) < before {
+		st.gone = ""
+		understudy.pass(ctx, Compile(s.cfg, s.self, f))
+		for _, step := range st.taken() {
+			step.Later = true
+			if strings.HasPrefix(step.Command, "sysctl ") {
+				step.Comment += ", when nothing needs it any more"
+			}
+			out.later = append(out.later, step)
+		}
+	}
+	return out
+}
+
+// withoutLeft takes out of f what need not wait any longer after a pass, and tells whether
+// there was anything.
+func (f Facts) withoutLeft(p Pass, now time.Time) bool {
+	before := len(f.Leaving)
+	maps.DeleteFunc(f.Leaving, func(_ identity, l Leaving) bool { left, _ := l.left(p, now); return left })
+	return len(f.Leaving) < before
+}
+
+// stage stands for the kernel and the files of a reconciler. It has read the kernel once,
+// and notes what it is told to change.
+type stage struct {
+	kernel Kernel
+	script script
+
+	table    ipvs.Table // nil: not read yet
+	observed ipvs.Observed
+	daemons  []syncd.Daemon
+	asked    bool // about the daemons
+	marks    []ipvs.Marking
+	steps    []Step
+	// gone is why real servers that were leaving are taken out now; empty: it is not now.
+	gone string
+}
+
+// taken returns the steps since the last call.
+func (s *stage) taken() []Step {
+	steps := s.steps
+	s.steps = nil
+	return steps
+}
+
+func (s *stage) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
+	if s.table == nil {
+		var err error
+		if s.table, s.observed, err = s.kernel.Table(ctx); err != nil {
+			s.table = nil
+			return nil, nil, err
+		}
+	}
+	return s.table.Clone(), s.observed, nil
+}
+
+func (s *stage) Apply(_ context.Context, op ipvs.Op) error {
+	s.steps = append(s.steps, Step{Command: "ipvsadm " + op.String(), Comment: s.about(op)})
+	s.table.Apply(op)
+	return nil
+}
+
+func (s *stage) Daemons(ctx context.Context) ([]syncd.Daemon, error) {
+	if !s.asked {
+		var err error
+		if s.daemons, err = s.kernel.Daemons(ctx); err != nil {
+			return nil, err
+		}
+		s.asked = true
+	}
+	return slices.Clone(s.daemons), nil
+}
+
+func (s *stage) ApplyDaemon(_ context.Context, op syncd.Op) error {
+	s.steps = append(s.steps, Step{Command: "ipvsadm " + op.String()})
+	switch op := op.(type) {
+	case syncd.Start:
+		s.daemons = append(s.daemons, op.Daemon)
+	case syncd.Stop:
+		s.daemons = slices.DeleteFunc(s.daemons, func(d syncd.Daemon) bool { return d.Role == op.Role })
+	}
+	return nil
+}
+
+// Ensure makes stage a Marker. What somebody else has taken away is put back anyway.
+func (s *stage) Ensure(want []ipvs.Marking) (wrote, repaired bool, err error) {
+	if slices.Equal(want, s.marks) {
+		return false, false, nil
+	}
+	s.marks = slices.Clone(want)
+	for _, op := range markOps(want) {
+		s.steps = append(s.steps, Step{Comment: op})
+	}
+	return true, false, nil
+}
+
+// stagedTranslator notes what would be translated.
+type stagedTranslator struct {
+	is    []ipvs.Translation
+	stage *stage
+}
+
+func (t *stagedTranslator) Ensure(want []ipvs.Translation) (wrote, repaired bool, err error) {
+	if slices.Equal(want, t.is) {
+		return false, false, nil
+	}
+	for _, op := range translationOps(t.is, want, false) {
+		t.stage.steps = append(t.stage.steps, Step{Comment: op})
+	}
+	t.is = slices.Clone(want)
+	return true, false, nil
+}
+
+// stagedParameters notes what would be done to the kernel's parameters.
+type stagedParameters struct {
+	Parameters
+	stage *stage
+}
+
+func (p stagedParameters) Ensure(want []ipvs.Parameter) ([]ipvs.ParameterState, error) {
+	states, err := p.Parameters.Ensure(want)
+	p.stage.steps = append(p.stage.steps, parameterSteps(states)...)
+	return states, err
+}
+
+func (p stagedParameters) Release(keep []ipvs.Parameter) ([]ipvs.ParameterState, error) {
+	states, err := p.Parameters.Release(keep)
+	p.stage.steps = append(p.stage.steps, parameterSteps(states)...)
+	return states, err
+}
+
+// parameterSteps are the changes among the states of kernel parameters.
+func parameterSteps(states []ipvs.ParameterState) []Step {
+	var list []Step
+	for _, s := range states {
+		comment := s.Reason
+		switch s.Change {
+		case ipvs.ParameterSet, ipvs.ParameterRepaired:
+		case ipvs.ParameterPutBack:
+			comment = "put back"
+		default:
+			continue
+		}
+		list = append(list, Step{Command: fmt.Sprintf("sysctl -w %s=%s", s.Name, s.Value), Comment: comment})
+	}
+	return list
+}
+
+// Load and Save make stage a Ledger.
+func (s *stage) Load() (Owned, error) { return Owned{}, nil }
+func (s *stage) Save(Owned) error     { return nil }
+
+// about says what an operation is about, by the names of the configuration.
+func (s *stage) about(op ipvs.Op) string {
+	switch op := op.(type) {
+	case ipvs.AddService:
+		return s.script.names.services[op.Service.Key]
+	case ipvs.EditService:
+		return s.script.names.services[op.Service.Key]
+	case ipvs.DeleteService:
+		return s.script.names.services[op.Key] + s.when(func(id identity) bool { return id.service == op.Key })
+	case ipvs.AddDestination:
+		return s.script.names.of(op.Service, op.Destination.Key)
+	case ipvs.EditDestination:
+		return s.edited(op)
+	case ipvs.DeleteDestination:
+		name := s.script.names.of(op.Service, op.Key)
+		return name + s.when(func(id identity) bool { return id == identity{op.Service, op.Key} })
+	}
+	return ""
+}
+
+// when says when what is leaving is taken out; nothing of what is not.
+func (s *stage) when(is func(identity) bool) string {
+	var last time.Time
+	for id, l := range s.script.facts.Leaving {
+		if is(id) && l.Until.After(last) {
+			last = l.Until
+		}
+	}
+	switch {
+	case last.IsZero():
+		return ""
+	case s.gone != "":
+		return ": " + s.gone
+	}
+	return fmt.Sprintf(": when idle, at the latest after %v", last.Sub(s.script.now))
+}
+
+func (s *stage) edited(op ipvs.EditDestination) string {
+	text := s.script.names.of(op.Service, op.Destination.Key)
+	was := s.table[op.Service].Destinations[op.Destination.Key]
+	if was.Weight != op.Destination.Weight {
+		text += fmt.Sprintf(": weight %d -> %d", was.Weight, op.Destination.Weight)
+	}
+	if l, leaves := s.script.facts.Leaving[identity{op.Service, op.Destination.Key}]; leaves {
+		text += fmt.Sprintf(", removed when idle, at the latest after %v", l.Until.Sub(s.script.now))
+	}
+	return text
+}
+
+// serviceNames are what the kernel's services and destinations are called.
+type serviceNames struct {
+	services map[ipvs.ServiceKey]string
+	servers  map[identity]string
+}
+
+// tableNames are the names of some configurations; the later ones count more.
+func tableNames(cfgs ...*conf.Config) serviceNames {
+	n := serviceNames{services: make(map[ipvs.ServiceKey]string), servers: make(map[identity]string)}
+	for _, cfg := range cfgs {
+		for i := range cfg.VirtualServers {
+			vs := &cfg.VirtualServers[i]
+			for p := range places(vs) {
+				n.servers[p.identity] = vs.Name + "/" + p.rs.Name
+				if p.rs == vs.SorryServer {
+					n.servers[p.identity] = vs.Name + ", its sorry server"
+				}
+			}
+			for service := range vs.Services() {
+				n.services[service.Key] = vs.Name
+			}
+		}
+	}
+	return n
+}
+
+// of is a destination's name; without one that of its virtual server, where somebody else
+// has added it.
+func (n serviceNames) of(s ipvs.ServiceKey, d ipvs.DestinationKey) string {
+	if name, ok := n.servers[identity{s, d}]; ok {
+		return name
+	}
+	return n.services[s]
+}
