@@ -97,6 +97,10 @@ func TestDrain(t *testing.T) {
 	if !strings.Contains(out, "echo/rs-2: drain by root") || !strings.Contains(out, "(kernel update): connections left: 4 active") {
 		t.Errorf("drain says %q", out)
 	}
+	if out := b.operate("conns", "--virtual-server", "echo", "--real-server", "rs-2"); strings.Count(out, "\n") != 5 ||
+		strings.Count(out, "  ESTABLISHED  echo            rs-2         10.0.0.") != 4 {
+		t.Errorf("conns says\n%s", out)
+	}
 	b.waitTable(cluster.LBA, weighed("0"))
 	more := b.openConnections(6)
 	b.allGoOn(more, map[string]int{cluster.RS1: 6})
