@@ -90,7 +90,7 @@ kernel's IPVS table in step with both, and shares connection state.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newRun(), newCheck(), newPlan(), newReload(), newSwitchover(), newDrain(), newEnable(), newDisable(), newWeight(),
-		newStatus(), newConns(), newEvents(), newRealServer(), newIPVS(), newKeygen(), newVersion(), newVRRPProcess(),
+		newStatus(), newConns(), newEvents(), newDoctor(), newRealServer(), newIPVS(), newKeygen(), newVersion(), newVRRPProcess(),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
