@@ -52,13 +52,13 @@ func (f doctorFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	facts, err := doctor.Gather(cfg, doctor.Options{Director: f.director})
+	o := doctor.Options{Director: f.director, Version: versionText()}
+	for _, arg := range args {
+		o.Roles = append(o.Roles, doctor.Role(arg))
+	}
+	facts, roles, err := doctor.Gather(cmd.Context(), cfg, o)
 	if err != nil {
 		return err
-	}
-	roles := doctor.Roles(cfg, facts)
-	if len(args) == 1 {
-		roles = []doctor.Role{doctor.Role(args[0])}
 	}
 	report := doctor.Diagnose(cfg, facts, roles...)
 	if f.asJSON {

@@ -89,11 +89,11 @@ var rules = map[string]rule{
 
 	"conf": {level: config},
 
-	"internal/director":   {level: part, uses: []string{"internal/atomicfile"}},                                      // the ledger's file
-	"internal/telemetry":  {level: part, uses: []string{"internal/director"}},                                        // reads its snapshot
-	"internal/admin":      {level: part, uses: []string{"internal/director", "internal/journal"}},                    // serves both
-	"internal/doctor":     {level: part, uses: []string{"internal/netif", "internal/sysctl"}},                        // a command of its own, with or without the daemon
-	"internal/realserver": {level: part, uses: []string{"internal/atomicfile", "internal/netif", "internal/sysctl"}}, // a command of its own, without the daemon
+	"internal/director":   {level: part, uses: []string{"internal/atomicfile"}},                                                                                                            // the ledger's file
+	"internal/telemetry":  {level: part, uses: []string{"internal/director"}},                                                                                                              // reads its snapshot
+	"internal/admin":      {level: part, uses: []string{"internal/director", "internal/journal"}},                                                                                          // serves both
+	"internal/doctor":     {level: part, uses: []string{"internal/admin", "internal/clusterkey", "internal/director", "internal/netif", "internal/nft", "internal/sysctl", "ipvs/ipvsnl"}}, // a command of its own, with or without the daemon
+	"internal/realserver": {level: part, uses: []string{"internal/atomicfile", "internal/netif", "internal/sysctl"}},                                                                       // a command of its own, without the daemon
 
 	"cmd/hadirector": {level: command},
 

@@ -158,8 +158,8 @@ func whose(method string, names []string) string {
 	return fmt.Sprintf("%s of virtual server %s and %d more", method, names[0], len(names)-1)
 }
 
-// spread names the parameters that are meant on a machine with these interfaces.
-func spread(needs []Need, interfaces map[string][]netip.Prefix) []ipvs.Parameter {
+// Spread names the parameters that are meant on a machine with these interfaces.
+func Spread(needs []Need, interfaces map[string][]netip.Prefix) []ipvs.Parameter {
 	var list []ipvs.Parameter
 	for _, n := range needs {
 		if !strings.Contains(n.Name, "*") {
@@ -198,7 +198,7 @@ func (r *reconciler) parameters(want Desired, p *Pass) (list []ipvs.Parameter, k
 			p.ParameterErr, known = fmt.Errorf("find the interfaces whose parameters are to be set: %w", err), false
 		}
 	}
-	list = spread(want.Parameters, interfaces)
+	list = Spread(want.Parameters, interfaces)
 	states, err := r.params.Ensure(list)
 	p.Parameters = states
 	if err != nil {

@@ -178,7 +178,7 @@ func TestParametersThatAConfigurationNeeds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			interfaces, _ := fourInterfaces()
 			var got []string
-			for _, p := range spread(Needs(parse(t, tt.toml), nil), interfaces) {
+			for _, p := range Spread(Needs(parse(t, tt.toml), nil), interfaces) {
 				line := p.Name + "=" + p.Value
 				if p.From != "" {
 					line += " from " + p.From + " with " + p.With

@@ -54,7 +54,7 @@ func Diagnose(cfg *conf.Config, f Facts, roles ...Role) Report {
 		case RealServer:
 			d.realServer()
 		case Director:
-			d.report.Director = d.self
+			d.director()
 		}
 	}
 	for _, u := range f.Unseen {

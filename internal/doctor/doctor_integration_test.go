@@ -3,9 +3,6 @@
 package doctor
 
 import (
-	"encoding/json"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,117 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/hadirector/hadirector/internal/netnstest"
 )
-
-func TestMain(m *testing.M) {
-	netnstest.Enter()
-	os.Exit(m.Run())
-}
-
-// patient is a machine whose doctor is the program itself.
-type patient struct {
-	*netnstest.NS
-	t      *testing.T
-	dir    string
-	config string
-	args   []string
-}
-
-// newPatient builds the program and writes the configuration for it.
-func newPatient(t *testing.T, ns *netnstest.NS, config string, args ...string) *patient {
-	t.Helper()
-	dir := t.TempDir()
-	if built := os.Getenv("HADIRECTOR"); built != "" { // as in internal/e2e
-		if err := os.Symlink(built, filepath.Join(dir, "hadirector")); err != nil {
-			t.Fatal(err)
-		}
-	} else {
-		build(t, filepath.Join(dir, "hadirector"))
-	}
-	file := filepath.Join(dir, "ha.toml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, "DIR", dir)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return &patient{NS: ns, t: t, dir: dir, config: file, args: args}
-}
-
-func build(t *testing.T, path string) {
-	t.Helper()
-	cmd := exec.Command("go", "build", "-o", path, "../../cmd/hadirector")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
-}
-
-// sh types a command at the machine. Its /run is one of its own, which other commands do
-// not see.
-func (p *patient) sh(command string) (stdout string, err error) {
-	p.t.Helper()
-	var out, errs strings.Builder
-	cmd := exec.Command("unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /run && "+command)
-	cmd.Env = append(os.Environ(), "PATH="+p.dir+":"+os.Getenv("PATH"))
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	p.Do(func() { err = cmd.Run() })
-	if err != nil && errs.Len() > 0 {
-		err = fmt.Errorf("%w: %s", err, errs.String())
-	}
-	return out.String(), err
-}
-
-// finds asks the doctor, and compares what he finds wrong and warns of.
-func (p *patient) finds(want ...string) Report {
-	p.t.Helper()
-	out, err := p.sh("exec hadirector doctor --json -c " + p.config + " " + strings.Join(p.args, " "))
-	var r Report
-	if jerr := json.Unmarshal([]byte(out), &r); jerr != nil {
-		p.t.Fatalf("doctor says %q, %v: %v", out, err, jerr)
-	}
-	var got []string
-	for _, f := range r.Findings {
-		if f.Severity != Fine {
-			got = append(got, string(f.Severity)+": "+f.What)
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		p.t.Errorf("doctor finds (-want +got):\n%s", diff)
-	}
-	if ok := r.Count(Wrong) == 0; ok != (err == nil) {
-		p.t.Errorf("doctor finds %d wrong and ends with %v", r.Count(Wrong), err)
-	}
-	if len(want) == 0 && r.Count(Fine) == 0 {
-		p.t.Error("the doctor has looked at nothing")
-	}
-	return r
-}
-
-// mend types the commands of the findings.
-func (p *patient) mend(r Report) {
-	p.t.Helper()
-	for _, f := range r.Findings {
-		for _, c := range f.Commands {
-			if _, err := p.sh(c); err != nil {
-				p.t.Errorf("%s: %v", c, err)
-			}
-		}
-	}
-}
-
-// listen has a program listen at an address until the test or stop ends it.
-func (p *patient) listen(addr string) (stop func()) {
-	p.t.Helper()
-	var l net.Listener
-	var err error
-	p.Do(func() { l, err = net.Listen("tcp", addr) })
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { l.Close() })
-	return func() { l.Close() }
-}
 
 func TestTheDoctorMendsARealServer(t *testing.T) {
 	rs, other := netnstest.New(t, "rs"), netnstest.New(t, "other")
@@ -183,4 +71,108 @@ real_server = { a = { address = "10.0.0.21:8081" } }
 	p.listen("[::]:80") // both families
 	p.listen("10.0.0.21:8081")
 	p.finds()
+}
+
+func TestTheDoctorMendsADirector(t *testing.T) {
+	lb, other := netnstest.New(t, "lb-a"), netnstest.New(t, "other")
+	netnstest.Cable(t, lb, "eth0", other, "eth0")
+	netnstest.Cable(t, lb, "eth1", other, "eth1")
+	lb.IP(t, "addr add 10.0.0.13/24 dev eth0")
+	lb.IP(t, "addr add 10.1.0.11/24 dev eth1")
+	p := newPatient(t, lb, `
+[director.lb-a]
+address = "10.0.0.11"
+priority = 150
+[director.lb-b]
+address = "10.0.0.12"
+[vrrp.web]
+interface = "eth0"
+vrid = 51
+virtual_addresses = ["10.0.0.100/24"]
+[vrrp.inner]
+interface = "eth1"
+vrid = 52
+virtual_addresses = ["10.1.0.1/24"]
+[sync]
+key_file = "DIR/cluster.key"
+[admin]
+socket = "DIR/admin.sock"
+`, "--director", "lb-a")
+
+	// A machine that was keepalived's, with a firewall, where the work was interrupted.
+	lb.IP(t, "addr add 10.0.0.100/24 dev eth0")
+	lb.IP(t, "link set eth1 down")
+	lb.Run(t, "nft", "table inet filter { chain input { type filter hook input priority 0; policy drop; ct state established accept; }; }")
+	keepalived := filepath.Join(p.dir, "keepalived")
+	lb.Run(t, "cp", "/bin/sleep", keepalived)
+	lb.Start(t, exec.Command(keepalived, "600"))
+	sick := p.finds(
+		"wrong: the address 10.0.0.11 of director lb-a is on no interface",
+		"warning: no hadirector runs",
+		"wrong: the interface eth1 of [vrrp.inner] is down",
+		"wrong: the virtual address 10.0.0.100/24 is on eth0, although no hadirector runs",
+		"wrong: keepalived runs here too (process PID)",
+		"wrong: the cluster key "+p.dir+"/cluster.key does not exist",
+		"warning: the nftables chain inet filter input drops, and no rule of its table names VRRP (protocol 112)",
+		"warning: the nftables chain inet filter input drops, and no rule of its table names port 9651 of [sync]",
+	)
+	p.mend(sick)
+	lb.AwaitUp(t, "eth1")
+	p.run("--director", "lb-a")
+	p.finds()
+
+	// With the daemon running.
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.config, []byte(strings.Replace(string(text), "priority = 150", "priority = 140", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(p.dir, "cluster.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.mend(p.finds(
+		"warning: the daemon has another configuration than "+p.config+" says now",
+		"wrong: the cluster key "+p.dir+"/cluster.key may be used by others (mode 0644)",
+	))
+	p.finds()
+}
+
+// Without privileges the doctor says what he cannot see, and does not take it for fine.
+func TestTheDoctorWithoutPrivileges(t *testing.T) {
+	lb, other := netnstest.New(t, "lb-a"), netnstest.New(t, "other")
+	netnstest.Cable(t, lb, "eth0", other, "eth0")
+	lb.IP(t, "addr add 10.0.0.11/24 dev eth0")
+	p := newPatient(t, lb, `
+[director.lb-a]
+address = "10.0.0.11"
+[director.lb-b]
+address = "10.0.0.12"
+priority = 150
+[vrrp.web]
+interface = "eth0"
+vrid = 51
+virtual_addresses = ["10.0.0.100/24"]
+[sync]
+key_file = "DIR/cluster.key"
+[admin]
+socket = "DIR/admin.sock"
+`, "--director", "lb-a")
+	p.run("--director", "lb-a")
+	p.mend(Report{Findings: []Finding{{Commands: []string{"hadirector keygen " + p.dir + "/cluster.key"}}}})
+	for _, path := range []string{filepath.Dir(p.dir), p.dir} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(p.config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.as = "nobody"
+	p.finds(
+		"unknown: the daemon that runs could not be looked at",
+		"unknown: the nftables rules could not be looked at",
+		"unknown: the cluster key could not be looked at",
+	)
 }

@@ -19,7 +19,8 @@ type Facts struct {
 	// not there does not exist on this machine.
 	Sysctls map[string]string
 
-	RealServer RealServerFacts
+	RealServerFacts RealServerFacts
+	DirectorFacts   DirectorFacts
 
 	// Unseen is what could not be looked at.
 	Unseen []Unseen

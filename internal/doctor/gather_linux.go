@@ -3,12 +3,14 @@ package doctor
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,30 +24,43 @@ import (
 // Options are what a gatherer has to be told.
 type Options struct {
 	Director string // asked for by the operator; empty: it is found out
+	Version  string // of this program
+	// Roles are what this machine is looked at as; none: what the configuration has it for.
+	Roles []Role
 }
 
 // Gather reads what this machine looks like, as far as it matters for a configuration. It
 // changes nothing and sends nothing. The error says that nothing at all can be told;
-// what else could not be read is among the facts.
-func Gather(cfg *conf.Config, o Options) (Facts, error) {
-	f := Facts{Asked: o.Director, Environment: os.Getenv(conf.DirectorVariable)}
+// what else could not be read is among the facts. The roles are those that the facts
+// are for.
+func Gather(ctx context.Context, cfg *conf.Config, o Options) (f Facts, roles []Role, err error) {
+	f = Facts{Asked: o.Director, Environment: os.Getenv(conf.DirectorVariable)}
 	f.Hostname, _ = os.Hostname() // without one, the addresses tell
-	var err error
 	if f.Interfaces, err = netif.Survey(); err != nil {
-		return Facts{}, fmt.Errorf("look at this machine's interfaces: %w", err)
+		return Facts{}, nil, fmt.Errorf("look at this machine's interfaces: %w", err)
 	}
 	f.Sysctls = make(map[string]string)
 	for _, name := range interfaceParameters(f.Interfaces) {
 		f.readSysctl(name)
 	}
-	f.gatherRealServer(cfg)
-	return f, nil
+	if roles = o.Roles; len(roles) == 0 {
+		roles = Roles(cfg, f)
+	}
+	if slices.Contains(roles, RealServer) {
+		f.gatherRealServer(cfg)
+	}
+	if slices.Contains(roles, Director) {
+		f.gatherDirector(ctx, cfg, o)
+	}
+	return f, roles, nil
 }
 
 // unseen notes what could not be read.
 func (f *Facts) unseen(what string, err error) {
-	privilege := errors.Is(err, fs.ErrPermission)
-	f.Unseen = append(f.Unseen, Unseen{What: what, Why: err.Error(), Privilege: privilege})
+	u := Unseen{What: what, Why: err.Error(), Privilege: errors.Is(err, fs.ErrPermission)}
+	if !slices.Contains(f.Unseen, u) {
+		f.Unseen = append(f.Unseen, u)
+	}
 }
 
 // readSysctl reads a parameter, if it is there.
@@ -85,7 +100,7 @@ func (f *Facts) gatherRealServer(cfg *conf.Config) {
 	if len(here) == 0 {
 		return
 	}
-	r := &f.RealServer
+	r := &f.RealServerFacts
 	r.Answers = make(map[netip.Addr]netif.Way)
 	r.Modules = make(map[string]Presence)
 	for _, s := range here {

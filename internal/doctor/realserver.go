@@ -243,7 +243,7 @@ func (d *diagnosis) tunnelVIP(t tunnelUse) {
 
 func (d *diagnosis) noTunnel(t tunnelUse, kind, module, add string) {
 	const why = "The director sends clients' packets here in a tunnel (forward = \"tun\"), and nobody unpacks them."
-	if d.RealServer.Modules[module] == Absent {
+	if d.RealServerFacts.Modules[module] == Absent {
 		d.advise(Wrong, fmt.Sprintf("this kernel has no %s tunnels: it has no module %s", kind, module), why,
 			"Install the kernel modules of "+module+", some distributions have them in a package of their own (linux-modules-extra), or a kernel with them.")
 		return
@@ -285,7 +285,7 @@ func (d *diagnosis) strict(t tunnelUse, ifname string) {
 // segments looks whether clients are asked for TCP segments that fit into the tunnel.
 func (d *diagnosis) segments(t tunnelUse) {
 	ps := d.places(t.own)
-	way, ok := d.RealServer.Answers[t.own]
+	way, ok := d.RealServerFacts.Answers[t.own]
 	if len(ps) == 0 || !ok || !way.Gateway.IsValid() {
 		return // no clients but those on the link
 	}
@@ -321,7 +321,7 @@ func (d *diagnosis) wayBack(own netip.Addr) {
 			good = include(good, dir.Address)
 		}
 	}
-	way, ok := d.RealServer.Answers[own]
+	way, ok := d.RealServerFacts.Answers[own]
 	if ok && slices.Contains(good, way.Gateway) {
 		d.fine("answers from %v go back through the director, by %v", own, way.Gateway)
 		return
@@ -369,7 +369,7 @@ const most = 16
 
 // listens looks whether a program takes what the director sends.
 func (d *diagnosis) listens(s served) {
-	if d.RealServer.NoListeners {
+	if d.RealServerFacts.NoListeners {
 		return
 	}
 	own := s.rs.Address.Addr()
@@ -400,7 +400,7 @@ func (d *diagnosis) listensAt(s served, at netip.AddrPort, own netip.Addr) {
 		return
 	}
 	takes := func(to netip.AddrPort) bool {
-		return slices.ContainsFunc(d.RealServer.Listeners, func(l Listener) bool { return l.takes(protocol, to) })
+		return slices.ContainsFunc(d.RealServerFacts.Listeners, func(l Listener) bool { return l.takes(protocol, to) })
 	}
 	anywhere := netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 	if at.Addr().Is6() {

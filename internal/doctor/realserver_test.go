@@ -94,7 +94,7 @@ func aRealServer() Facts {
 			"net/ipv4/conf/all/arp_ignore": "1", "net/ipv4/conf/all/arp_announce": "2", "net/ipv4/conf/all/rp_filter": "0",
 			"net/ipv4/conf/eth0/arp_ignore": "0", "net/ipv4/conf/eth0/arp_announce": "0", "net/ipv4/conf/eth0/rp_filter": "1",
 		},
-		RealServer: RealServerFacts{
+		RealServerFacts: RealServerFacts{
 			Answers: map[netip.Addr]netif.Way{
 				addr("10.0.0.21"):    {Interface: "eth0", Gateway: addr("10.0.0.1"), AdvMSS: 1440},
 				addr("2001:db8::21"): {Interface: "eth0", Gateway: addr("2001:db8::1"), MTU: 1460},
@@ -266,7 +266,7 @@ WRONG: no ip6tnl interface takes the tunnels to 2001:db8::21, for the virtual
       ip link set ha-ip6tnl up
       ip addr add 2001:db8::100/128 dev ha-ip6tnl
 `},
-		{"tun: no module", tun, func(f *Facts) { f.RealServer.Modules["ipip"] = Absent }, `
+		{"tun: no module", tun, func(f *Facts) { f.RealServerFacts.Modules["ipip"] = Absent }, `
 WRONG: this kernel has no ipip tunnels: it has no module ipip.
   The director sends clients' packets here in a tunnel (forward = "tun"), and
   nobody unpacks them.
@@ -294,7 +294,7 @@ WRONG: rp_filter is strict on tunl0.
 `},
 		{"tun: large segments", tun, func(f *Facts) {
 			withTunnels(f)
-			f.RealServer.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.254")}
+			f.RealServerFacts.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.254")}
 		}, `
 WARNING: clients are asked for TCP segments of 1460 bytes, and 1440 fit into the
   tunnel to 10.0.0.21.
@@ -304,7 +304,7 @@ WARNING: clients are asked for TCP segments of 1460 bytes, and 1440 fit into the
 `},
 		{"tun: large segments of IPv6", tun6, func(f *Facts) {
 			withTunnels(f)
-			f.RealServer.Answers[addr("2001:db8::21")] = netif.Way{Interface: "eth0", Gateway: addr("fe80::1")}
+			f.RealServerFacts.Answers[addr("2001:db8::21")] = netif.Way{Interface: "eth0", Gateway: addr("fe80::1")}
 		}, `
 WARNING: clients are asked for TCP segments of 1440 bytes, and 1400 fit into the
   tunnel to 2001:db8::21.
@@ -313,7 +313,7 @@ WARNING: clients are asked for TCP segments of 1440 bytes, and 1400 fit into the
       ip -6 route replace default via fe80::1 dev eth0 advmss 1400
 `},
 		{"nat: past the director", nat, func(f *Facts) {
-			f.RealServer.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.254")}
+			f.RealServerFacts.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.254")}
 		}, `
 WRONG: answers from 10.0.0.21 to clients go past the director, by 10.0.0.254.
   The director must turn the answers back (forward = "nat"); clients discard
@@ -321,7 +321,7 @@ WRONG: answers from 10.0.0.21 to clients go past the director, by 10.0.0.254.
       ip route replace default via 10.0.0.1 dev eth0
 `},
 		{"nat: by one director", nat, func(f *Facts) {
-			f.RealServer.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.12")}
+			f.RealServerFacts.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.12")}
 		}, `
 WRONG: answers from 10.0.0.21 go by 10.0.0.12, which belongs to director lb-b
   alone.
@@ -330,7 +330,7 @@ WRONG: answers from 10.0.0.21 go by 10.0.0.12, which belongs to director lb-b
       ip route replace default via 10.0.0.1 dev eth0
 `},
 		{"nat: no way, and no gateway to choose", nat, func(f *Facts) {
-			delete(f.RealServer.Answers, addr("10.0.0.21"))
+			delete(f.RealServerFacts.Answers, addr("10.0.0.21"))
 			f.Interfaces[1].Addresses = at("10.0.0.21/30")
 		}, `
 WRONG: answers from 10.0.0.21 have no way to clients: there is no default route.
@@ -340,7 +340,7 @@ WRONG: answers from 10.0.0.21 have no way to clients: there is no default route.
   this machine a default route through it.
 `},
 		{"nat: clients on the link", nat, func(f *Facts) {
-			f.RealServer.Answers[addr("10.0.0.21")] = netif.Way{Interface: "ppp0"}
+			f.RealServerFacts.Answers[addr("10.0.0.21")] = netif.Way{Interface: "ppp0"}
 		}, `
 WRONG: answers from 10.0.0.21 to clients go past the director, straight out of
   ppp0.
@@ -349,7 +349,7 @@ WRONG: answers from 10.0.0.21 to clients go past the director, straight out of
       ip route replace default via 10.0.0.1 dev eth0
 `},
 		{"listens on its own address alone", dr, func(f *Facts) {
-			f.RealServer.Listeners = []Listener{listener(ipvs.TCP, "10.0.0.21:80"), listener(ipvs.UDP, "0.0.0.0:80")}
+			f.RealServerFacts.Listeners = []Listener{listener(ipvs.TCP, "10.0.0.21:80"), listener(ipvs.UDP, "0.0.0.0:80")}
 		}, `
 WRONG: the program that listens on tcp 10.0.0.21:80 does not listen on
   10.0.0.100:80, for virtual server web.
@@ -357,7 +357,7 @@ WRONG: the program that listens on tcp 10.0.0.21:80 does not listen on
   connection is refused, although a check of the own address may succeed.
   To do: Have it listen on 0.0.0.0:80 or on 10.0.0.100:80, and restart it.
 `},
-		{"does not listen", nat, func(f *Facts) { f.RealServer.Listeners = []Listener{listener(ipvs.TCP, "0.0.0.0:8080")} }, `
+		{"does not listen", nat, func(f *Facts) { f.RealServerFacts.Listeners = []Listener{listener(ipvs.TCP, "0.0.0.0:8080")} }, `
 WRONG: no program listens on tcp 10.0.0.21:80, for virtual server web.
   Clients get no service from this machine.
   To do: Start the service, and have it listen on 0.0.0.0:80 or on 10.0.0.21:80.
@@ -369,7 +369,7 @@ WRONG: no program listens on tcp [2001:db8::100]:80, for virtual server web.
   [2001:db8::100]:80.
 `},
 		{"sockets cannot be read", dr, func(f *Facts) {
-			f.RealServer = RealServerFacts{NoListeners: true}
+			f.RealServerFacts = RealServerFacts{NoListeners: true}
 			f.Unseen = []Unseen{{What: "the sockets that listen", Why: "permission denied", Privilege: true}}
 		}, `
 UNKNOWN: the sockets that listen could not be looked at.

@@ -221,7 +221,7 @@ func noTables(err error) bool {
 }
 
 func errNoTables(err error) error {
-	return fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
+	return fmt.Errorf("%w: %w", ErrNoTables, err)
 }
 
 // exists tells whether a table of any of the families is there.
