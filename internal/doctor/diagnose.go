@@ -42,7 +42,7 @@ func Roles(cfg *conf.Config, f Facts) []Role {
 
 // Diagnose compares a machine with a configuration in which it has these roles.
 func Diagnose(cfg *conf.Config, f Facts, roles ...Role) Report {
-	d := diagnosis{cfg: cfg, Facts: f}
+	d := diagnosis{cfg: cfg, Facts: f, said: make(map[string]bool)}
 	if name, err := cfg.FindDirector(f.Asked, f.Environment, f.Hostname, f.local()); err == nil {
 		d.self = name
 	}
@@ -74,9 +74,16 @@ type diagnosis struct {
 	cfg    *conf.Config
 	self   string // the director that this machine is; empty: none, or one without a name
 	report Report
+	said   map[string]bool
 }
 
-func (d *diagnosis) add(f Finding) { d.report.Findings = append(d.report.Findings, f) }
+// add adds a finding, once if several objects have it.
+func (d *diagnosis) add(f Finding) {
+	if !d.said[f.What] {
+		d.said[f.What] = true
+		d.report.Findings = append(d.report.Findings, f)
+	}
+}
 
 func (d *diagnosis) wrong(what, why string, commands ...string) {
 	d.add(Finding{Severity: Wrong, What: what, Why: why, Commands: commands})
@@ -143,6 +150,7 @@ func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
+// include adds what is not there yet.
 func include[T comparable](list []T, x T) []T {
 	if slices.Contains(list, x) {
 		return list

@@ -35,6 +35,12 @@ type RealServerFacts struct {
 	Listeners []Listener
 	// NoListeners says that they could not be read.
 	NoListeners bool
+	// Tunnels are the interfaces at which tunnels to one own address end, Ports those of
+	// UDP at which the kernel takes GUE.
+	Tunnels []netif.Tunnel
+	Ports   []netif.Port
+	// NoTunnels says that they could not be read.
+	NoTunnels bool
 	// Modules are the kernel modules that tunnels need.
 	Modules map[string]Presence
 }

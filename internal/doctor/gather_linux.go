@@ -103,11 +103,14 @@ func (f *Facts) gatherRealServer(cfg *conf.Config) {
 	r := &f.RealServerFacts
 	r.Answers = make(map[netip.Addr]netif.Way)
 	r.Modules = make(map[string]Presence)
+	tunnels := false
 	for _, s := range here {
 		own := s.rs.Address.Addr()
 		if s.rs.Forward == ipvs.ForwardTunnel {
-			_, module := tunnelKind(own)
-			r.Modules[module] = modulePresence(module)
+			for _, module := range (tunnelUse{own: own, Tunnel: s.rs.Tunnel}).modules() {
+				r.Modules[module] = modulePresence(module)
+			}
+			tunnels = true
 		}
 		if s.rs.Forward != ipvs.ForwardDirect {
 			way, ok, err := netif.WayTo(farAway[own.Is4()], own)
@@ -119,6 +122,16 @@ func (f *Facts) gatherRealServer(cfg *conf.Config) {
 		}
 	}
 	var err error
+	if tunnels {
+		if r.Tunnels, err = netif.Tunnels(); err != nil {
+			r.NoTunnels = true
+			f.unseen("the tunnel interfaces", err)
+		}
+		if r.Ports, _, err = netif.GUEPorts(); err != nil {
+			r.NoTunnels = true
+			f.unseen("the ports for gue", err)
+		}
+	}
 	if r.Listeners, err = listeners(); err != nil {
 		r.NoListeners = true
 		f.unseen("the sockets that listen", err)

@@ -35,9 +35,6 @@ func serversHere(cfg *conf.Config, f Facts) []served {
 	return here
 }
 
-// tunnelUse is a virtual address that comes through a tunnel to an own address.
-type tunnelUse struct{ vip, own netip.Addr }
-
 func (d *diagnosis) realServer() {
 	here := serversHere(d.cfg, d.Facts)
 	if len(here) == 0 {
@@ -55,7 +52,7 @@ func (d *diagnosis) realServer() {
 			nat = include(nat, own)
 		case ipvs.ForwardTunnel:
 			for _, vip := range s.vs.VIPs() {
-				tunnels = include(tunnels, tunnelUse{vip, own})
+				tunnels = include(tunnels, tunnelUse{vip, own, s.rs.Tunnel})
 			}
 		default:
 			for _, vip := range s.vs.VIPs() {
@@ -70,6 +67,9 @@ func (d *diagnosis) realServer() {
 	for _, t := range tunnels {
 		d.tunnelVIP(t)
 	}
+	for _, t := range widest(tunnels) {
+		d.segments(t)
+	}
 	for _, own := range nat {
 		d.wayBack(own)
 	}
@@ -78,19 +78,13 @@ func (d *diagnosis) realServer() {
 	}
 }
 
-// start is the command that sets up direct routing.
+// start is the command that sets up direct routing and tunnels.
 func (d *diagnosis) start() string { return "hadirector realserver start -c " + quote(d.cfg.File) }
 
 // silence looks whether the neighbours learn by ARP that a virtual address is here.
 func (d *diagnosis) silence(direct []netip.Addr, tunnels []tunnelUse) {
-	four := slices.ContainsFunc(direct, netip.Addr.Is4)
-	mend := func(string) string { return d.start() }
-	if !four {
-		if !slices.ContainsFunc(tunnels, func(t tunnelUse) bool { return t.vip.Is4() }) {
-			return
-		}
-		values := map[string]string{"arp_ignore": "1", "arp_announce": "2"}
-		mend = func(name string) string { return "sysctl -w net.ipv4.conf.all." + name + "=" + values[name] }
+	if !slices.ContainsFunc(direct, netip.Addr.Is4) && !slices.ContainsFunc(tunnels, func(t tunnelUse) bool { return t.vip.Is4() }) {
+		return
 	}
 	var low, high, loud []string
 	for _, i := range d.Interfaces {
@@ -109,7 +103,7 @@ func (d *diagnosis) silence(direct []netip.Addr, tunnels []tunnelUse) {
 	}
 	if len(low) > 0 {
 		d.wrong("arp_ignore is 0 on "+strings.Join(low, ", ")+": this machine answers ARP for the virtual addresses",
-			"Neighbours send their packets here past the director, whenever this machine is the quickest to answer.", mend("arp_ignore"))
+			"Neighbours send their packets here past the director, whenever this machine is the quickest to answer.", d.start())
 	}
 	for _, ifname := range high {
 		n, where := d.inForce(ifname, "arp_ignore"), ifname
@@ -125,7 +119,7 @@ func (d *diagnosis) silence(direct []netip.Addr, tunnels []tunnelUse) {
 	}
 	if len(loud) > 0 {
 		d.wrong("arp_announce is less than 2 on "+strings.Join(loud, ", ")+": this machine asks by ARP in the name of virtual addresses",
-			"Neighbours learn from such a question that the address is here, and their packets come past the director.", mend("arp_announce"))
+			"Neighbours learn from such a question that the address is here, and their packets come past the director.", d.start())
 		return
 	}
 	d.fine("arp_announce is in force: no ARP in the name of virtual addresses")
@@ -187,129 +181,6 @@ func (d *diagnosis) directVIP(vip netip.Addr) {
 		d.wrong(fmt.Sprintf("the virtual address %v is not on lo", vip),
 			"The director sends clients' packets here unchanged (forward = \"dr\"), and this machine drops them as meant for another one.", d.start())
 	}
-}
-
-// isTunnel tells whether an interface is an end of tunnels of a kind that directors use.
-func isTunnel(i netif.Interface) bool { return i.Kind == "ipip" || i.Kind == "ip6tnl" }
-
-// tunnelKind is the kind of interface that a tunnel to an address ends at, and its module.
-func tunnelKind(own netip.Addr) (kind, module string) {
-	if own.Is6() {
-		return "ip6tnl", "ip6_tunnel"
-	}
-	return "ipip", "ipip"
-}
-
-// overhead is how many bytes a tunnel adds to a packet.
-func overhead(own netip.Addr) int {
-	if own.Is6() {
-		return 40
-	}
-	return 20
-}
-
-func (d *diagnosis) tunnelVIP(t tunnelUse) {
-	kind, module := tunnelKind(t.own)
-	i := slices.IndexFunc(d.Interfaces, func(i netif.Interface) bool {
-		return i.Kind == kind && i.Local == t.own
-	})
-	if i < 0 { // tunl0, which takes what comes for any address
-		i = slices.IndexFunc(d.Interfaces, func(i netif.Interface) bool {
-			return i.Kind == kind && !i.Local.IsValid() && (i.Up || slices.ContainsFunc(d.places(t.vip), func(p place) bool { return p.on.Name == i.Name }))
-		})
-	}
-	add := fmt.Sprintf("ip addr add %v dev ", host(t.vip))
-	if i < 0 {
-		d.noTunnel(t, kind, module, add)
-		return
-	}
-	on := d.Interfaces[i]
-	serve, complained := d.elsewhere(t.vip)
-	if on.Up {
-		d.fine("the tunnel interface %s is up", on.Name)
-	} else {
-		d.wrong(fmt.Sprintf("the tunnel interface %s is down", on.Name),
-			"What the director sends through the tunnel is dropped.", "ip link set "+quote(on.Name)+" up")
-	}
-	if slices.ContainsFunc(serve, func(p place) bool { return p.on.Name == on.Name }) {
-		d.fine("the virtual address %v is on %s", t.vip, on.Name)
-	} else if !complained {
-		d.wrong(fmt.Sprintf("the virtual address %v is not on the tunnel interface %s", t.vip, on.Name),
-			"The packets come out of the tunnel, and this machine drops them as meant for another one.", add+quote(on.Name))
-	}
-	d.strict(t, on.Name)
-	d.segments(t)
-}
-
-func (d *diagnosis) noTunnel(t tunnelUse, kind, module, add string) {
-	const why = "The director sends clients' packets here in a tunnel (forward = \"tun\"), and nobody unpacks them."
-	if d.RealServerFacts.Modules[module] == Absent {
-		d.advise(Wrong, fmt.Sprintf("this kernel has no %s tunnels: it has no module %s", kind, module), why,
-			"Install the kernel modules of "+module+", some distributions have them in a package of their own (linux-modules-extra), or a kernel with them.")
-		return
-	}
-	name := "ha-" + kind
-	for n := 2; ; n++ {
-		if _, taken := d.named(name); !taken {
-			break
-		}
-		name = fmt.Sprintf("ha-%s-%d", kind, n)
-	}
-	link := fmt.Sprintf("ip link add %s type %s local %v", name, kind, t.own)
-	if kind == "ip6tnl" {
-		link += " mode ip6ip6 allow-localremote"
-	}
-	d.wrong(fmt.Sprintf("no %s interface takes the tunnels to %v, for the virtual address %v", kind, t.own, t.vip), why,
-		link, "sysctl -w net.ipv4.conf."+name+".rp_filter=2", "ip link set "+name+" up", add+name)
-	if t.own.Is6() { // rp_filter is of IPv4
-		last := &d.report.Findings[len(d.report.Findings)-1]
-		last.Commands = slices.Delete(last.Commands, 1, 2)
-	}
-}
-
-// strict looks at the filter that drops what comes from a source to which the way is
-// another one: all that leaves a tunnel.
-func (d *diagnosis) strict(t tunnelUse, ifname string) {
-	if !t.vip.Is4() {
-		return
-	}
-	if d.inForce(ifname, "rp_filter") == 1 {
-		d.wrong("rp_filter is strict on "+ifname,
-			"Clients' packets leave the tunnel there and their answers take another way, so the kernel drops them.",
-			"sysctl -w net.ipv4.conf."+dotted(ifname)+".rp_filter=2")
-		return
-	}
-	d.fine("rp_filter is not strict on %s", ifname)
-}
-
-// segments looks whether clients are asked for TCP segments that fit into the tunnel.
-func (d *diagnosis) segments(t tunnelUse) {
-	ps := d.places(t.own)
-	way, ok := d.RealServerFacts.Answers[t.own]
-	if len(ps) == 0 || !ok || !way.Gateway.IsValid() {
-		return // no clients but those on the link
-	}
-	headers := 40 // of IPv4 and TCP, without options
-	if t.own.Is6() {
-		headers = 60
-	}
-	out, _ := d.named(way.Interface)
-	asked := way.AdvMSS
-	if asked == 0 {
-		mtu := out.MTU
-		if way.MTU != 0 {
-			mtu = way.MTU
-		}
-		asked = mtu - headers
-	}
-	fits := ps[0].on.MTU - overhead(t.own) - headers
-	if asked <= fits {
-		d.fine("TCP segments of clients fit into the tunnel to %v", t.own)
-		return
-	}
-	d.warn(fmt.Sprintf("clients are asked for TCP segments of %d bytes, and %d fit into the tunnel to %v", asked, fits, t.own),
-		"The director refuses the first large packets of each client, which has to learn the smaller size by ICMP; where that is filtered, uploads hang.",
-		fmt.Sprintf("%s route replace default via %v dev %s advmss %d", ip(t.own), way.Gateway, quote(way.Interface), fits))
 }
 
 // wayBack looks whether the answers of a real server behind nat pass through a director.
@@ -409,21 +280,14 @@ func (d *diagnosis) listensAt(s served, at netip.AddrPort, own netip.Addr) {
 	name := fmt.Sprintf("virtual server %s", s.vs.Name)
 	switch {
 	case takes(at):
-		d.once(Finding{Severity: Fine, What: fmt.Sprintf("a program listens on %s %v, for %s", protocol, at, name)})
+		d.add(Finding{Severity: Fine, What: fmt.Sprintf("a program listens on %s %v, for %s", protocol, at, name)})
 	case takes(netip.AddrPortFrom(own, at.Port())):
-		d.once(Finding{Severity: Wrong, What: fmt.Sprintf("the program that listens on %s %v does not listen on %v, for %s", protocol, netip.AddrPortFrom(own, at.Port()), at, name),
+		d.add(Finding{Severity: Wrong, What: fmt.Sprintf("the program that listens on %s %v does not listen on %v, for %s", protocol, netip.AddrPortFrom(own, at.Port()), at, name),
 			Why:    "Clients' packets keep the virtual address as their destination, so every connection is refused, although a check of the own address may succeed.",
 			Advice: fmt.Sprintf("Have it listen on %v or on %v, and restart it.", anywhere, at)})
 	default:
-		d.once(Finding{Severity: Wrong, What: fmt.Sprintf("no program listens on %s %v, for %s", protocol, at, name),
+		d.add(Finding{Severity: Wrong, What: fmt.Sprintf("no program listens on %s %v, for %s", protocol, at, name),
 			Why:    "Clients get no service from this machine.",
 			Advice: fmt.Sprintf("Start the service, and have it listen on %v or on %v.", anywhere, at)})
-	}
-}
-
-// once adds a finding that several objects may have.
-func (d *diagnosis) once(f Finding) {
-	if !slices.ContainsFunc(d.report.Findings, func(o Finding) bool { return o.What == f.What }) {
-		d.add(f)
 	}
 }

@@ -110,8 +110,10 @@ func withTunnels(f *Facts) {
 	f.Interfaces[0].Addresses = at("127.0.0.1/8", "::1/128")
 	f.Interfaces = append(f.Interfaces,
 		netif.Interface{Name: "tunl0", Kind: "ipip", Up: true, Carrier: true, MTU: 1480, Addresses: at("10.0.0.100/32")},
-		netif.Interface{Name: "ha.6", Kind: "ip6tnl", Up: true, Carrier: true, MTU: 1452, Local: addr("2001:db8::21"), Addresses: at("2001:db8::100/128")})
+		netif.Interface{Name: "ha.6", Kind: "ip6tnl", Up: true, Carrier: true, MTU: 1452, Addresses: at("2001:db8::100/128")})
 	f.Sysctls["net/ipv4/conf/tunl0/rp_filter"] = "0"
+	f.RealServerFacts.Tunnels = []netif.Tunnel{{Name: "ha.6", Kind: "ip6tnl", Local: addr("2001:db8::21"), Up: true}}
+	f.RealServerFacts.Ports = []netif.Port{{Number: 6080, IPv6: true}}
 }
 
 func TestRealServerAsItShouldBe(t *testing.T) {
@@ -134,6 +136,16 @@ func TestRealServerAsItShouldBe(t *testing.T) {
 			f.Interfaces[1].Addresses = at("10.0.0.21/24", "10.0.0.100/24")
 		}, 4},
 		{"tun", forwarding("tun", "10.0.0.100:80", "10.0.0.21:80"), withTunnels, 7},
+		{"tun by gre", forwarding("tun\"\ntunnel = \"gre", "10.0.0.100:80", "10.0.0.21:80"), func(f *Facts) {
+			withTunnels(f)
+			f.Interfaces[3].Name, f.Interfaces[3].Kind = "his", "gre"
+			f.RealServerFacts.Tunnels = []netif.Tunnel{{Name: "his", Kind: "gre", Local: addr("10.0.0.21")}}
+			f.RealServerFacts.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.254"), AdvMSS: 1436}
+		}, 7},
+		{"tun by gue of IPv6", forwarding("tun\"\ntunnel = \"gue\"\ntunnel_port = 6080\ntunnel_checksum = \"remote", "[2001:db8::100]:443", "[2001:db8::21]:443"), func(f *Facts) {
+			withTunnels(f)
+			f.RealServerFacts.Answers[addr("2001:db8::21")] = netif.Way{Interface: "eth0", Gateway: addr("2001:db8::1"), AdvMSS: 1380}
+		}, 5},
 		{"tun of IPv6", forwarding("tun", "[2001:db8::100]:443", "[2001:db8::21]:443"), withTunnels, 4},
 		{"nat", forwarding("nat", "10.0.0.100:8080", "10.0.0.21:80"), func(f *Facts) { clear(f.Sysctls) }, 2},
 	} {
@@ -230,76 +242,109 @@ WRONG: arp_ignore is 3 on eth0: this machine may not answer ARP for its own
 `},
 		{"tun: ARP", tun, func(f *Facts) {
 			withTunnels(f)
-			f.Sysctls["net/ipv4/conf/all/arp_ignore"], f.Sysctls["net/ipv4/conf/all/arp_announce"] = "0", "0"
+			f.Sysctls["net/ipv4/conf/all/arp_ignore"] = "0"
 		}, `
 WRONG: arp_ignore is 0 on eth0: this machine answers ARP for the virtual
   addresses.
   Neighbours send their packets here past the director, whenever this machine is
   the quickest to answer.
-      sysctl -w net.ipv4.conf.all.arp_ignore=1
-
-WRONG: arp_announce is less than 2 on eth0: this machine asks by ARP in the name
-  of virtual addresses.
-  Neighbours learn from such a question that the address is here, and their
-  packets come past the director.
-      sysctl -w net.ipv4.conf.all.arp_announce=2
+      hadirector realserver start -c ha.toml
 `},
-		{"tun: no tunnel", tun, func(f *Facts) {
-			f.Interfaces[0].Addresses = nil
-			f.Interfaces[2].Name = "ha-ipip"
-		}, `
+		{"tun: no tunnel", tun, func(f *Facts) { f.Interfaces[0].Addresses = nil }, `
 WRONG: no ipip interface takes the tunnels to 10.0.0.21, for the virtual address
   10.0.0.100.
   The director sends clients' packets here in a tunnel (forward = "tun"), and
   nobody unpacks them.
-      ip link add ha-ipip-2 type ipip local 10.0.0.21
-      sysctl -w net.ipv4.conf.ha-ipip-2.rp_filter=2
-      ip link set ha-ipip-2 up
-      ip addr add 10.0.0.100/32 dev ha-ipip-2
+      hadirector realserver start -c ha.toml
 `},
 		{"tun: no tunnel of IPv6", tun6, func(*Facts) {}, `
 WRONG: no ip6tnl interface takes the tunnels to 2001:db8::21, for the virtual
   address 2001:db8::100.
   The director sends clients' packets here in a tunnel (forward = "tun"), and
   nobody unpacks them.
-      ip link add ha-ip6tnl type ip6tnl local 2001:db8::21 mode ip6ip6 allow-localremote
-      ip link set ha-ip6tnl up
-      ip addr add 2001:db8::100/128 dev ha-ip6tnl
+      hadirector realserver start -c ha.toml
 `},
-		{"tun: no module", tun, func(f *Facts) { f.RealServerFacts.Modules["ipip"] = Absent }, `
-WRONG: this kernel has no ipip tunnels: it has no module ipip.
+		{"tun: the module's interface without the address", tun, func(f *Facts) {
+			withTunnels(f)
+			f.Interfaces[3].Addresses = nil
+		}, `
+WRONG: no ipip interface takes the tunnels to 10.0.0.21, for the virtual address
+  10.0.0.100.
   The director sends clients' packets here in a tunnel (forward = "tun"), and
   nobody unpacks them.
-  To do: Install the kernel modules of ipip, some distributions have them in a
-  package of their own (linux-modules-extra), or a kernel with them.
+      hadirector realserver start -c ha.toml
+`},
+		{"tun: no module", tun, func(f *Facts) { f.RealServerFacts.Modules["ipip"] = Absent }, `
+WRONG: this kernel has no ipip tunnels: it lacks the module ipip.
+  The director sends clients' packets here in a tunnel (forward = "tun"), and
+  nobody unpacks them.
+  To do: Install the package with the module ipip, which some distributions have
+  apart from the kernel (linux-modules-extra), or another kernel.
 `},
 		{"tun: the interface", tun, func(f *Facts) {
 			withTunnels(f)
-			f.Interfaces[3].Local, f.Interfaces[3].Addresses, f.Interfaces[3].Up = addr("10.0.0.21"), nil, false
+			f.RealServerFacts.Tunnels = []netif.Tunnel{{Name: "his", Kind: "ipip", Local: addr("10.0.0.21")}}
+			f.Interfaces[3].Name, f.Interfaces[3].Addresses, f.Interfaces[3].Up = "his", nil, false
 			f.Sysctls["net/ipv4/conf/all/rp_filter"] = "1"
 		}, `
-WRONG: the tunnel interface tunl0 is down.
+WRONG: the tunnel interface his is down.
   What the director sends through the tunnel is dropped.
-      ip link set tunl0 up
+      hadirector realserver start -c ha.toml
 
-WRONG: the virtual address 10.0.0.100 is not on the tunnel interface tunl0.
-  The packets come out of the tunnel, and this machine drops them as meant for
-  another one.
-      ip addr add 10.0.0.100/32 dev tunl0
+WRONG: the virtual address 10.0.0.100 is not on the tunnel interface his.
+  The packets come out of the tunnel, and this machine drops them.
+      hadirector realserver start -c ha.toml
 
-WRONG: rp_filter is strict on tunl0.
+WRONG: rp_filter is strict on his.
   Clients' packets leave the tunnel there and their answers take another way, so
   the kernel drops them.
-      sysctl -w net.ipv4.conf.tunl0.rp_filter=2
+      sysctl -w net.ipv4.conf.his.rp_filter=2
+`},
+		{"tun: no port for gue", forwarding("tun\"\ntunnel = \"gue\"\ntunnel_port = 6081\ntunnel_checksum = \"none", "[2001:db8::100]:443", "[2001:db8::21]:443"), func(f *Facts) {
+			withTunnels(f)
+			delete(f.RealServerFacts.Answers, addr("2001:db8::21"))
+		}, `
+WRONG: the kernel does not take gue at UDP port 6081.
+  The director sends clients' packets here in a tunnel (forward = "tun"), and
+  nobody unpacks them.
+      hadirector realserver start -c ha.toml
+`},
+		{"tun: no module for gue", forwarding("tun\"\ntunnel = \"gue\"\ntunnel_port = 6081\ntunnel_checksum = \"none", "10.0.0.100:80", "10.0.0.21:80"), func(f *Facts) {
+			f.RealServerFacts.Modules["fou"] = Absent
+			clear(f.RealServerFacts.Answers)
+		}, `
+WRONG: this kernel has no gue tunnels: it lacks the module fou.
+  The director sends clients' packets here in a tunnel (forward = "tun"), and
+  nobody unpacks them.
+  To do: Install the package with the module fou, which some distributions have
+  apart from the kernel (linux-modules-extra), or another kernel.
+`},
+		{"tun: the other checksum", forwarding("tun\"\ntunnel = \"gre\"\ntunnel_checksum = \"plain", "10.0.0.100:80", "10.0.0.21:80"), func(f *Facts) {
+			f.RealServerFacts.Tunnels = []netif.Tunnel{{Name: "his", Kind: "gre", Local: addr("10.0.0.21")}}
+			clear(f.RealServerFacts.Answers)
+		}, `
+WRONG: the tunnel interface his is for packets without a GRE checksum, and those
+  of the director are with.
+  It drops them.
+      ip link del his
+      hadirector realserver start -c ha.toml
+`},
+		{"tun: tunnels cannot be read", tun, func(f *Facts) {
+			f.RealServerFacts.NoTunnels = true
+			f.Unseen = []Unseen{{What: "the tunnel interfaces", Why: "a reason"}}
+		}, `
+UNKNOWN: the tunnel interfaces could not be looked at.
+  A reason.
 `},
 		{"tun: large segments", tun, func(f *Facts) {
 			withTunnels(f)
 			f.RealServerFacts.Answers[addr("10.0.0.21")] = netif.Way{Interface: "eth0", Gateway: addr("10.0.0.254")}
 		}, `
 WARNING: clients are asked for TCP segments of 1460 bytes, and 1440 fit into the
-  tunnel to 10.0.0.21.
+  ipip tunnel to 10.0.0.21.
   The director refuses the first large packets of each client, which has to
-  learn the smaller size by ICMP; where that is filtered, uploads hang.
+  learn the smaller size by ICMP; where that is filtered, uploads hang. If the
+  network between director and real server has room for more, leave it.
       ip route replace default via 10.0.0.254 dev eth0 advmss 1440
 `},
 		{"tun: large segments of IPv6", tun6, func(f *Facts) {
@@ -307,9 +352,10 @@ WARNING: clients are asked for TCP segments of 1460 bytes, and 1440 fit into the
 			f.RealServerFacts.Answers[addr("2001:db8::21")] = netif.Way{Interface: "eth0", Gateway: addr("fe80::1")}
 		}, `
 WARNING: clients are asked for TCP segments of 1440 bytes, and 1400 fit into the
-  tunnel to 2001:db8::21.
+  ipip tunnel to 2001:db8::21.
   The director refuses the first large packets of each client, which has to
-  learn the smaller size by ICMP; where that is filtered, uploads hang.
+  learn the smaller size by ICMP; where that is filtered, uploads hang. If the
+  network between director and real server has room for more, leave it.
       ip -6 route replace default via fe80::1 dev eth0 advmss 1400
 `},
 		{"nat: past the director", nat, func(f *Facts) {

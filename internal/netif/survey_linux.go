@@ -3,7 +3,6 @@ package netif
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -14,13 +13,11 @@ import (
 type Interface struct {
 	Name string
 	// Kind is as in "ip link add type": "veth", "ipip"; "device" for hardware.
-	Kind     string
-	Up       bool // administratively
-	Carrier  bool
-	Loopback bool
-	MTU      int
-	// Local is the end of a tunnel at this machine; not valid: any address, or no tunnel.
-	Local     netip.Addr
+	Kind      string
+	Up        bool // administratively
+	Carrier   bool
+	Loopback  bool
+	MTU       int
 	Addresses []InterfaceAddress
 }
 
@@ -51,7 +48,7 @@ func Survey() ([]Interface, error) {
 		state := linkOf(l)
 		i := Interface{
 			Name: state.name, Kind: l.Type(), Up: state.adminUp, Carrier: state.carrier,
-			Loopback: l.Attrs().RawFlags&unix.IFF_LOOPBACK != 0, MTU: l.Attrs().MTU, Local: tunnelEnd(l),
+			Loopback: l.Attrs().RawFlags&unix.IFF_LOOPBACK != 0, MTU: l.Attrs().MTU,
 		}
 		for _, a := range addrs {
 			if p, ok := prefixOf(a.IPNet); ok && a.LinkIndex == state.index {
@@ -61,24 +58,6 @@ func Survey() ([]Interface, error) {
 		list = append(list, i)
 	}
 	return list, nil
-}
-
-// tunnelEnd is the address of this machine that a tunnel ends at.
-func tunnelEnd(l netlink.Link) netip.Addr {
-	var local net.IP
-	switch l := l.(type) {
-	case *netlink.Iptun:
-		local = l.Local
-	case *netlink.Ip6tnl:
-		local = l.Local
-	case *netlink.Gretun:
-		local = l.Local
-	}
-	a, ok := netip.AddrFromSlice(local)
-	if a = a.Unmap(); !ok || a.IsUnspecified() {
-		return netip.Addr{}
-	}
-	return a
 }
 
 // Way is how the kernel would send a packet.

@@ -73,7 +73,7 @@ func (r run) do(out io.Writer) error {
 	defer os.RemoveAll(tmp)
 	// The whole-daemon tests need the daemon, and the virtual machine is too slow to build it.
 	daemon := filepath.Join(tmp, "hadirector")
-	if slices.ContainsFunc(pkgs, func(p pkg) bool { return p.dir == "internal/e2e" || p.dir == "lab/bench" }) {
+	if slices.ContainsFunc(pkgs, func(p pkg) bool { return p.dir == "internal/e2e" || p.dir == "internal/doctor" || p.dir == "lab/bench" }) {
 		if err := r.goCommand(root, "build", "-o", daemon, "./cmd/hadirector"); err != nil {
 			return err
 		}
