@@ -176,3 +176,30 @@ socket = "DIR/admin.sock"
 		"unknown: the cluster key could not be looked at",
 	)
 }
+
+// What a running daemon has to have set is read for the interfaces that there are.
+func TestGatherReadsTheParametersOfADirector(t *testing.T) {
+	lb, other := netnstest.New(t, "lb-a"), netnstest.New(t, "other")
+	netnstest.Cable(t, lb, "eth0.5", other, "eth0")
+	lb.IP(t, "addr add 10.0.0.11/24 dev eth0.5")
+	lb.Sysctl(t, "net/ipv4/conf/eth0.5/send_redirects", "0")
+	lb.Sysctl(t, "net/ipv4/ip_forward", "1")
+	cfg := parse(t, strings.NewReplacer("eth0", "eth0.5", "/etc/ha.key", t.TempDir()+"/ha.key").Replace(aPair)+"[admin]\nsocket = \"/nowhere/admin.sock\"\n")
+	var f Facts
+	var err error
+	// 10.1.0.21 has to be on an interface.
+	lb.IP(t, "addr add 10.1.0.11/24 dev eth0.5")
+	lb.Do(func() { f, _, err = Gather(t.Context(), cfg, Options{Roles: []Role{Director}}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth0.5/send_redirects": "0"}
+	for name, value := range want {
+		if f.Sysctls[name] != value {
+			t.Errorf("%s is read as %q, want %q", name, f.Sysctls[name], value)
+		}
+	}
+	if !f.DirectorFacts.NoDaemon || !f.DirectorFacts.Key.Missing || f.DirectorFacts.Ways[addr("10.1.0.21")].Interface != "eth0.5" {
+		t.Errorf("facts of the director: %+v", f.DirectorFacts)
+	}
+}

@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/hadirector/hadirector/internal/netnstest"
@@ -36,6 +35,7 @@ real_server = { a = { address = "10.0.0.21:80" } }
 	rs.IP(t, "link add gre9 type gre local 10.0.0.21")
 	rs.IP(t, "addr add 10.0.0.100/32 dev eth0")
 	p.mend(p.finds(
+		"wrong: the tunnel interface gre9 is for packets without a GRE checksum, and those of the director are with",
 		"wrong: arp_ignore is 0 on eth0: this machine answers ARP for the virtual addresses",
 		"wrong: arp_announce is less than 2 on eth0: this machine asks by ARP in the name of virtual addresses",
 		"wrong: the virtual address 10.0.0.100 is on eth0, an interface on the network",
@@ -43,37 +43,31 @@ real_server = { a = { address = "10.0.0.21:80" } }
 		"wrong: rp_filter is strict on mine",
 		"wrong: the virtual address 10.0.0.101 is not on the tunnel interface mine",
 		"wrong: the kernel does not take gue at UDP port 6080",
-		"wrong: the tunnel interface gre9 is for packets without a GRE checksum, and those of the director are with",
 		"warning: clients are asked for TCP segments of 1460 bytes, and 1428 fit into the gue tunnel to 10.0.0.21",
 	))
 	p.finds()
 }
 
 func TestTheDoctorAsksTheKernel(t *testing.T) {
-	lb := netnstest.New(t, "lb")
-	lb.IP(t, "addr add 10.0.0.11/24 dev lo")
-	p := newPatient(t, lb, `
+	cfg := parse(t, `
 [virtual_server.web]
 address = "10.0.0.100:80"
 protocol = "tcp"
 scheduler = "sh"
-forward = "nat"
 check = "c"
 real_server = { a = { address = "10.0.0.21:80" } }
 [check.c]
 type = "tcp"
 [admin]
-socket = "DIR/admin.sock"
-`, "director")
-	p.run()
-	r := p.finds(`wrong: real server a of virtual server web, 10.0.0.21, cannot be reached: there is no route`)
-	for _, want := range []string{"this kernel has IPVS", "this kernel has the scheduler sh", "net.ipv4.ip_forward is 1"} {
-		found := false
-		for _, f := range r.Findings {
-			found = found || f.Severity == Fine && strings.HasPrefix(f.What, want)
-		}
-		if !found {
-			t.Errorf("the doctor does not find fine that %s: %v", want, r.Findings)
-		}
+socket = "/nowhere/admin.sock"
+`)
+	var f Facts
+	var err error
+	netnstest.New(t, "lb").Do(func() { f, _, err = Gather(t.Context(), cfg, Options{Roles: []Role{Director}}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.DirectorFacts.IPVS != Present || f.DirectorFacts.Lacking == nil || len(f.DirectorFacts.Lacking) > 0 || len(f.Unseen) > 0 {
+		t.Errorf("IPVS %v, lacking %v, unseen %v, want it with all modules", f.DirectorFacts.IPVS, f.DirectorFacts.Lacking, f.Unseen)
 	}
 }

@@ -60,6 +60,9 @@ func (d *diagnosis) realServer() {
 			}
 		}
 	}
+	for _, t := range tunnels {
+		d.obstacle(t)
+	}
 	d.silence(direct, tunnels)
 	for _, vip := range direct {
 		d.directVIP(vip)

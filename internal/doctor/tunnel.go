@@ -104,6 +104,18 @@ func (d *diagnosis) tunnelVIP(t tunnelUse) {
 	d.port(t)
 }
 
+// obstacle looks for an interface that the kernel takes for the tunnel's end and that drops
+// its packets. As long as it is there, the right one cannot be made.
+func (d *diagnosis) obstacle(t tunnelUse) {
+	with := map[bool]string{true: "with", false: "without"}
+	for _, end := range d.RealServerFacts.Tunnels {
+		if end.Kind == t.kind() && end.Local == t.own && end.Checksum != t.checksum() {
+			d.wrong(fmt.Sprintf("the tunnel interface %s is for packets %s a GRE checksum, and those of the director are %s", end.Name, with[end.Checksum], with[t.checksum()]),
+				"It drops them.", "ip link del "+quote(end.Name), d.start())
+		}
+	}
+}
+
 // tunnelEnd finds the interface at which the tunnel ends, or says what there is instead.
 func (d *diagnosis) tunnelEnd(t tunnelUse) (i netif.Interface, ok bool) {
 	kind := t.kind()
@@ -114,9 +126,7 @@ func (d *diagnosis) tunnelEnd(t tunnelUse) (i netif.Interface, ok bool) {
 		if end.Checksum == t.checksum() {
 			return d.named(end.Name)
 		}
-		with := map[bool]string{true: "with", false: "without"}
-		d.add(Finding{Severity: Wrong, What: fmt.Sprintf("the tunnel interface %s is for packets %s a GRE checksum, and those of the director are %s", end.Name, with[end.Checksum], with[t.checksum()]),
-			Why: "It drops them.", Commands: []string{"ip link del " + quote(end.Name), d.start()}})
+		// See obstacle.
 		return netif.Interface{}, false
 	}
 	// The one of the module takes what comes to any address.
