@@ -102,15 +102,15 @@ func (d *diagnosis) fine(format string, args ...any) {
 	d.add(Finding{Severity: Fine, What: fmt.Sprintf(format, args...)})
 }
 
-// stranger says that the file does not know this machine.
+// stranger says that the file does not tell what this machine is.
 func (d *diagnosis) stranger() {
 	_, err := d.cfg.FindDirector(d.Asked, d.Environment, d.Hostname, d.local())
-	why := "No real server of it has an address of this machine either, which has " + d.ownText() + "."
-	what := d.cfg.File + " does not know this machine"
+	what := "nothing in " + d.cfg.File + " is about this machine"
 	if err != nil {
-		what += ": " + err.Error()
+		what = err.Error()
 	}
-	d.advise(Wrong, what, why, "Give this machine the address that the file has for it, or use the file that is meant for it (-c).")
+	d.advise(Wrong, what, "No real server of "+d.cfg.File+" has an address of this machine either: it has "+d.ownText()+".",
+		"Give this machine the address that the file has for it, or use the file that is meant for it (-c).")
 }
 
 // quote makes one word of a text for a shell.

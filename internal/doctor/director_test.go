@@ -361,6 +361,15 @@ WRONG: this kernel has no nftables, and accept = false of [vrrp.web] needs it.
   a kernel with it has to be installed.
       modprobe nf_tables
 `},
+		{"no nftables for full NAT", strings.Replace(strings.Replace(aPair, "fwmark = 10\nmark = [\"10.0.0.100:443\"]", "address = \"10.0.0.100:443\"", 1), `"nat"`, `"fullnat"`, 1), func(f *Facts) {
+			f.DirectorFacts.Daemon = nil
+			f.DirectorFacts.Tables = Absent
+		}, `
+WRONG: this kernel has no nftables, and fullnat of virtual server api needs it.
+  What it is needed for does not work. If its module is not there to be loaded,
+  a kernel with it has to be installed.
+      modprobe nf_tables
+`},
 		{"no scheduler", aPair, func(f *Facts) { f.DirectorFacts.Lacking = map[Module]bool{{Scheduler: "sh"}: true} }, `
 WRONG: this kernel lacks the scheduler sh of virtual server api.
   The daemon does not start with it. If the module is not there to be loaded,
@@ -395,8 +404,8 @@ WRONG: real server a of virtual server web, 10.0.0.21, is behind the router
   10.0.0.254, and forward is "dr".
   Direct routing changes nothing but the Ethernet address, so the router sends
   the packets back to the virtual address, which is here.
-  To do: Write forward = "tun" for it, or give it an address on a network of the
-  director.
+  To do: Write forward = "tun" or "fullnat" for it, or give it an address on a
+  network of the director.
 
 WRONG: real server a of virtual server api, 10.1.0.21, cannot be reached: there
   is no route.
@@ -419,8 +428,8 @@ WARNING: real server a of virtual server api, 10.0.0.22, is in the network of
   clients, 10.0.0.0/24, and forward is "nat".
   It answers clients of that network directly, past the director, and they
   discard the answers; other clients are served.
-  To do: If there are clients in that network, use forward = "dr", or give the
-  real servers a network of their own.
+  To do: If there are clients in that network, use forward = "dr" or "fullnat",
+  or give the real servers a network of their own.
 `},
 		{"no key", aPair, func(f *Facts) { f.DirectorFacts.Key = Key{Missing: true} }, `
 WRONG: the cluster key /etc/ha.key does not exist.

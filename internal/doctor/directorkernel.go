@@ -78,6 +78,9 @@ func tableUsers(cfg *conf.Config) []string {
 		if len(vs.Marked) > 0 {
 			users = append(users, "mark of virtual server "+vs.Name)
 		}
+		if vs.FullNAT() {
+			users = append(users, "fullnat of virtual server "+vs.Name)
+		}
 	}
 	for _, vr := range cfg.VirtualRouters {
 		if !vr.Accept {
@@ -157,11 +160,11 @@ func (d *diagnosis) destination(vs *conf.VirtualServer, rs conf.RealServer) {
 	case rs.Forward == ipvs.ForwardDirect && way.Gateway.IsValid():
 		d.advise(Wrong, fmt.Sprintf("%s is behind the router %v, and forward is \"dr\"", name, way.Gateway),
 			"Direct routing changes nothing but the Ethernet address, so the router sends the packets back to the virtual address, which is here.",
-			"Write forward = \"tun\" for it, or give it an address on a network of the director.")
+			"Write forward = \"tun\" or \"fullnat\" for it, or give it an address on a network of the director.")
 	case rs.Forward == ipvs.ForwardMasq && d.withClients(own).IsValid():
 		d.advise(Warning, fmt.Sprintf("%s is in the network of clients, %v, and forward is \"nat\"", name, d.withClients(own)),
 			"It answers clients of that network directly, past the director, and they discard the answers; other clients are served.",
-			"If there are clients in that network, use forward = \"dr\", or give the real servers a network of their own.")
+			"If there are clients in that network, use forward = \"dr\" or \"fullnat\", or give the real servers a network of their own.")
 	default:
 		d.fine("%s is reached by %s", name, way.Interface)
 	}

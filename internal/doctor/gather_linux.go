@@ -112,7 +112,7 @@ func (f *Facts) gatherRealServer(cfg *conf.Config) {
 			}
 			tunnels = true
 		}
-		if s.rs.Forward != ipvs.ForwardDirect {
+		if s.rs.Forward == ipvs.ForwardTunnel || s.rs.Forward == ipvs.ForwardMasq {
 			way, ok, err := netif.WayTo(farAway[own.Is4()], own)
 			if err != nil {
 				f.unseen("the way to clients", err)

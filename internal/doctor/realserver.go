@@ -54,7 +54,7 @@ func (d *diagnosis) realServer() {
 			for _, vip := range s.vs.VIPs() {
 				tunnels = include(tunnels, tunnelUse{vip, own, s.rs.Tunnel})
 			}
-		default:
+		case ipvs.ForwardDirect:
 			for _, vip := range s.vs.VIPs() {
 				direct = include(direct, vip)
 			}
@@ -253,7 +253,7 @@ func (d *diagnosis) listens(s served) {
 		}
 		for port := int(to.First); port <= int(to.Last) && port < int(to.First)+most; port++ {
 			at := netip.AddrPortFrom(to.Addr, uint16(port))
-			if s.rs.Forward == ipvs.ForwardMasq {
+			if s.rs.Forward == ipvs.ForwardMasq || s.rs.Forward == ipvs.ForwardFullNAT {
 				if s.rs.Address.Port() == 0 {
 					at = netip.AddrPortFrom(own, uint16(port))
 				} else {

@@ -148,6 +148,10 @@ func TestRealServerAsItShouldBe(t *testing.T) {
 		}, 5},
 		{"tun of IPv6", forwarding("tun", "[2001:db8::100]:443", "[2001:db8::21]:443"), withTunnels, 4},
 		{"nat", forwarding("nat", "10.0.0.100:8080", "10.0.0.21:80"), func(f *Facts) { clear(f.Sysctls) }, 2},
+		{"fullnat", forwarding("fullnat", "10.0.0.100:8080", "10.0.0.21:80"), func(f *Facts) {
+			clear(f.Sysctls)
+			clear(f.RealServerFacts.Answers)
+		}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := aRealServer()
@@ -458,11 +462,10 @@ func TestRoles(t *testing.T) {
 
 func TestAMachineThatTheFileDoesNotKnow(t *testing.T) {
 	f := Facts{Hostname: "x", Interfaces: []netif.Interface{{Name: "eth0", Addresses: at("10.9.9.9/24")}}}
-	const want = `WRONG: ha.toml does not know this machine: which director this is cannot be
-  told: the host name "x" is no director's name and no director's address is a
-  local one; candidates: lb-a (10.0.0.11), lb-b (10.0.0.12); choose with
-  --director NAME or HADIRECTOR_NAME.
-  No real server of it has an address of this machine either, which has
+	const want = `WRONG: which director this is cannot be told: the host name "x" is no director's
+  name and no director's address is a local one; candidates: lb-a (10.0.0.11),
+  lb-b (10.0.0.12); choose with --director NAME or HADIRECTOR_NAME.
+  No real server of ha.toml has an address of this machine either: it has
   10.9.9.9.
   To do: Give this machine the address that the file has for it, or use the file
   that is meant for it (-c).
