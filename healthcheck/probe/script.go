@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -23,8 +24,9 @@ import (
 //
 // The program runs without a shell, in a process group of its own, as the given user
 // with that one's group alone, in the root directory, with [scriptEnvironment], no
-// input and normal priority. Nothing that it started in its group outlives it: what is
-// left when it ends, or when the probe's time is over, is killed.
+// input, normal priority, and nothing of the daemon's protection when memory runs out.
+// Nothing that it started in its group outlives it: what is left when it ends, or when the
+// probe's time is over, is killed.
 type scriptCheck struct {
 	args    []string
 	user    string
@@ -72,6 +74,7 @@ func (c *scriptCheck) Check(ctx context.Context) error {
 	if err != nil {
 		return c.notRun(err)
 	}
+	makeExpendable(cmd)
 	output := make(chan string, 1)
 	go func() { output <- firstLine(r) }()
 	ended := waitGroup(ctx, cmd)
@@ -133,6 +136,28 @@ func startNice(cmd *exec.Cmd) error {
 		}
 	}
 	return cmd.Start()
+}
+
+// makeExpendable has the kernel, when memory runs out, treat a command that has just been
+// started as any program: the unit file has the daemon go last, and what it starts inherits
+// that. The command works either way. The caller has locked its thread.
+func makeExpendable(cmd *exec.Cmd) {
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil || !strings.HasPrefix(string(own), "-") {
+		return
+	}
+	score := fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid)
+	err = os.WriteFile(score, []byte("0"), 0)
+	if id := cmd.SysProcAttr.Credential; errors.Is(err, fs.ErrPermission) && id != nil {
+		// The file belongs to the command's user, and the unit file gives no
+		// CAP_DAC_OVERRIDE: this thread, and no other, opens it as that user.
+		self, serr := unix.SetfsuidRetUid(int(id.Uid))
+		if serr != nil {
+			return
+		}
+		defer func() { _ = unix.Setfsuid(self) }()
+		_ = os.WriteFile(score, []byte("0"), 0)
+	}
 }
 
 // waitGroup waits until the process has ended, or kills it with its group when ctx
