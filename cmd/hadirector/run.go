@@ -147,14 +147,6 @@ func localAddresses() ([]netip.Addr, error) {
 	return local, nil
 }
 
-func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
-}
-
 // makeDirs makes the daemon's directories. One that cannot be made is an error only
 // for what cannot do without it.
 func (o runOptions) makeDirs(logger *slog.Logger) error {
