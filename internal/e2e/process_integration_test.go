@@ -184,6 +184,7 @@ func TestStartBesideAnOrphan(t *testing.T) {
 // Without a peer the killed daemon's virtual routers go on, until a director comes, also
 // one that preempts nobody.
 func TestOrphanGivesWayToWhoeverComes(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	for name, config := range map[string]string{
 		"preempt":    cluster.VRRP,
 		"no preempt": strings.Replace(cluster.VRRP, "vrid ", "preempt = false\nvrid ", 1),
@@ -304,6 +305,7 @@ func TestVRRPProcessLeavesSignalsToTheDaemon(t *testing.T) {
 
 // A process that hangs is killed. Its mastership is not resumed, because the peer has it.
 func TestHungVRRPProcessIsReplaced(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.configure(strings.Replace(cluster.VRRP, "vrid ", "preempt = false\nvrid ", 1))
 	master, backup := b.pair()
@@ -382,6 +384,7 @@ func TestStalledMachine(t *testing.T) {
 
 // A daemon that hangs gives mastership away, and takes it back when it goes on.
 func TestHungDaemonHandsOver(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.configure(cluster.VRRP)
 	master, backup := b.pair()
@@ -403,6 +406,7 @@ func TestHungDaemonHandsOver(t *testing.T) {
 
 // A process that ends again and again hands over, and is trusted again after a while.
 func TestVRRPProcessThatKeepsCrashing(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.configure(cluster.VRRP)
 	master, backup := b.pair()

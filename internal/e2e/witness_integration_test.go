@@ -98,6 +98,7 @@ func (b *bed) unblock(machine string) {
 // A real server that has the address on lo and does not keep from answering ARP for it is
 // the classic mistake of direct routing.
 func TestWitnessNamesARealServerThatAnswers(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.configure(cluster.VRRP)
 	b.run(cluster.RS1, "ip", "addr", "add", "10.0.0.100/32", "dev", "lo")
@@ -126,6 +127,7 @@ func TestWitnessNamesARealServerThatAnswers(t *testing.T) {
 }
 
 func TestWitnessFindsTwoOwnersAndTheMasterAnnouncesAgain(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.configure(cluster.VRRP)
 	master, backup := b.pair()
@@ -149,6 +151,7 @@ func TestWitnessFindsTwoOwnersAndTheMasterAnnouncesAgain(t *testing.T) {
 
 // Over IPv6, and with a link of the virtual router's own, the answers look different.
 func TestWitnessKnowsTheOwner(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	for _, tt := range []struct {
 		name, keys string
 		vips       []netip.Addr
@@ -159,6 +162,7 @@ func TestWitnessKnowsTheOwner(t *testing.T) {
 		{"IPv6 with a virtual MAC address", "vmac = true", ip6, "vrrp6.51"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			b := newBed(t)
 			b.configure(speaking(tt.keys, tt.vips))
 			if tt.vips[0].Is6() {
@@ -183,6 +187,7 @@ func TestWitnessKnowsTheOwner(t *testing.T) {
 
 // The director that has lost the address sees that the other one has it.
 func TestLoserConfirmsTheTakeover(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.configure(cluster.VRRP)
 	_, backup := b.pair()
@@ -201,6 +206,7 @@ const blocked = "adverts of lb-a do not arrive although it is alive: a firewall,
 // With on_split = "take" the Backup takes over from a Master that it cannot hear, and says
 // why that was wrong.
 func TestBlockedAdvertsAreNamedAfterTakingOver(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.members("take")
 	_, backup := b.peered()
@@ -225,6 +231,7 @@ func TestBlockedAdvertsAreNamedAfterTakingOver(t *testing.T) {
 
 // With on_split = "hold" it does not, as long as the Master is alive.
 func TestBlockedAdvertsAreNamedWhileHolding(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	b := newBed(t)
 	b.members("hold")
 	master, backup := b.peered()
