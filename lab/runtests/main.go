@@ -131,7 +131,8 @@ func commands(root, dir string, pkgs []pkg, limit time.Duration) string {
 	for _, p := range pkgs {
 		fmt.Fprintf(&b, "cd %s\n", quote(filepath.Join(root, p.dir)))
 		fmt.Fprintf(&b, "printf '\\n%s%s\\n'\n", markStart, p.path)
-		fmt.Fprintf(&b, "%s -test.v=test2json -test.timeout=%s -test.run='^(%s)$' 2>&1\n",
+		// Tests that say they may run beside others wait most of their time.
+		fmt.Fprintf(&b, "%s -test.v=test2json -test.parallel=4 -test.timeout=%s -test.run='^(%s)$' 2>&1\n",
 			quote(binary(dir, p)), limit, strings.Join(p.tests, "|"))
 		fmt.Fprintf(&b, "printf '\\n%s%%d\\n' $?\n", markEnd)
 	}
