@@ -12,12 +12,9 @@ help: ## this list
 build: ## the static binary, bin/hadirector
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/hadirector ./cmd/hadirector
 
-# The tests in namespaces wait most of their time, and the virtual machine needs one
-# processor, so they run beside each other; each says all it has to say when it ends.
 test: ## everything below, up to vm (installs what it needs when run as root)
 	@if lab/deps; then \
-		$(MAKE) --no-print-directory --keep-going lint unit; status=$$?; \
-		$(MAKE) --no-print-directory --keep-going $(if $(ROOT),-j2 --output-sync=target) integration vm && exit $$status; \
+		$(MAKE) --no-print-directory --keep-going lint unit integration vm; \
 	else \
 		$(MAKE) --no-print-directory --keep-going lint unit; \
 		echo "FAIL: integration and vm were not run: packages are missing, see above" >&2; exit 1; \
