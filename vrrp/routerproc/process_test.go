@@ -404,6 +404,31 @@ func TestChildThatCannotBeKilled(t *testing.T) {
 	})
 }
 
+// TestChildThatEndsBeforeItSpeaks: what it was to adopt stays for the next one, unless it
+// hung.
+func TestChildThatEndsBeforeItSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().says("web", vrrp.Initialize, vrrp.Master, vrrp.ReasonMasterDown)
+		w.child().end(errors.New("signal: killed"))
+		w.told()
+		w.child().end(errors.New("signal: killed"))
+		expect(t, "killed", []string{"release all but [web 150]", "3 start json INFO", "3 apply [web 150 adopt]"}, w.told())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newParent(t)
+		defer w.stop()
+		w.process.Apply(set("web"))
+		w.child().hang(true)
+		time.Sleep(maxStartSilence * pingInterval)
+		w.told()
+		time.Sleep(pingInterval)
+		expect(t, "hung", []string{"1 killed", "release all but nothing", "2 start json INFO", "2 apply [web 150]"}, w.told())
+	})
+}
+
 // TestChildThatSaysRubbishIsKilled: its connection is of no use, and it would write beside
 // the next one.
 func TestChildThatSaysRubbishIsKilled(t *testing.T) {

@@ -219,13 +219,13 @@ func (s *supervisor) ended() {
 	switch {
 	case s.active == nil: // all is released
 	case s.wanted == nil: // and what an earlier run left is not ours yet
-	case k.talks:
+	case hung && !k.talks:
+		// It has not done anything for a long time, and the next one may not either.
+		s.o.Release(nil)
+	default:
 		// What the instances of today do not name, the new child would not know of. It
 		// has not been given any yet.
 		s.o.Release(s.wanted)
-	default:
-		// It has not done anything for a long time, and the next one may not either.
-		s.o.Release(nil)
 	}
 }
 
