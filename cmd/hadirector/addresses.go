@@ -101,11 +101,12 @@ func (l *addressLedger) releaseNoted(keep map[string]vrrp.Instance) {
 		maps.DeleteFunc(keep, func(_ string, in vrrp.Instance) bool { return in.Priority == vrrp.PriorityOwner })
 		l.settled = true
 	}
-	if err := l.kernel.release(noted, keep); err != nil {
+	err := l.kernel.release(noted, keep)
+	if err != nil {
 		l.logger.Warn("addresses of an ended vrrp process not released", "err", err)
 	}
 	if first {
-		l.settle(keep)
+		l.settle(keep, err == nil)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"time"
 
@@ -37,21 +36,21 @@ func (l *addressLedger) inherit() {
 	})
 }
 
-// settle says what becomes of what was left, and takes away the links that nobody needs.
-func (l *addressLedger) settle(keep map[string]vrrp.Instance) {
+// settle says what becomes of what was left, if the rest was released, and takes away the
+// links that nobody needs.
+func (l *addressLedger) settle(keep map[string]vrrp.Instance, released bool) {
 	for _, in := range l.left {
-		gone, stay := in.Held(), []netip.Prefix(nil)
+		gone := in.Held()
 		for _, other := range keep {
 			if other.Link() == in.Link() {
-				stay = append(stay, without(gone, without(gone, other.Held(), samePrefix), samePrefix)...)
 				gone = without(gone, other.Held(), samePrefix)
 			}
 		}
 		log := l.logger.With("virtual_router", in.Name, "interface", in.Link())
-		if len(gone) > 0 {
+		if len(gone) > 0 && released {
 			log.Info("addresses of an earlier run released", "addresses", gone)
 		}
-		if len(stay) > 0 {
+		if stay := without(in.Held(), gone, samePrefix); len(stay) > 0 {
 			log.Info("addresses of an earlier run stay until another director is heard as master", "addresses", stay)
 		}
 	}
