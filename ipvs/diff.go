@@ -1,6 +1,9 @@
 package ipvs
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Diff returns the operations that make actual into desired, in the order in which
 // they must be applied. Equal tables give none.
@@ -22,10 +25,39 @@ import "slices"
 // destinations of a service are exchanged. Everything that can be edited is edited
 // in place, since deleting a destination cuts it off from its connections.
 func Diff(desired, actual Table, own func(ServiceKey) bool) []Op {
+	var differ []ServiceKey
+	for key, want := range desired {
+		if have, exists := actual[key]; !exists || !want.Equal(have) {
+			differ = append(differ, key)
+		}
+	}
+	for key := range actual {
+		if _, wanted := desired[key]; !wanted {
+			differ = append(differ, key)
+		}
+	}
+	return diff(differ, desired, actual, own)
+}
+
+// DiffOf is [Diff] for some services alone. It costs nothing for all the others, so that
+// a small change of a long table is quickly worked out.
+func DiffOf(services map[ServiceKey]bool, desired, actual Table, own func(ServiceKey) bool) []Op {
+	return diff(slices.Collect(maps.Keys(services)), desired, actual, own)
+}
+
+// diff works out the operations for the services of the keys.
+func diff(keys []ServiceKey, desired, actual Table, own func(ServiceKey) bool) []Op {
 	var addServices, editServices, addDests, editDests, quiesce, deleteDests, deleteServices []Op
-	for key, want := range desired.All() {
+	slices.SortFunc(keys, ServiceKey.Compare)
+	for _, key := range keys {
+		want, wanted := desired[key]
 		have, exists := actual[key]
 		switch {
+		case !wanted && exists && own != nil && own(key):
+			deleteServices = append(deleteServices, DeleteService{Key: key})
+			continue
+		case !wanted:
+			continue
 		case !exists:
 			addServices = append(addServices, AddService{Service: want.Service})
 		case want.Service.Canonical() != have.Service.Canonical():
@@ -47,11 +79,6 @@ func Diff(desired, actual Table, own func(ServiceKey) bool) []Op {
 			if _, wanted := want.Destinations[dk]; !wanted {
 				deleteDests = append(deleteDests, DeleteDestination{Service: key, Key: dk})
 			}
-		}
-	}
-	for key := range actual.All() {
-		if _, wanted := desired[key]; !wanted && own != nil && own(key) {
-			deleteServices = append(deleteServices, DeleteService{Key: key})
 		}
 	}
 	return slices.Concat(addServices, editServices, addDests, editDests, quiesce, deleteDests, deleteServices)

@@ -119,6 +119,26 @@ func TestDiffRandomWalk(t *testing.T) {
 	}
 }
 
+// Worked out for some services alone, the operations are those that the whole difference
+// has for them.
+func TestDiffOfSomeServices(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		desired, actual := ipvstest.RandomTable(r, true), ipvstest.RandomTable(r, true)
+		some := map[ipvs.ServiceKey]bool{}
+		for _, k := range ipvstest.RandomKeys() {
+			if r.IntN(2) == 0 {
+				some[k] = true
+			}
+		}
+		own := func(k ipvs.ServiceKey) bool { return k.Addr.Port()%2 == 0 }
+		want := slices.DeleteFunc(ipvs.Diff(desired, actual, own), func(op ipvs.Op) bool { return !some[ipvs.ServiceOf(op)] })
+		if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(ipvs.DiffOf(some, desired, actual, own))); diff != "" {
+			t.Fatalf("seed %d (-want +got):\n%s", seed, diff)
+		}
+	}
+}
+
 // walk applies the difference and checks after each step that no service loses what
 // it need not lose.
 func walk(t *testing.T, kernel *ipvstest.Kernel, desired ipvs.Table, own func(ipvs.ServiceKey) bool) {
@@ -127,6 +147,7 @@ func walk(t *testing.T, kernel *ipvstest.Kernel, desired ipvs.Table, own func(ip
 	if err != nil {
 		t.Fatal(err)
 	}
+	account := before.Clone()
 	for i, op := range ipvs.Diff(desired, before, own) {
 		if err := kernel.Apply(t.Context(), op); err != nil {
 			t.Fatalf("step %d: %v", i, err)
@@ -134,6 +155,9 @@ func walk(t *testing.T, kernel *ipvstest.Kernel, desired ipvs.Table, own func(ip
 		now, _, err := kernel.Table(t.Context())
 		if err != nil {
 			t.Fatal(err)
+		}
+		if account.Apply(op); !account.Equal(now) {
+			t.Fatalf("step %d, %s: the table by our own account is\n%s\nand in the kernel\n%s", i, op, account, now)
 		}
 		for key, old := range before {
 			want, kept := desired[key]

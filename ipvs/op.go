@@ -29,6 +29,25 @@ type (
 	}
 )
 
+// ServiceOf is the service that an operation is about.
+func ServiceOf(op Op) ServiceKey {
+	switch op := op.(type) {
+	case AddService:
+		return op.Service.Key
+	case EditService:
+		return op.Service.Key
+	case DeleteService:
+		return op.Key
+	case AddDestination:
+		return op.Service
+	case EditDestination:
+		return op.Service
+	case DeleteDestination:
+		return op.Service
+	}
+	return ServiceKey{}
+}
+
 func (AddService) op()        {}
 func (EditService) op()       {}
 func (DeleteService) op()     {}

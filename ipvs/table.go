@@ -38,12 +38,45 @@ func (e Entry) Clone() Entry {
 // without effect, such as the timeout of a service without persistence, do not
 // count.
 func (t Table) Equal(o Table) bool {
-	return maps.EqualFunc(t, o, func(a, b Entry) bool {
-		return a.Service.Canonical() == b.Service.Canonical() &&
-			maps.EqualFunc(a.Destinations, b.Destinations, func(a, b Destination) bool {
-				return a.Canonical() == b.Canonical()
-			})
+	return maps.EqualFunc(t, o, Entry.Equal)
+}
+
+// Equal reports whether the kernel would do the same with either service.
+func (e Entry) Equal(o Entry) bool {
+	if e.Service != o.Service && e.Service.Canonical() != o.Service.Canonical() {
+		return false
+	}
+	return maps.EqualFunc(e.Destinations, o.Destinations, func(a, b Destination) bool {
+		return a == b || a.Canonical() == b.Canonical()
 	})
+}
+
+// Apply enters into the table what the kernel's table becomes when it has carried out the
+// operation. The destinations of the service are written in place: see [Entry.Clone]. One
+// that the table does not have is left out with its destinations: the table is not what
+// the kernel has.
+func (t Table) Apply(op Op) {
+	e, there := t[ServiceOf(op)]
+	switch op := op.(type) {
+	case AddService:
+		t[op.Service.Key] = Entry{Service: op.Service.Canonical(), Destinations: make(map[DestinationKey]Destination)}
+	case DeleteService:
+		delete(t, op.Key)
+	case EditService:
+		if e.Service = op.Service.Canonical(); there {
+			t[op.Service.Key] = e
+		}
+	case AddDestination:
+		if there {
+			e.Destinations[op.Destination.Key] = op.Destination.Canonical()
+		}
+	case EditDestination:
+		if there {
+			e.Destinations[op.Destination.Key] = op.Destination.Canonical()
+		}
+	case DeleteDestination:
+		delete(e.Destinations, op.Key)
+	}
 }
 
 // All yields the services in the order of [ServiceKey.Compare].

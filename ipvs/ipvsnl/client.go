@@ -2,6 +2,7 @@ package ipvsnl
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 )
@@ -16,6 +17,8 @@ import (
 // the client busy, and all others end with [ErrTimeout] until it does.
 type Client struct {
 	timeout time.Duration
+	proc    *os.File   // /proc/net/ip_vs; nil: there is none
+	reading sync.Mutex // guards proc's position
 	dial    func() (*conn, error)
 	release func() error // after the last socket
 

@@ -3,12 +3,9 @@ package ipvsnl
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	moby "github.com/moby/ipvs"
-	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
 
 // exchanger sends one request to the kernel and returns the messages of its answer,
@@ -79,56 +76,14 @@ func (n namespace) dial(family uint16) (*conn, error) {
 	if n.other {
 		at, path = n.handle, fmt.Sprintf("/proc/self/fd/%d", int(n.handle))
 	}
-	own, err := nl.GetNetlinkSocketAt(at, netns.None(), unix.NETLINK_GENERIC)
+	own, err := openSocket(at, family)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
-	}
-	wait := unix.NsecToTimeval(answerTimeout.Nanoseconds())
-	if err := own.SetReceiveTimeout(&wait); err != nil {
-		own.Close()
-		return nil, fmt.Errorf("set the netlink socket's timeout: %w", err)
 	}
 	services, err := moby.New(path)
 	if err != nil {
-		own.Close()
+		own.close()
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	s := &socket{family: family, handle: &nl.SocketHandle{Socket: own}}
-	return &conn{exchanger: s, services: services, closeOwn: own.Close}, nil
-}
-
-// socket is the exchanger of a real kernel.
-type socket struct {
-	family uint16
-	handle *nl.SocketHandle
-}
-
-const (
-	genlHeader  = 4 // struct genlmsghdr
-	genlVersion = 1 // IPVS_GENL_VERSION
-
-	// answerTimeout is long: the kernel works while it takes in a request, so an
-	// answer that is not there when the request has been sent will not come.
-	answerTimeout = 200 * time.Millisecond
-)
-
-func (s *socket) exchange(cmd uint8, flags int, attrs []byte) ([][]byte, error) {
-	req := nl.NewNetlinkRequest(int(s.family), flags)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_GENERIC: s.handle}
-	req.AddRawData([]byte{cmd, genlVersion, 0, 0})
-	req.AddRawData(attrs)
-	msgs, err := req.Execute(unix.NETLINK_GENERIC, 0)
-	if errors.Is(err, unix.EAGAIN) {
-		return nil, ErrTimeout
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i, m := range msgs {
-		if len(m) < genlHeader {
-			return nil, errShort
-		}
-		msgs[i] = m[genlHeader:]
-	}
-	return msgs, nil
+	return &conn{exchanger: own, services: services, closeOwn: own.close}, nil
 }

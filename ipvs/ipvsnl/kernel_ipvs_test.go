@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -149,7 +151,7 @@ func TestDiffRandomWalkOnKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for round := range 60 {
+	for round := range 40 {
 		desired := ipvs.Table{}
 		for k, e := range ipvstest.RandomTable(r, true) {
 			if !foreign[k] {
@@ -157,16 +159,53 @@ func TestDiffRandomWalkOnKernel(t *testing.T) {
 			}
 		}
 		own := func(k ipvs.ServiceKey) bool { return !foreign[k] }
-		for _, op := range ipvs.Diff(desired, readTable(t, c), own) {
+		before := readTable(t, c)
+		account := before.Clone()
+		for i, op := range ipvs.Diff(desired, before, own) {
 			if err := c.Apply(t.Context(), op); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
+			account.Apply(op)
+			key := ipvs.ServiceOf(op)
+			_, was := before[key]
+			_, kept := desired[key]
+			if text := op.String(); !was || !kept || text[1] == 'a' || text[1] == 'A' {
+				continue // nothing that serves both before and after can be less for it
+			}
+			// No service loses what it need not lose, as the kernel has it at each step.
+			var is int
+			for _, d := range readEntryOf(t, c, account[key].Service).Destinations {
+				if d.Weight > 0 {
+					is++
+				}
+			}
+			if was, will := serving(before[key]), serving(desired[key]); is < min(was, will) {
+				t.Fatalf("round %d, step %d, %s: %d destinations serve %s, before %d and in the end %d", round, i, op, is, key, was, will)
+			}
+		}
+		actual, counts, err := c.Table(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		quick, quickCounts, err := c.Refresh(t.Context(), account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(actual.String(), quick.String()); diff != "" || !reflect.DeepEqual(counts, quickCounts) {
+			t.Fatalf("round %d: (-read +read quickly)\n%s\ncounts %v, read quickly %v", round, diff, counts, quickCounts)
+		}
+		// Whoever knows an older table quickly reads what is there all the same, as far as
+		// the file shows it.
+		quick, _, err = c.Refresh(t.Context(), before)
+		if err != nil || !maps.EqualFunc(quick, actual, func(a, b ipvs.Entry) bool {
+			return serving(a) == serving(b) && len(a.Destinations) == len(b.Destinations)
+		}) {
+			t.Fatalf("round %d: read quickly by an older table: %v\n%s", round, err, quick)
 		}
 		all := desired.Clone()
 		for k, e := range want {
 			all[k] = e
 		}
-		actual := readTable(t, c)
 		if diff := cmp.Diff(all.String(), actual.String()); diff != "" {
 			t.Fatalf("round %d: (-want +read)\n%s", round, diff)
 		}
@@ -177,6 +216,28 @@ func TestDiffRandomWalkOnKernel(t *testing.T) {
 			t.Fatalf("round %d: a second diff gives %v", round, again)
 		}
 	}
+}
+
+func serving(e ipvs.Entry) int {
+	n := 0
+	for _, d := range e.Destinations {
+		if d.Weight > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func readEntryOf(t *testing.T, c *Client, s ipvs.Service) (e ipvs.Entry) {
+	t.Helper()
+	err := c.do(t.Context(), func(k *conn) (err error) {
+		e, _, err = readEntry(k, s)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // Services that ipvsadm restores from a table's text are read back the same.

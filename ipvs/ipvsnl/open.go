@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"time"
@@ -57,7 +58,19 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, errors.Join(err, ns.close())
 	}
-	return newClient(cmp.Or(o.Timeout, defaultTimeout), c, dial, ns.close), nil
+	// The file stays that of this namespace. Without it the listings do.
+	proc, err := os.Open("/proc/thread-self/net/ip_vs")
+	if err != nil {
+		proc = nil
+	}
+	client := newClient(cmp.Or(o.Timeout, defaultTimeout), c, dial, func() error {
+		if proc != nil {
+			proc.Close()
+		}
+		return ns.close()
+	})
+	client.proc = proc
+	return client, nil
 }
 
 // findFamily returns the number of the genetlink family IPVS. It loads the module

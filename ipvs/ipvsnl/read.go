@@ -26,16 +26,9 @@ func (c *Client) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
 			return err
 		}
 		for _, s := range services {
-			dests, err := readDestinations(k, s.Key)
-			if err != nil {
+			if table[s.Key], observed[s.Key], err = readEntry(k, s.Service); err != nil {
 				return err
 			}
-			e := ipvs.Entry{Service: s.Service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination, len(dests))}
-			counts := make(map[ipvs.DestinationKey]ipvs.Connections, len(dests))
-			for _, d := range dests {
-				e.Destinations[d.Key], counts[d.Key] = d.Destination, d.counts
-			}
-			table[s.Key], observed[s.Key] = e, counts
 		}
 		return nil
 	})

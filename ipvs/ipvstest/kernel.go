@@ -122,6 +122,11 @@ func (k *Kernel) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
 	return table, observed, nil
 }
 
+// Refresh reads what [Kernel.Table] reads, whatever it was before.
+func (k *Kernel) Refresh(ctx context.Context, _ ipvs.Table) (ipvs.Table, ipvs.Observed, error) {
+	return k.Table(ctx)
+}
+
 // Apply carries out one operation. Its errors are the kernel's: EEXIST for what is
 // there already, ESRCH for a missing service, ENOENT for a missing destination and
 // for an unknown scheduler or persistence engine, ERANGE and EINVAL for values out
