@@ -14,8 +14,11 @@ import (
 // Fingerprint identifies what a configuration says, whatever its comments, the order
 // of its keys and tables, and what it leaves to defaults: the first half of the
 // SHA-256 of the effective text, sorted by name. Directors compare theirs.
-func (c *Config) Fingerprint() [16]byte {
-	sum := sha256.Sum256([]byte(c.Canonical()))
+func (c *Config) Fingerprint() [16]byte { return FingerprintOf(c.Canonical()) }
+
+// FingerprintOf is the fingerprint of a configuration by its canonical text.
+func FingerprintOf(canonical string) [16]byte {
+	sum := sha256.Sum256([]byte(canonical))
 	return [16]byte(sum[:16])
 }
 
@@ -61,6 +64,7 @@ func DiffKeys(a, b string) []string {
 	if a == b {
 		return nil
 	}
+	a, b = withoutCommon(a, b)
 	var am, bm map[string]any
 	_, errA := decode(a, &am)
 	_, errB := decode(b, &bm)

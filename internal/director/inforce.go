@@ -28,8 +28,9 @@ type user struct {
 }
 
 func newInForce(cfg *conf.Config) inForce {
+	text := cfg.Canonical()
 	f := inForce{
-		cfg: cfg, at: time.Now(), text: cfg.Canonical(), fingerprint: cfg.Fingerprint(),
+		cfg: cfg, at: time.Now(), text: text, fingerprint: conf.FingerprintOf(text),
 		targets: Targets(cfg), users: make(map[healthcheck.Target][]user),
 		servers: make(map[ServerID]bool),
 	}
