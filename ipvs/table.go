@@ -51,34 +51,6 @@ func (e Entry) Equal(o Entry) bool {
 	})
 }
 
-// Apply enters into the table what the kernel's table becomes when it has carried out the
-// operation. The destinations of the service are written in place: see [Entry.Clone]. One
-// that the table does not have is left out with its destinations: the table is not what
-// the kernel has.
-func (t Table) Apply(op Op) {
-	e, there := t[ServiceOf(op)]
-	switch op := op.(type) {
-	case AddService:
-		t[op.Service.Key] = Entry{Service: op.Service.Canonical(), Destinations: make(map[DestinationKey]Destination)}
-	case DeleteService:
-		delete(t, op.Key)
-	case EditService:
-		if e.Service = op.Service.Canonical(); there {
-			t[op.Service.Key] = e
-		}
-	case AddDestination:
-		if there {
-			e.Destinations[op.Destination.Key] = op.Destination.Canonical()
-		}
-	case EditDestination:
-		if there {
-			e.Destinations[op.Destination.Key] = op.Destination.Canonical()
-		}
-	case DeleteDestination:
-		delete(e.Destinations, op.Key)
-	}
-}
-
 // All yields the services in the order of [ServiceKey.Compare].
 func (t Table) All() iter.Seq2[ServiceKey, Entry] {
 	return func(yield func(ServiceKey, Entry) bool) {

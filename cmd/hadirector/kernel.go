@@ -24,24 +24,30 @@ type kernel interface {
 // lazyKernel opens the kernel's IPVS when it is first needed, so that a director
 // that only moves addresses runs on a kernel without it. An error of opening is
 // returned and the next call tries again.
+//
+// It is opened twice, because a client's calls wait for each other: reading a long table
+// takes long, and changes must not wait for it.
 type lazyKernel struct {
 	open func() (kernel, error)
 
-	mu     sync.Mutex // guards opened: a reload opens what the reconciler uses
+	mu     sync.Mutex // guards what follows: a reload opens what the reconciler uses
 	opened kernel
+	reader kernel
 }
 
-func (k *lazyKernel) get() (kernel, error) {
+func (k *lazyKernel) get() (kernel, error) { return k.getAs(&k.opened) }
+
+func (k *lazyKernel) getAs(as *kernel) (kernel, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.opened == nil {
+	if *as == nil {
 		opened, err := k.open()
 		if err != nil {
 			return nil, err
 		}
-		k.opened = opened
+		*as = opened
 	}
-	return k.opened, nil
+	return *as, nil
 }
 
 // need opens IPVS for a configuration that cannot do without, and fails if the kernel
@@ -81,11 +87,19 @@ func (k *lazyKernel) close() error {
 }
 
 func (k *lazyKernel) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
-	opened, err := k.get()
+	reader, err := k.getAs(&k.reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	return opened.Table(ctx)
+	return reader.Table(ctx)
+}
+
+func (k *lazyKernel) Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, ipvs.Observed, error) {
+	reader, err := k.getAs(&k.reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	return reader.Refresh(ctx, last)
 }
 
 func (k *lazyKernel) Apply(ctx context.Context, op ipvs.Op) error {

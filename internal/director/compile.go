@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
@@ -53,13 +52,27 @@ type Desired struct {
 	Leaving map[identity]Leaving
 	// Generation counts the desired states of a run from 1.
 	Generation uint64
+	// changed are the services that differ from those of the desired state that the
+	// reconciler was given before.
+	changed map[ipvs.ServiceKey]bool
+	// look says that the outcome is to be told by a table that was read for it.
+	look bool
 }
 
-// equal tells whether two desired states are the same but for their generation.
-func (d Desired) equal(e Desired) bool {
-	return d.SyncAddr == e.SyncAddr && slices.Equal(d.Daemons, e.Daemons) && slices.Equal(d.Marks, e.Marks) &&
-		slices.Equal(d.Translations, e.Translations) && slices.EqualFunc(d.Parameters, e.Parameters, Need.equal) &&
-		d.Table.Equal(e.Table) && maps.Equal(d.Leaving, e.Leaving)
+// since returns the services of d that differ from those of an earlier desired state.
+func (d Desired) since(earlier Desired) map[ipvs.ServiceKey]bool {
+	changed := make(map[ipvs.ServiceKey]bool)
+	for key, e := range d.Table {
+		if was, there := earlier.Table[key]; !there || !e.Equal(was) {
+			changed[key] = true
+		}
+	}
+	for key := range earlier.Table {
+		if _, there := d.Table[key]; !there {
+			changed[key] = true
+		}
+	}
+	return changed
 }
 
 // Compile says what the kernel of director self should look like.
@@ -72,31 +85,74 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 	d := Desired{Table: make(ipvs.Table, len(cfg.VirtualServers))}
 	for i := range cfg.VirtualServers {
 		vs := &cfg.VirtualServers[i]
-		pool, _ := Pool(vs, f)
-		for service := range vs.Services() {
-			e := ipvs.Entry{Service: service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination, len(pool))}
-			for i := range pool {
-				dest := vs.Destination(service.Key, &pool[i])
-				e.Destinations[dest.Key] = dest
-			}
-			d.Table[service.Key] = e
-		}
+		compileServer(d.Table, vs, f)
 		d.Marks = append(d.Marks, vs.Marked...)
 	}
 	addLeaving(d.Table, f.Leaving)
 	d.addTranslations(cfg, self, f.Leaving)
 	d.Parameters = Needs(cfg, f.Leaving)
 	d.Leaving = maps.Clone(f.Leaving)
+	d.Daemons, d.SyncAddr = compileDaemons(cfg, self, f)
+	return d
+}
+
+// compileServer adds a virtual server's services to the table.
+func compileServer(t ipvs.Table, vs *conf.VirtualServer, f Facts) {
+	pool, _ := Pool(vs, f)
+	for service := range vs.Services() {
+		e := ipvs.Entry{Service: service, Destinations: make(map[ipvs.DestinationKey]ipvs.Destination, len(pool))}
+		for i := range pool {
+			dest := vs.Destination(service.Key, &pool[i])
+			e.Destinations[dest.Key] = dest
+		}
+		t[service.Key] = e
+	}
+}
+
+// compileDaemons says which sync daemons should run, and which address tells on which
+// interface.
+func compileDaemons(cfg *conf.Config, self string, f Facts) (daemons []syncd.Daemon, addr netip.Addr) {
 	// Without a virtual server there is no connection to tell of, and [sync] is for the
 	// membership alone.
-	if cfg.Sync != nil && len(cfg.VirtualServers) > 0 {
-		master, backup := roles(cfg, f.VRRP)
-		d.Daemons = syncd.Desired(syncd.Config{Interface: cfg.Sync.Interface, SyncID: cfg.Sync.SyncID}, master, backup)
-		if me, ok := cfg.Director(self); ok {
-			d.SyncAddr = me.Address
+	if cfg.Sync == nil || len(cfg.VirtualServers) == 0 {
+		return nil, netip.Addr{}
+	}
+	master, backup := roles(cfg, f.VRRP)
+	daemons = syncd.Desired(syncd.Config{Interface: cfg.Sync.Interface, SyncID: cfg.Sync.SyncID}, master, backup)
+	if me, ok := cfg.Director(self); ok {
+		addr = me.Address
+	}
+	return daemons, addr
+}
+
+// recompile is [Compile] after a change of facts that are about these virtual servers
+// alone: what it says of all others is as it was.
+func (d Desired) recompile(touched map[*conf.VirtualServer]bool, f Facts) Desired {
+	t := make(ipvs.Table)
+	for vs := range touched {
+		compileServer(t, vs, f)
+	}
+	leaving := make(map[identity]Leaving)
+	for id, l := range f.Leaving {
+		if _, ok := t[id.service]; ok {
+			leaving[id] = l
 		}
 	}
-	return d
+	addLeaving(t, leaving)
+	next := d
+	next.changed = make(map[ipvs.ServiceKey]bool)
+	for key, e := range t {
+		if !e.Equal(d.Table[key]) {
+			next.changed[key] = true
+		}
+	}
+	if len(next.changed) > 0 {
+		next.Table = maps.Clone(d.Table)
+		for key := range next.changed {
+			next.Table[key] = t[key]
+		}
+	}
+	return next
 }
 
 // roles tells whether this director is Master of any virtual router, and whether it

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -226,10 +228,8 @@ func (d *Director) loop(ctx context.Context) {
 			return
 		case r := <-d.o.Reports:
 			d.transition(r)
-			d.compile()
 		case e := <-d.o.HealthEvents:
 			d.healthBatch(e)
-			d.compile()
 		case e := <-d.o.TrackEvents:
 			d.trackEvent(e)
 		case links := <-d.links.news:
@@ -303,11 +303,35 @@ func (d *Director) configure() {
 // one.
 func (d *Director) compile() {
 	next := Compile(d.force.cfg, d.o.Self, d.facts)
-	if d.desired.Generation > 0 && next.equal(d.desired) {
+	next.changed = next.since(d.desired)
+	d.give(next)
+}
+
+// give hands a desired state to the reconciler if it is a new one.
+func (d *Director) give(next Desired) {
+	if d.desired.Generation > 0 && len(next.changed) == 0 && next.SyncAddr == d.desired.SyncAddr &&
+		slices.Equal(next.Daemons, d.desired.Daemons) && slices.Equal(next.Marks, d.desired.Marks) &&
+		slices.Equal(next.Translations, d.desired.Translations) && maps.Equal(next.Leaving, d.desired.Leaving) &&
+		slices.EqualFunc(next.Parameters, d.desired.Parameters, Need.equal) {
 		return
 	}
 	next.Generation = d.desired.Generation + 1
 	d.desired = next
+	d.hand(next)
+}
+
+// hand puts a desired state into the reconciler's mailbox.
+func (d *Director) hand(next Desired) {
+	select {
+	case untaken := <-d.rec.desired: // what that one is about is still to be done
+		changed := maps.Clone(untaken.changed)
+		if changed == nil {
+			changed = make(map[ipvs.ServiceKey]bool)
+		}
+		maps.Copy(changed, next.changed)
+		next.changed, next.look = changed, next.look || untaken.look
+	default:
+	}
 	d.rec.desired.put(next)
 }
 
@@ -315,6 +339,10 @@ func (d *Director) compile() {
 func (d *Director) transition(r vrrp.Report) {
 	r.Instance = d.nameNow(r.Instance)
 	d.facts.VRRP[r.Instance] = r.To
+	next := d.desired
+	next.changed = nil
+	next.Daemons, next.SyncAddr = compileDaemons(d.force.cfg, d.o.Self, d.facts)
+	d.give(next)
 	d.witness.kick()
 	d.logTransition(r)
 	d.switched(r)

@@ -43,6 +43,8 @@ type world struct {
 	// interfaces are the machine's.
 	interfaces func() (map[string][]netip.Prefix, error)
 	slow       bool // the kernel takes its time
+	// overKernel is between the director and the kernel; nil: nothing.
+	overKernel Kernel
 
 	process VRRPProcess
 
@@ -137,6 +139,9 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 		Interfaces:  w.interfaces,
 		Prober:      w.prober, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
+	}
+	if w.overKernel != nil {
+		o.Kernel = w.overKernel
 	}
 	if w.slow {
 		o.Kernel = slowKernel{w.kernel}

@@ -34,9 +34,10 @@ func (d *Desired) addTranslations(cfg *conf.Config, self string, leaving map[ide
 
 // translate has connections translated as they should be. Told is only what differs from
 // what was written last, or all of it if somebody else had changed it.
-func (r *reconciler) translate(want []ipvs.Translation, p *Pass) {
+func (r *reconciler) translate(want []ipvs.Translation) {
+	p := &r.next
 	wrote, repaired, err := r.translator.Ensure(want)
-	if err != nil {
+	if r.translated = err == nil; !r.translated {
 		p.Errs = append(p.Errs, err)
 		return
 	}

@@ -14,17 +14,28 @@ const healthBatchMax = 256
 
 // healthBatch takes in an event and what is waiting behind it: after a start, or when
 // a rack goes down, thousands of checks change at the same time, and one compilation
-// serves many of them.
+// serves many of them. The kernel is told first, and then everybody else.
 func (d *Director) healthBatch(e healthcheck.Event) {
 	touched := make(map[*conf.VirtualServer]bool)
+	var changes []healthChange
 	for n := 1; ; n++ {
-		for _, u := range d.health(e) {
-			touched[u.vs] = true
+		if c := d.health(e); len(c.users) > 0 {
+			changes = append(changes, c)
+			for _, u := range c.users {
+				touched[u.vs] = true
+			}
 		}
 		if n == healthBatchMax || len(d.o.HealthEvents) == 0 {
 			break
 		}
 		e = <-d.o.HealthEvents
+	}
+	d.give(d.desired.recompile(touched, d.facts))
+	for _, c := range changes {
+		// A first verdict that confirms what was assumed is no change.
+		if c.was == healthcheck.Down || c.event.Status == healthcheck.Down {
+			d.logHealth(c.event, c.was, c.users)
+		}
 	}
 	for vs := range touched {
 		d.logPool(vs)
@@ -33,24 +44,26 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	d.readiness()
 }
 
-// health takes in a target's change of status and returns the real servers that it
-// is about.
-func (d *Director) health(e healthcheck.Event) []user {
+// healthChange is a target's change of status.
+type healthChange struct {
+	event healthcheck.Event
+	was   healthcheck.Status
+	users []user // the real servers that it is about
+}
+
+// health takes in a target's status. Without users there is no change.
+func (d *Director) health(e healthcheck.Event) healthChange {
 	users := d.force.users[e.Target]
 	if len(users) == 0 {
-		return nil // a reload has taken it away
+		return healthChange{} // a reload has taken it away
 	}
 	delete(d.facts.Assumed, e.Target)
 	was := d.facts.Health[e.Target]
 	if was == e.Status {
-		return nil
+		return healthChange{}
 	}
 	d.facts.Health[e.Target] = e.Status
-	// A first verdict that confirms what was assumed is no change.
-	if was == healthcheck.Down || e.Status == healthcheck.Down {
-		d.logHealth(e, was, users)
-	}
-	return users
+	return healthChange{e, was, users}
 }
 
 // carriedHealth lets a real server whose check was exchanged start with the verdict of

@@ -12,11 +12,17 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// Kernel is the kernel's IPVS. The reconciler is its only caller, one call at a time. An
-// error says what was attempted on which object.
+// Kernel is the kernel's IPVS. The reconciler is its only caller: one Table or Refresh at
+// a time, and beside it one of the other calls at a time, which does not wait for it. An error says
+// what was attempted on which object.
 type Kernel interface {
-	// Table reads every service with its destinations, and the connection counts.
+	// Table reads every service with its destinations, and the connection counts. What
+	// is changed meanwhile it may show in either state. The caller owns the result.
 	Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error)
+	// Refresh does the same much faster for one who has read the table before: what
+	// cannot be read quickly is as in last. The result may share its services with last,
+	// and nobody writes to either.
+	Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, ipvs.Observed, error)
 	Apply(ctx context.Context, op ipvs.Op) error
 	Daemons(ctx context.Context) ([]syncd.Daemon, error)
 	ApplyDaemon(ctx context.Context, op syncd.Op) error

@@ -145,6 +145,7 @@ func BenchmarkRackFailure(b *testing.B) {
 			break
 		}
 	}
+	d.compile()
 	status := healthcheck.Down
 	for b.Loop() {
 		for batch := range slices.Chunk(failed, healthBatchMax) {
@@ -152,7 +153,6 @@ func BenchmarkRackFailure(b *testing.B) {
 				events <- healthcheck.Event{Target: t, Status: status, Err: syscall.ECONNREFUSED}
 			}
 			d.healthBatch(<-events)
-			d.compile()
 			d.publish()
 		}
 		status = healthcheck.Up + healthcheck.Down - status

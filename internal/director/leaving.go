@@ -108,7 +108,7 @@ func addLeaving(t ipvs.Table, leaving map[identity]Leaving) {
 // idle tells whether the kernel, as last read, gives it nothing new and has nothing left.
 // Clients who would come back to it find another one when it is gone.
 func (l Leaving) idle(p Pass) bool {
-	if !p.Read {
+	if !p.Read || p.Changed[l.Service.Key] {
 		return false
 	}
 	d, in := p.Table[l.Service.Key].Destinations[l.Destination.Key]
@@ -185,7 +185,7 @@ func (f Facts) sortedLeaving() []identity {
 func (d *Director) logLeaving(l Leaving) {
 	c, counted := d.lastPass.Observed[l.Service.Key][l.Destination.Key]
 	dest, in := d.lastPass.Table[l.Service.Key].Destinations[l.Destination.Key]
-	if d.said.leaving[l.identity()] || !counted || !in || dest.Weight != 0 {
+	if d.said.leaving[l.identity()] || !counted || !in || dest.Weight != 0 || d.lastPass.Changed[l.Service.Key] {
 		return
 	}
 	d.said.leaving[l.identity()] = true

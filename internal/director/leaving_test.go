@@ -73,10 +73,7 @@ func TestIdleRealServerIsRemovedAtOnceAndWithoutAWord(t *testing.T) {
 		w := newWorld(t)
 		d, stop := w.run(pairTOML)
 		defer stop()
-		if _, err := d.Reload(t.Context(), parse(t, withoutWeb2)); err != nil {
-			t.Fatal(err)
-		}
-		d.Settle(t.Context())
+		w.reload(d, withoutWeb2)
 		w.wantTable(tableWith(""))
 		if got := w.recorded("real-server"); len(got) != 0 {
 			t.Errorf("events %q", got)
@@ -90,6 +87,7 @@ func TestRealServerIsNotRemovedBeforeTheKernelHasStoppedUsingIt(t *testing.T) {
 		d, stop := w.run(pairTOML)
 		defer stop()
 		w.kernel.FailNext("-e", syscall.EBUSY)
+		w.kernel.FailNext("-e", syscall.EBUSY) // also after the table has been read again
 		w.reload(d, withoutWeb2)
 		w.wantTable(fullTable)
 		time.Sleep(retryMin)

@@ -189,6 +189,9 @@ func (k *walk) settle() bool {
 		}
 	}
 	k.reloaded = nil
+	if whole := Compile(k.d.force.cfg, k.d.o.Self, k.d.facts); !whole.Table.Equal(k.d.desired.Table) {
+		k.t.Errorf("what is desired became step by step\n%s\nand is as a whole\n%s", k.d.desired.Table, whole.Table)
+	}
 	maps.DeleteFunc(k.conns, func(id string, _ bool) bool { _, in := want[id]; return !in })
 	k.table = want
 	if diff := cmp.Diff(k.text(want), k.kernel.String()); diff != "" {

@@ -8,9 +8,10 @@ import (
 
 // mark has packets marked as they should be. The operations are told in nft's words, as
 // far as they go.
-func (r *reconciler) mark(want []ipvs.Marking, p *Pass) {
+func (r *reconciler) mark(want []ipvs.Marking) {
+	p := &r.next
 	wrote, repaired, err := r.marker.Ensure(want)
-	if err != nil {
+	if r.marked = err == nil; !r.marked {
 		p.Errs = append(p.Errs, err)
 		return
 	}

@@ -82,6 +82,7 @@ func TestMarksComeBeforeTheirServicesAndGoAfterThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.Settle(t.Context())
+		synctest.Wait() // it has nothing to be drained
 		want := []string{
 			"1 services: [fwmark 11 for tcp 10.0.0.100:80 " + both + "]",
 			"2 services: [fwmark 11 for tcp 10.0.0.100:80]",

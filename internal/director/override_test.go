@@ -140,6 +140,7 @@ func TestNotSafeToStopBeforeTheKernelHasIt(t *testing.T) {
 		defer stop()
 		w.becomes(vrrp.Backup, vrrp.Master, vrrp.ReasonMasterDown)
 		w.kernel.FailNext("-e", syscall.EBUSY)
+		w.kernel.FailNext("-e", syscall.EBUSY) // also after the table has been read again
 		w.change(d, OverrideRequest{Target: "web/web-2", Kind: OverrideDrain})
 		if d.Status().VirtualServers[0].RealServers[1].Override.SafeToStop {
 			t.Error("safe to stop with its weight still in the kernel")

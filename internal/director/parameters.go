@@ -187,35 +187,6 @@ func (n Need) means(subnets []netip.Prefix) bool {
 
 func (n Need) equal(o Need) bool { return n.Parameter == o.Parameter && slices.Equal(n.On, o.On) }
 
-// parameters gives the kernel's parameters their values. It returns which those are, and
-// whether it knows.
-func (r *reconciler) parameters(want Desired, p *Pass) (list []ipvs.Parameter, known bool) {
-	known = true
-	var interfaces map[string][]netip.Prefix
-	if slices.ContainsFunc(want.Parameters, func(n Need) bool { return strings.Contains(n.Name, "*") }) {
-		var err error
-		if interfaces, err = r.interfaces(); err != nil {
-			p.ParameterErr, known = fmt.Errorf("find the interfaces whose parameters are to be set: %w", err), false
-		}
-	}
-	list = Spread(want.Parameters, interfaces)
-	states, err := r.params.Ensure(list)
-	p.Parameters = states
-	if err != nil {
-		p.ParameterErr = err
-	}
-	return list, known
-}
-
-// release puts back the parameters that are not to be kept.
-func (r *reconciler) release(keep []ipvs.Parameter, p *Pass) {
-	states, err := r.params.Release(keep)
-	p.Released = states
-	if err != nil {
-		p.ParameterErr = err
-	}
-}
-
 // unmet says which parameters that clients cannot be served without are not as needed.
 func (p Pass) unmet() []string {
 	var list []string

@@ -45,6 +45,8 @@ func TestReportsOfARenamedVirtualRouter(t *testing.T) {
 				for range unread {
 					w.kernel.FailNext(ipvstest.ReadTable, syscall.EPERM)
 				}
+				time.Sleep(resyncMin)
+				synctest.Wait()
 				if _, err := d.Reload(t.Context(), parse(t, strings.NewReplacer("[vrrp.web]", "[vrrp.site]", "weight = 1", "weight = 7").Replace(pairTOML))); err != nil {
 					t.Fatal(err)
 				}

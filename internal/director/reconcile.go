@@ -2,7 +2,6 @@ package director
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -13,31 +12,42 @@ import (
 )
 
 // The reconciler's pace. A pass that failed is repeated after retryMin, then after
-// twice as long each time up to retryMax. A pass that succeeded is repeated after
-// resyncMin to find what others changed, or later, up to resyncMax, if reading the
-// kernel's table would otherwise take more than a tenth of the time.
+// twice as long each time up to retryMax. After one that succeeded the kernel's table is
+// read again after resyncMin, to find what others changed, or later, up to resyncMax, if
+// reading it would otherwise take more than a tenth of the time.
 const (
 	retryMin    = 200 * time.Millisecond
 	retryMax    = 5 * time.Second
 	resyncMin   = time.Second
 	resyncMax   = 5 * time.Second
 	resyncShare = 10
+
+	// Most readings are quick ones, which miss what is seldom changed. One that is not
+	// comes after wholeMin, or later if it would otherwise take more than a fiftieth of
+	// the time.
+	wholeMin   = 30 * time.Second
+	wholeShare = 50
 )
 
 // Pass is the outcome of one reconciliation.
 type Pass struct {
 	At time.Time
-	// Reading is how long the kernel took to tell its table.
+	// ReadAt is when the kernel's table was last read, and Reading how long it took.
+	ReadAt  time.Time
 	Reading time.Duration
 	// Desired is what the pass was to reach.
 	Desired Desired
 	// Reached says that the kernel could be read and now is as desired.
 	Reached bool
-	// Read says that the kernel's table could be read. Table and Observed are what
-	// it held when it was last read, which is after the changes if there were any.
+	// Read says that the kernel's table could be read when that was last tried. Table is
+	// what it held, with the changes that were made since, and Observed are the counts
+	// that were read then.
 	Read     bool
 	Table    ipvs.Table
 	Observed ipvs.Observed
+	// Changed are the services that were changed since: what Observed says of them may
+	// be of before the change.
+	Changed map[ipvs.ServiceKey]bool
 	// DaemonsRead says that the kernel's sync daemons could be read, if it was asked
 	// about them, and Daemons are those that ran when it was last asked.
 	DaemonsRead bool
@@ -66,6 +76,12 @@ type Pass struct {
 // reconciler makes the kernel agree with the newest desired state. It is the only
 // writer of IPVS services, destinations and sync daemons, of firewall marks and full NAT,
 // and of the kernel parameters that all this asks for.
+//
+// A new desired state differs from the one before in a few services. The operations for
+// these follow from what the kernel is known to hold, so they wait for nothing, however
+// long the table is. The table itself is read beside that, in its own time, and compared
+// in full. An operation that fails says that the kernel does not hold what it was taken
+// for: the service is in doubt until the table has been read again.
 type reconciler struct {
 	kernel      Kernel
 	marker      Marker
@@ -80,272 +96,284 @@ type reconciler struct {
 
 	owned   Owned
 	unsaved bool // the last write of the ledger failed
-	// fresh are the services that are wanted for the first time, until the kernel's
-	// table has been read.
+	// fresh are the services that are wanted for the first time, until one is known to be
+	// of our own making or somebody else's.
 	fresh map[ipvs.ServiceKey]bool
-	// reached and reachedDaemons are what the kernel was last brought to in full; nil:
-	// nothing yet. What differs from them later, somebody else changed.
-	reached        ipvs.Table
-	reachedDaemons []syncd.Daemon
-	marks          []ipvs.Marking     // as they were last written
-	translations   []ipvs.Translation // as they were last written
+
+	// want is what the pass under way is to reach, and rest are the operations that it
+	// still has to apply. next is its outcome so far.
+	want Desired
+	open bool // a pass is under way
+	rest []ipvs.Op
+	next Pass
+	// compared says that rest comes from a table that was read for this pass: what the
+	// kernel refuses then is an error.
+	compared bool
+	// daemonsLast says that the sync daemons wait for the table.
+	daemonsLast bool
+
+	tableState
+	retry time.Duration
+
+	daemonState
+	parameterState
+	marks        []ipvs.Marking // as they were last written
+	marked       bool           // the last time succeeded
+	translations []ipvs.Translation
+	translated   bool
 }
 
 // run works until ctx is canceled. It leaves the kernel as it is.
 func (r *reconciler) run(ctx context.Context) error {
-	var (
-		want  Desired
-		retry = retryMin
-		timer = time.NewTimer(0)
-	)
+	r.retry = retryMin
+	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer r.endReading()
 	<-timer.C // nothing to do before the first desired state
 	for {
+		reads := r.reads
+		if len(r.rest) > 0 {
+			reads = nil // first what the last one has shown to be needed
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case want = <-r.desired:
-			retry = retryMin
+		case want := <-r.desired:
+			r.retry = retryMin
+			r.take(ctx, want)
+		case got := <-reads:
+			r.compare(ctx, got)
 		case <-timer.C:
+			r.look(ctx)
 		case asked := <-r.rehearsals:
 			asked.answer <- r.rehearse(ctx, asked.script)
-			continue
 		}
-		p := r.pass(ctx, want)
+		r.work(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		next := min(max(resyncMin, resyncShare*p.Reading), resyncMax)
-		if p.Reached {
-			retry = retryMin
-		} else {
-			next, retry = retry, min(2*retry, retryMax)
+		if !r.open || len(r.rest) > 0 {
+			continue
 		}
-		select {
-		case r.passes <- p:
-		case <-ctx.Done():
-			return nil
+		p, told := r.finish(ctx)
+		if told {
+			select {
+			case r.passes <- p:
+			case <-ctx.Done():
+				return nil
+			}
 		}
-		timer.Reset(next)
+		pause := r.pause(p, told)
+		if timer.Reset(max(pause, 0)); pause <= 0 {
+			r.look(ctx)
+		}
 	}
 }
 
-// pass reads the kernel, works out the difference and applies it. What the kernel
-// refuses is collected and the rest still applied: one bad service must not keep
-// the others from being served.
+// pass brings the kernel to what is wanted, reading its table first. It must not be
+// called while run runs.
 func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
-	p := Pass{At: time.Now(), Desired: want}
-	if len(want.Table) == 0 && len(want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons {
-		// A director that only moves addresses needs no IPVS in its kernel.
-		r.mark(nil, &p)
-		r.translate(nil, &p)
-		r.release(nil, &p)
-		p.Read, p.Reached = true, len(p.Errs) == 0
-		return p
-	}
-	// The ledger is written before the kernel: a service that is in the ledger and
-	// not in the kernel does no harm, the other way round it would be orphaned.
-	r.own(want, &p)
-	// A connection is translated as it is when it begins, so that comes before its service.
-	// It also brings connection tracking into the kernel, which has parameters of its own.
-	translations := withOld(want.Translations, r.translations)
-	r.translate(translations, &p)
-	// Parameters come before the first connection, and go after the last.
-	params, known := r.parameters(want, &p)
-	// Packets that have a mark without a service go on to the service of their address,
-	// so new marks come before the table, and old ones go after it. The old ones come
-	// last, and win until then.
-	both := union(want.Marks, r.marks)
-	r.mark(both, &p)
-	// A takeover changes the daemons alone, and they should not wait for a long
-	// table. At the start the table comes first: what a backup daemon takes in binds
-	// only to real servers that are there.
-	if r.reached == nil {
-		r.table(ctx, want, &p)
-		r.daemons(ctx, want, &p)
+	r.want, r.rest = want, nil
+	if r.unneeded() {
+		r.skip()
 	} else {
-		r.daemons(ctx, want, &p)
-		r.table(ctx, want, &p)
+		r.compare(ctx, r.read(ctx, nil))
 	}
-	if len(both) > len(want.Marks) {
-		r.mark(want.Marks, &p)
+	for len(r.rest) > 0 && ctx.Err() == nil {
+		r.work(ctx)
 	}
-	if len(translations) > len(want.Translations) {
-		r.translate(want.Translations, &p)
-	}
-	if known {
-		r.release(params, &p)
-	}
-	p.Reached = p.Read && len(p.Errs) == 0
-	r.disown(want, &p)
+	p, _ := r.finish(ctx)
 	return p
 }
 
-// table brings the kernel's services and destinations to what is wanted.
-func (r *reconciler) table(ctx context.Context, want Desired, p *Pass) {
-	start := time.Now()
-	actual, observed, err := r.kernel.Table(ctx)
-	p.Reading = time.Since(start)
-	if err != nil {
-		p.Errs = append(p.Errs, err)
+// unneeded tells whether there is nothing to do with IPVS: a director that only moves
+// addresses needs none in its kernel.
+func (r *reconciler) unneeded() bool {
+	return len(r.want.Table) == 0 && len(r.want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons
+}
+
+// take begins a pass to a new desired state.
+func (r *reconciler) take(ctx context.Context, want Desired) {
+	r.want = want
+	if r.unneeded() {
+		r.skip()
+		return
+	}
+	if r.known == nil {
+		r.look(ctx)
+		return
+	}
+	r.begin()
+	r.compared, r.next.Errs = false, nil
+	r.own(maps.Keys(want.changed))
+	for key := range r.fresh {
+		r.adopt(key)
+	}
+	if translations := withOld(want.Translations, r.translations); !r.translated || !slices.Equal(translations, r.translations) {
+		r.translate(translations)
+	}
+	if !r.parametersReached() {
+		r.parameters()
+	}
+	if marks := union(want.Marks, r.marks); !r.marked || !slices.Equal(marks, r.marks) {
+		r.mark(marks)
+	}
+	// A takeover changes the daemons alone, and they should not wait for a long
+	// table. At the start the table comes first: what a backup daemon takes in binds
+	// only to real servers that are there.
+	if !r.daemonsLast && !r.daemonsReached() {
+		r.daemons(ctx)
+	}
+	// What is new comes before what is left of the pass before.
+	rest := r.differenceOf(want.changed)
+	for _, op := range r.rest {
+		if !want.changed[ipvs.ServiceOf(op)] {
+			rest = append(rest, op)
+		}
+	}
+	r.rest, r.soon = rest, r.soon || len(rest) > 0
+	r.looking = r.looking || want.look
+}
+
+// compare begins a pass with the table that was read.
+func (r *reconciler) compare(ctx context.Context, got reading) {
+	r.reads = nil
+	looked := r.looking
+	r.looking = false
+	if r.unneeded() {
+		r.skip()
+		return
+	}
+	r.begin()
+	r.compared = true
+	// The ledger is written before the kernel: a service that is in the ledger and
+	// not in the kernel does no harm, the other way round it would be orphaned.
+	r.own(maps.Keys(r.want.Table))
+	// A connection is translated as it is when it begins, so that comes before its service.
+	// It also brings connection tracking into the kernel, which has parameters of its own.
+	r.translate(withOld(r.want.Translations, r.translations))
+	// Parameters come before the first connection, and go after the last.
+	r.parameters()
+	// Packets that have a mark without a service go on to the service of their address,
+	// so new marks come before the table, and old ones go after it. The old ones come
+	// last, and win until then.
+	r.mark(union(r.want.Marks, r.marks))
+	if r.daemonsLast = r.known == nil; !r.daemonsLast {
+		r.daemons(ctx)
+	}
+	before := r.known
+	r.learn(got)
+	if got.err != nil {
+		r.next.Errs = append(r.next.Errs, got.err)
 		return
 	}
 	for key := range r.fresh {
-		if _, there := actual[key]; there {
-			p.Adopted = append(p.Adopted, key.String())
-		}
+		r.adopt(key)
 	}
-	r.fresh = nil
-	p.Read, p.Table, p.Observed = true, actual, observed
-	own := func(k ipvs.ServiceKey) bool { return r.owned.Services[k] }
-	ops := ipvs.Diff(want.Table, actual, own)
-	if len(ops) == 0 {
-		r.reached = want.Table
-		return
+	r.rest = r.difference()
+	drift := r.drift(before)
+	for _, op := range drift {
+		r.next.Drift = append(r.next.Drift, op.String())
 	}
-	if r.reached != nil {
-		for _, op := range ipvs.Diff(r.reached, actual, nil) {
-			p.Drift = append(p.Drift, op.String())
-		}
+	// Who undoes our repairs at once makes us repair once a second, not all the time.
+	r.soon = r.soon || looked || len(r.rest) > 0 && len(drift) == 0
+}
+
+// begin opens a pass, or goes on with one that was not told yet.
+func (r *reconciler) begin() {
+	if r.open = true; r.next.At.IsZero() {
+		r.next.At = time.Now()
 	}
-	refused := make(map[ipvs.ServiceKey]bool)
-	failed := false
-	for _, op := range ops {
-		if refused[serviceOf(op)] {
-			continue // its destinations would only fail for the same reason
+}
+
+// skip is a pass without IPVS.
+func (r *reconciler) skip() {
+	r.begin()
+	r.forget()
+	r.rest, r.next.Errs = nil, nil
+	r.mark(nil)
+	r.translate(nil)
+	r.parameterState = parameterState{}
+	r.release(nil)
+}
+
+// work applies operations until there is none left or something newer is wanted. What the
+// kernel refuses is collected and the rest still applied: one bad service must not keep
+// the others from being served.
+func (r *reconciler) work(ctx context.Context) {
+	for len(r.rest) > 0 && ctx.Err() == nil {
+		op := r.rest[0]
+		r.rest = r.rest[1:]
+		if r.orphan(op) {
+			continue // it would only fail for the same reason as its service
 		}
-		if err := r.kernel.Apply(ctx, op); err != nil {
-			p.Errs = append(p.Errs, err)
-			failed = true
-			if add, ok := op.(ipvs.AddService); ok {
-				refused[add.Service.Key] = true
+		switch err := r.kernel.Apply(ctx, op); {
+		case err == nil:
+			r.applied(op)
+			r.next.Done = append(r.next.Done, op.String())
+		default:
+			r.failed(op)
+			if r.compared {
+				r.next.Errs = append(r.next.Errs, err)
 			}
-			continue
 		}
-		p.Done = append(p.Done, op.String())
-	}
-	if !failed {
-		r.reached = want.Table
-	}
-	if actual, observed, err := r.kernel.Table(ctx); err == nil {
-		p.Table, p.Observed = actual, observed
+		if len(r.desired) > 0 {
+			return
+		}
 	}
 }
 
-// serviceOf is the service of a destination's operation; of a service's own, none.
-func serviceOf(op ipvs.Op) ipvs.ServiceKey {
-	switch op := op.(type) {
-	case ipvs.AddDestination:
-		return op.Service
-	case ipvs.EditDestination:
-		return op.Service
-	case ipvs.DeleteDestination:
-		return op.Service
+// finish ends the pass. It is told, unless the table has to be read again before the
+// outcome is known; then the next one goes on with it.
+func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
+	r.open = false
+	if r.unneeded() {
+		p, r.next = r.next, Pass{}
+		p.Desired, p.Read, p.Reached = r.want, true, len(p.Errs) == 0
+		return p, true
 	}
-	return ipvs.ServiceKey{}
+	if r.daemonsLast {
+		r.daemonsLast = false
+		r.daemons(ctx)
+	}
+	if len(r.marks) > len(r.want.Marks) {
+		r.mark(r.want.Marks)
+	}
+	if len(r.translations) > len(r.want.Translations) {
+		r.translate(r.want.Translations)
+	}
+	if r.parametersKnown {
+		r.release(r.parametersKept)
+	}
+	r.disown()
+	if r.again() {
+		return Pass{}, false
+	}
+	p, r.next = r.next, Pass{}
+	p.Desired, p.Read = r.want, r.readable()
+	p.Reached = p.Read && len(p.Errs) == 0
+	p.DaemonsRead, p.Daemons = r.daemonsRead, r.running
+	r.tell(&p)
+	r.tellParameters(&p)
+	return p, true
 }
 
-// daemons brings the kernel's sync daemons to what is wanted. They are left alone
-// as long as the configuration has never asked for any.
-func (r *reconciler) daemons(ctx context.Context, want Desired, p *Pass) {
-	if len(want.Daemons) == 0 && !r.owned.SyncDaemons {
-		return
+// pause is how long to wait before the table is read again.
+func (r *reconciler) pause(p Pass, told bool) time.Duration {
+	switch rest := time.Since(r.readAt); {
+	case !told && r.looking:
+		return 0
+	case !told:
+		return r.took - rest // at most half of the time
+	case !p.Reached:
+		next := r.retry
+		r.retry = min(2*r.retry, retryMax)
+		return next
+	case r.soon: // to see what became of the connections
+		r.retry = retryMin
+		return min(resyncShare*r.took, resyncMax) - rest
+	default:
+		r.retry = retryMin
+		return min(max(resyncMin, resyncShare*r.took), resyncMax) - rest
 	}
-	actual, err := r.kernel.Daemons(ctx)
-	if err != nil {
-		p.Errs = append(p.Errs, err)
-		return
-	}
-	p.DaemonsRead, p.Daemons = true, actual
-	wanted, err := r.resolve(want)
-	if err != nil {
-		p.Errs = append(p.Errs, err)
-		return
-	}
-	ops := syncd.Diff(wanted, actual)
-	if len(ops) == 0 {
-		r.reachedDaemons = wanted
-		return
-	}
-	drift := r.reachedDaemons != nil && slices.Equal(wanted, r.reachedDaemons)
-	failed := false
-	for _, op := range ops {
-		if err := r.kernel.ApplyDaemon(ctx, op); err != nil {
-			p.Errs = append(p.Errs, err)
-			failed = true
-			continue
-		}
-		p.Done = append(p.Done, op.String())
-		if drift {
-			p.Drift = append(p.Drift, op.String())
-		}
-	}
-	if !failed {
-		r.reachedDaemons = wanted
-	}
-	if p.Daemons, err = r.kernel.Daemons(ctx); err != nil {
-		p.DaemonsRead = false
-		p.Errs = append(p.Errs, err)
-	}
-}
-
-// resolve names the interface of the daemons that are to use the one that holds the
-// director's address.
-func (r *reconciler) resolve(want Desired) ([]syncd.Daemon, error) {
-	wanted := append([]syncd.Daemon{}, want.Daemons...)
-	for i := range wanted {
-		if wanted[i].Interface == "" {
-			name, err := r.interfaceOf(want.SyncAddr)
-			if err != nil {
-				return nil, fmt.Errorf("find the interface for connection sync: %w", err)
-			}
-			wanted[i].Interface = name
-		}
-	}
-	return wanted, nil
-}
-
-// own enters into the ledger what the pass is about to make.
-func (r *reconciler) own(want Desired, p *Pass) {
-	next := Owned{Services: maps.Clone(r.owned.Services), SyncDaemons: r.owned.SyncDaemons || len(want.Daemons) > 0, Leaving: want.Leaving}
-	if next.Services == nil {
-		next.Services = make(map[ipvs.ServiceKey]bool)
-	}
-	for k := range want.Table {
-		if !next.Services[k] {
-			if r.fresh == nil {
-				r.fresh = make(map[ipvs.ServiceKey]bool)
-			}
-			r.fresh[k] = true
-		}
-		next.Services[k] = true
-	}
-	r.save(next, p)
-}
-
-// disown strikes from the ledger what is neither wanted nor there any more, whatever
-// else went wrong: the next service with that key would be somebody else's.
-func (r *reconciler) disown(want Desired, p *Pass) {
-	next := Owned{Services: make(map[ipvs.ServiceKey]bool, len(want.Table)), SyncDaemons: r.owned.SyncDaemons, Leaving: want.Leaving}
-	for k := range r.owned.Services {
-		_, wanted := want.Table[k]
-		_, there := p.Table[k]
-		if wanted || there || !p.Read {
-			next.Services[k] = true
-		}
-	}
-	if len(want.Daemons) == 0 && p.DaemonsRead && len(p.Daemons) == 0 {
-		next.SyncDaemons = false
-	}
-	r.save(next, p)
-}
-
-// save writes the ledger if it changed, or if the last write failed.
-func (r *reconciler) save(next Owned, p *Pass) {
-	if !r.unsaved && maps.Equal(next.Services, r.owned.Services) && next.SyncDaemons == r.owned.SyncDaemons && maps.Equal(next.Leaving, r.owned.Leaving) {
-		return
-	}
-	r.owned = next
-	p.LedgerErr = r.ledger.Save(next)
-	r.unsaved = p.LedgerErr != nil
 }

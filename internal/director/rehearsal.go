@@ -46,11 +46,17 @@ func (r *reconciler) rehearse(ctx context.Context, s script) rehearsed {
 	understudy := &reconciler{
 		kernel: st, marker: st, translator: &stagedTranslator{r.translations, st}, translations: r.translations, ledger: st, interfaceOf: r.interfaceOf, interfaces: r.interfaces,
 		params: stagedParameters{r.params.Rehearsal(), st},
-		owned:  r.owned, fresh: maps.Clone(r.fresh), reached: r.reached, reachedDaemons: r.reachedDaemons, marks: r.marks,
+		owned:  r.owned, fresh: maps.Clone(r.fresh), daemonState: r.daemonState, marks: r.marks,
+	}
+	understudy.known = r.known // which only says that this is not the start
+	act := func(f Facts) Pass {
+		p := understudy.pass(ctx, Compile(s.cfg, s.self, f))
+		p.Changed = nil // the connections do not change meanwhile
+		return p
 	}
 	var out rehearsed
 	f := s.facts.clone()
-	p := understudy.pass(ctx, Compile(s.cfg, s.self, f))
+	p := act(f)
 	if !p.Read {
 		return rehearsed{err: errors.Join(p.Errs...)}
 	}
@@ -60,14 +66,14 @@ func (r *reconciler) rehearse(ctx context.Context, s script) rehearsed {
 	}
 	st.gone = "it has no connections"
 	for f.withoutLeft(p, s.now) {
-		p = understudy.pass(ctx, Compile(s.cfg, s.self, f))
+		p = act(f)
 		out.idle = append(out.idle, st.taken()...)
 	}
 	before := len(f.Leaving)
 	maps.DeleteFunc(f.Leaving, func(id identity, _ Leaving) bool { _, was := s.leaving[id]; return !was })
 	if len(f.Leaving) < before {
 		st.gone = ""
-		understudy.pass(ctx, Compile(s.cfg, s.self, f))
+		act(f)
 		for _, step := range st.taken() {
 			step.Later = true
 			if strings.HasPrefix(step.Command, "sysctl ") {
@@ -119,6 +125,10 @@ func (s *stage) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
 		}
 	}
 	return s.table.Clone(), s.observed, nil
+}
+
+func (s *stage) Refresh(ctx context.Context, _ ipvs.Table) (ipvs.Table, ipvs.Observed, error) {
+	return s.Table(ctx)
 }
 
 func (s *stage) Apply(_ context.Context, op ipvs.Op) error {

@@ -128,9 +128,11 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 	d.configure()
 	d.ops = reloadOps{generation: d.desired.Generation}
 	if d.desired.Generation == before {
-		d.rec.desired.put(d.desired) // a reload looks at the kernel all the same
 		d.ops.generation = 0
 	}
+	look := d.desired // a reload looks at the kernel in any case
+	look.changed, look.look = nil, true
+	d.hand(look)
 	d.logPools()
 	d.peersNews() // ours may differ now, or no longer
 	return out, nil

@@ -20,8 +20,12 @@ func TestReloadProgramsTheKernelBeforeVRRPAnnounces(t *testing.T) {
 		w := newWorld(t)
 		d, stop := w.run(pairTOML)
 		defer stop()
+		for range 2 { // before the reload, and for it
+			w.kernel.FailNext(ipvstest.ReadTable, syscall.EINTR)
+		}
+		time.Sleep(resyncMin)
+		synctest.Wait()
 		w.told() // the start's
-		w.kernel.FailNext(ipvstest.ReadTable, syscall.EINTR)
 		next := strings.Replace(pairTOML, `["10.0.0.100/24"]`, `["10.0.0.100/24", "10.0.0.101/24"]`, 1)
 		next = strings.Replace(next, "weight = 2", "weight = 3", 1)
 		if _, err := d.Reload(t.Context(), parse(t, next)); err != nil {

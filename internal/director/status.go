@@ -320,9 +320,7 @@ func holdsBack(s vrrp.Snapshot, preempt conf.Preempt, now time.Time) string {
 
 func (p *published) ipvsStatus() IPVSStatus {
 	s := IPVSStatus{InSync: p.inSync(), Errors: []string{}, Applied: p.said.applied, Refused: p.said.refused, Repaired: p.said.repaired}
-	if p.pass.Table != nil {
-		s.ReadAt = p.pass.At
-	}
+	s.ReadAt = p.pass.ReadAt
 	for _, err := range p.pass.Errs {
 		s.Errors = append(s.Errors, err.Error())
 	}

@@ -1,0 +1,72 @@
+package director
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
+)
+
+// longTOML is a configuration of n virtual servers with m real servers each.
+func longTOML(n, m int) string {
+	var toml strings.Builder
+	toml.WriteString("[director.lb-a]\naddress = \"10.0.0.11\"\n[check.alive]\ntype = \"tcp\"\n")
+	for i := range n {
+		fmt.Fprintf(&toml, "[virtual_server.vs-%d]\naddress = \"10.1.%d.%d:80\"\nprotocol = \"tcp\"\nscheduler = \"rr\"\ncheck = \"alive\"\nsorry_server = { address = \"10.9.0.1:80\" }\n[virtual_server.vs-%d.real_server]\n", i, i/250, i%250+1, i)
+		for j := range m {
+			fmt.Fprintf(&toml, "rs-%d = { address = \"10.%d.%d.%d:80\" }\n", j, 20+j, i/250, i%250+1)
+		}
+	}
+	return toml.String()
+}
+
+// BenchmarkLongTable is what the loop and the reconciler do with long tables, beside what
+// the kernel takes: for a real server that fails, a whole comparison, a reload, a reader.
+func BenchmarkLongTable(b *testing.B) {
+	for _, size := range [][2]int{{1000, 10}, {10_000, 2}} {
+		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
+			text := longTOML(size[0], size[1])
+			d := benchmarkDirector(b, text, make(chan healthcheck.Event))
+			d.compile()
+			failing := d.force.users
+			b.Run("event", func(b *testing.B) {
+				status := healthcheck.Down
+				for b.Loop() {
+					for t := range failing {
+						d.healthBatch(healthcheck.Event{Target: t, Status: status})
+						break
+					}
+					status = healthcheck.Up + healthcheck.Down - status
+				}
+			})
+			b.Run("difference", func(b *testing.B) {
+				is := d.desired.Table.Clone()
+				for b.Loop() {
+					ipvs.Diff(d.desired.Table, is, nil)
+				}
+			})
+			b.Run("reload", func(b *testing.B) {
+				more := longTOML(size[0]+1, size[1])
+				for b.Loop() {
+					cfg, err := conf.Parse([]byte(more), "bench.toml")
+					if err != nil {
+						b.Fatal(err)
+					}
+					next := newInForce(cfg)
+					if len(conf.DiffKeys(d.force.text, next.text)) != 1 {
+						b.Fatal("not one difference")
+					}
+					Compile(cfg, "lb-a", d.facts).since(d.desired)
+				}
+			})
+			b.Run("status", func(b *testing.B) {
+				for b.Loop() {
+					d.Status()
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,222 @@
+package director
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hadirector/hadirector/ipvs"
+)
+
+// tableState is what the reconciler knows of the kernel's table.
+type tableState struct {
+	// known is the table as it was last read, with what was changed since; nil: never
+	// read. It is shown to others with each pass. Then lent is true, and what is
+	// written is copied first: the whole, and each service that is not in copied.
+	known    ipvs.Table
+	lent     bool
+	copied   map[ipvs.ServiceKey]bool
+	observed ipvs.Observed
+	readAt   time.Time     // the end of the last reading
+	took     time.Duration // the last reading
+	readErr  error         // of the last reading
+	// wholeAt and wholeTook are the same of the last reading that was not quick.
+	wholeAt   time.Time
+	wholeTook time.Duration
+
+	reads chan reading // the reading under way; nil: none
+	// soon says that the next one should not wait, and looking that the outcome of the
+	// pass waits for it.
+	soon, looking bool
+	// changed are the services with operations since the last reading began, and during
+	// those since the one under way has begun.
+	changed, during map[ipvs.ServiceKey]bool
+	// doubt are the services whose last operation failed: what is known of them may be
+	// wrong, so nothing is done about them until the table has been read again.
+	doubt map[ipvs.ServiceKey]bool
+}
+
+// reading is what came of reading the kernel's table.
+type reading struct {
+	table    ipvs.Table
+	observed ipvs.Observed
+	err      error
+	took     time.Duration
+	whole    bool // nothing in it is from an earlier one
+}
+
+// readable tells whether the table could be read the last time.
+func (t *tableState) readable() bool { return t.known != nil && t.readErr == nil }
+
+// look begins to read the kernel's table, unless that is under way.
+func (r *reconciler) look(ctx context.Context) {
+	if r.reads != nil {
+		return
+	}
+	if r.unneeded() {
+		r.skip()
+		return
+	}
+	r.soon, r.during = false, make(map[ipvs.ServiceKey]bool)
+	var last ipvs.Table
+	if r.readable() && time.Since(r.wholeAt) < max(wholeMin, wholeShare*r.wholeTook) {
+		last = r.known
+		r.lent = true // the reader has it too
+		if len(r.doubt) > 0 {
+			last = maps.Clone(last)
+			maps.DeleteFunc(last, func(key ipvs.ServiceKey, _ ipvs.Entry) bool { return r.doubt[key] })
+		}
+	}
+	reads := make(chan reading, 1)
+	r.reads = reads
+	go func() { reads <- r.read(ctx, last) }()
+}
+
+// read reads the kernel's table: quickly, if last is what it is likely to be.
+func (r *reconciler) read(ctx context.Context, last ipvs.Table) (got reading) {
+	start := time.Now()
+	if got.whole = last == nil; got.whole {
+		got.table, got.observed, got.err = r.kernel.Table(ctx)
+	} else {
+		got.table, got.observed, got.err = r.kernel.Refresh(ctx, last)
+	}
+	got.took = time.Since(start)
+	return got
+}
+
+// endReading waits for the end of the reading under way, whose context has ended.
+func (r *reconciler) endReading() {
+	if r.reads != nil {
+		<-r.reads
+		r.reads = nil
+	}
+}
+
+// learn takes in what was read. Of a service that was changed meanwhile it may show either
+// state, so what was known of it stays.
+func (t *tableState) learn(got reading) {
+	t.readAt, t.took, t.readErr = time.Now(), got.took, got.err
+	if got.err != nil {
+		return
+	}
+	for key := range t.during {
+		delete(got.table, key)
+		if e, there := t.known[key]; there {
+			got.table[key] = e
+		}
+	}
+	maps.DeleteFunc(t.doubt, func(key ipvs.ServiceKey, _ bool) bool { return !t.during[key] })
+	if got.whole {
+		t.wholeAt, t.wholeTook = t.readAt, got.took
+	}
+	// The services may still be those of the table before, which others have.
+	t.known, t.observed, t.lent, t.copied = got.table, got.observed, false, make(map[ipvs.ServiceKey]bool)
+	t.changed, t.during = t.during, nil
+}
+
+// forget makes everything unknown.
+func (t *tableState) forget() {
+	*t = tableState{reads: t.reads, readAt: time.Now()}
+}
+
+// difference are the operations for all services, and differenceOf those for some.
+func (r *reconciler) difference() []ipvs.Op {
+	return r.sure(ipvs.Diff(r.want.Table, r.known, r.owns))
+}
+
+func (r *reconciler) differenceOf(services map[ipvs.ServiceKey]bool) []ipvs.Op {
+	return r.sure(ipvs.DiffOf(services, r.want.Table, r.known, r.owns))
+}
+
+func (r *reconciler) owns(k ipvs.ServiceKey) bool { return r.owned.Services[k] }
+
+// sure leaves out the services in doubt.
+func (r *reconciler) sure(ops []ipvs.Op) []ipvs.Op {
+	return slices.DeleteFunc(ops, func(op ipvs.Op) bool { return r.doubt[ipvs.ServiceOf(op)] })
+}
+
+// drift are those of the changes since before that somebody else has made and that have
+// to be undone, as the operations that undo them.
+func (r *reconciler) drift(before ipvs.Table) []ipvs.Op {
+	needed, was := make(map[ipvs.ServiceKey]bool), make(ipvs.Table)
+	for _, op := range r.rest {
+		key := ipvs.ServiceOf(op)
+		needed[key] = true
+		if e, there := before[key]; there && r.owned.Services[key] {
+			was[key] = e
+		}
+	}
+	return ipvs.DiffOf(needed, was, r.known, nil)
+}
+
+// adopt takes note of a service that is wanted for the first time and is there already.
+func (r *reconciler) adopt(key ipvs.ServiceKey) {
+	switch _, there := r.known[key]; {
+	case there:
+		r.next.Adopted = append(r.next.Adopted, key.String())
+		delete(r.fresh, key)
+	case r.compared && !r.doubt[key]:
+		delete(r.fresh, key)
+	}
+}
+
+// orphan tells whether an operation is about a destination of a service that could not be
+// made.
+func (r *reconciler) orphan(op ipvs.Op) bool {
+	key := ipvs.ServiceOf(op)
+	_, there := r.known[key]
+	_, adds := op.(ipvs.AddService)
+	return r.doubt[key] && !there && !adds
+}
+
+// applied takes note of an operation that the kernel has carried out.
+func (r *reconciler) applied(op ipvs.Op) {
+	key := ipvs.ServiceOf(op)
+	r.touched(key)
+	if _, adds := op.(ipvs.AddService); adds {
+		delete(r.fresh, key)
+	}
+	if r.lent {
+		r.known, r.lent, r.copied = maps.Clone(r.known), false, make(map[ipvs.ServiceKey]bool)
+	}
+	if e, there := r.known[key]; there && !r.copied[key] {
+		r.known[key] = e.Clone()
+		r.copied[key] = true
+	}
+	r.known.Apply(op)
+}
+
+// failed takes note of an operation that the kernel has refused or not answered.
+func (r *reconciler) failed(op ipvs.Op) {
+	key := ipvs.ServiceOf(op)
+	r.touched(key)
+	if r.doubt == nil {
+		r.doubt = make(map[ipvs.ServiceKey]bool)
+	}
+	r.doubt[key] = true
+}
+
+func (r *reconciler) touched(key ipvs.ServiceKey) {
+	if r.changed == nil {
+		r.changed = make(map[ipvs.ServiceKey]bool)
+	}
+	r.changed[key] = true
+	if r.during != nil {
+		r.during[key] = true
+	}
+}
+
+// again tells whether the table has to be read before it is known how the kernel is: that
+// is asked for, or it could not be read the last time, or there is a service in doubt, and
+// no error of this pass says why.
+func (r *reconciler) again() bool {
+	return len(r.next.Errs) == 0 && (r.looking || len(r.doubt) > 0 || !r.readable())
+}
+
+// tell shows what is known.
+func (t *tableState) tell(p *Pass) {
+	p.Table, p.Observed, p.ReadAt, p.Reading = t.known, t.observed, t.readAt, t.took
+	p.Changed = maps.Clone(t.changed)
+	t.lent = true
+}
