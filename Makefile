@@ -4,7 +4,7 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit integration vm fuzz demo lab bench-failover bench-vrrp clean
+.PHONY: help build test lint unit integration vm vm-reloads fuzz demo lab bench-failover bench-vrrp bench-reload clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ integration: ## the tests in network namespaces: root's here, else in the virtua
 vm: ## the tests with real IPVS, in a virtual machine
 	go run ./lab/runtests -tag ipvs -vm
 
+vm-reloads: ## 50 random reloads with 1000 open connections, in a virtual machine
+	go run ./lab/runtests -tag ipvs -vm -full -timeout 30m -run TestReloadsBreakNoConnection ./internal/e2e
+
 fuzz: ## ten seconds of each fuzz target
 	@git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u | while read -r dir; do \
 		for target in $$(go test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
@@ -60,6 +63,9 @@ bench-failover: ## as root: what clients see of a failover, beside keepalived; F
 
 bench-vrrp: ## as root: what 255 virtual routers cost, beside keepalived; FLAGS="-busy 10m"
 	$(BENCH) bench-vrrp $(FLAGS)
+
+bench-reload: ## start, reload and a dead real server with long tables, beside keepalived; FLAGS="-unchecked -alone -sizes 10000x2"
+	$(BENCH) bench-reload $(FLAGS)
 
 clean: ## what the targets above left in this folder
 	rm -rf bin lab/out

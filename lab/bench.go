@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -73,6 +74,40 @@ func benchVRRP(ctx context.Context, args []string) error {
 		return err
 	}
 	ok, err := bench.VRRP(ctx, o)
+	if err == nil && !ok {
+		return exitCode(1)
+	}
+	return err
+}
+
+// benchReload is "lab bench-reload". It needs IPVS: where this kernel has none it runs
+// itself in the virtual machine.
+func benchReload(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("lab bench-reload", flag.ExitOnError)
+	o := bench.ReloadOptions{Quiet: 3 * time.Second, Out: os.Stdout, Progress: os.Stderr}
+	binary := flags.String("binary", "bin/hadirector", "the daemon's `path`")
+	sizes := flags.String("sizes", "100x10,500x10,1000x10", "`virtual servers x real servers` of each")
+	where := flags.String("where", "auto", "auto, here or vm")
+	flags.BoolVar(&o.Unchecked, "unchecked", false, "check the watched virtual server alone")
+	flags.BoolVar(&o.Alone, "alone", false, "without keepalived")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	for text := range strings.SplitSeq(*sizes, ",") {
+		var s bench.Size
+		if n, err := fmt.Sscanf(text, "%dx%d", &s.Services, &s.Servers); n != 2 || s.Services < 1 || s.Services > 50_000 || s.Servers < 1 || s.Servers > 200 {
+			return fmt.Errorf("%q is no size such as 500x10: %w", text, err)
+		}
+		o.Sizes = append(o.Sizes, s)
+	}
+	var err error
+	if o.Binary, err = daemonPath(*binary); err != nil {
+		return err
+	}
+	if *where == "vm" || *where == "auto" && !hasIPVS() {
+		return inVM([]string{"-m", "3G", "-t", "3600"}, "bench-reload", append(args, "-where", "here", "-binary", o.Binary)...)
+	}
+	ok, err := bench.Reload(ctx, o)
 	if err == nil && !ok {
 		return exitCode(1)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,16 +18,20 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) 
 
 // boot runs the same command in the virtual machine.
 func boot(name string, s settings) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	vm := []string{"-t", "240"}
 	if name == "shell" {
 		vm = []string{"-i"}
 	}
-	args := append(vm, self, name, "-where", "here", "-binary", s.binary, fmt.Sprintf("-colour=%t", s.colour))
-	cmd := exec.Command("lab/vm", args...)
+	return inVM(vm, name, "-where", "here", "-binary", s.binary, fmt.Sprintf("-colour=%t", s.colour))
+}
+
+// inVM runs a command of this program in the virtual machine.
+func inVM(vm []string, name string, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("lab/vm", slices.Concat(vm, []string{self, name}, args)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A Ctrl-C reaches lab/vm too, which ends the machine; killing this process does so.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}

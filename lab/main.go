@@ -8,11 +8,12 @@
 //
 //	lab bench-failover    what clients see when a Master goes
 //	lab bench-vrrp        what 255 virtual routers cost, and whether they stay put
+//	lab bench-reload      what a start, a reload and a dead real server cost with a long table
 //
-// Run it in the repository's root, by "make demo", "make lab", "make bench-failover" and
-// "make bench-vrrp". Where the kernel has IPVS loaded and the caller is root, the first two
+// Run it in the repository's root, by "make demo", "make lab", "make bench-failover" and so
+// on. Where the kernel has IPVS loaded and the caller is root, demo, shell and bench-reload
 // work right here; otherwise they boot the virtual machine of lab/vm and run themselves in
-// there. The benches need root and no IPVS, and always run here.
+// there. The other benches need root and no IPVS, and always run here.
 package main
 
 import (
@@ -55,13 +56,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	benches := map[string]func(context.Context, []string) error{"bench-failover": benchFailover, "bench-vrrp": benchVRRP}
+	benches := map[string]func(context.Context, []string) error{"bench-failover": benchFailover, "bench-vrrp": benchVRRP, "bench-reload": benchReload}
 	if len(args) > 0 && benches[args[0]] != nil {
 		return benches[args[0]](ctx, args[1:])
 	}
 	commands := map[string]func(context.Context, settings) error{"demo": demo, "shell": shell}
 	if len(args) == 0 || commands[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: lab demo|shell|bench-failover|bench-vrrp [flags]")
+		fmt.Fprintln(os.Stderr, "usage: lab demo|shell|bench-failover|bench-vrrp|bench-reload [flags]")
 		return exitCode(2)
 	}
 	name := args[0]

@@ -28,6 +28,7 @@ func main() {
 	flag.StringVar(&r.tag, "tag", "", "the build `tag` of the tests")
 	flag.BoolVar(&r.vm, "vm", false, "run them in the virtual machine")
 	flag.BoolVar(&r.race, "race", false, "with the race detector")
+	flag.BoolVar(&r.full, "full", false, "the long form of the tests that have one")
 	flag.StringVar(&r.match, "run", "", "only tests whose name contains this `text`")
 	flag.DurationVar(&r.limit, "timeout", 10*time.Minute, "the time limit of the whole run")
 	flag.Parse()
@@ -48,6 +49,7 @@ type run struct {
 	vm    bool
 	race  bool
 	match string
+	full  bool
 	limit time.Duration
 	dirs  []string
 }
@@ -84,6 +86,9 @@ func (r run) do(out io.Writer) error {
 	}
 	// The race detector would let every daemon that ends sleep for a second first.
 	text := "export GORACE=atexit_sleep_ms=0 HADIRECTOR=" + quote(daemon) + "\n" + commands(root, tmp, pkgs, r.limit)
+	if r.full {
+		text = "export HADIRECTOR_FULL=1\n" + text
+	}
 	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
 		return err
 	}
