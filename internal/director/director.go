@@ -87,6 +87,7 @@ type Director struct {
 	facts   Facts
 	links   linkWatch
 	desired Desired // the newest
+	look    bool    // what is desired next comes from a reload
 	// instancesAt is the generation of the desired state that must have been tried
 	// before the configured virtual routers are applied; 0: they have been.
 	instancesAt uint64
@@ -317,6 +318,7 @@ func (d *Director) give(next Desired) {
 	}
 	next.Generation = d.desired.Generation + 1
 	d.desired = next
+	next.look = d.look
 	d.hand(next)
 }
 

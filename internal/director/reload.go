@@ -125,14 +125,16 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 	d.o.Logger.Info("configuration reloaded", "file", file, "keys", text, "config_hash", hash(d.force.fingerprint))
 	d.record(Event{Kind: EventReloadOK, Object: d.o.Self, Text: "reloaded " + file + ": " + text})
 	before := d.desired.Generation
+	d.look = true
 	d.configure()
 	d.ops = reloadOps{generation: d.desired.Generation}
+	d.look = false
 	if d.desired.Generation == before {
 		d.ops.generation = 0
+		look := d.desired // a reload looks at the kernel all the same
+		look.changed, look.look = nil, true
+		d.hand(look)
 	}
-	look := d.desired // a reload looks at the kernel in any case
-	look.changed, look.look = nil, true
-	d.hand(look)
 	d.logPools()
 	d.peersNews() // ours may differ now, or no longer
 	return out, nil
