@@ -238,6 +238,10 @@ func (r *reconciler) take(ctx context.Context, want Desired) {
 // compare begins a pass with the table that was read.
 func (r *reconciler) compare(ctx context.Context, got reading) {
 	r.reads = nil
+	if got.err == nil && r.shifted {
+		r.look(ctx)
+		return
+	}
 	looked := r.looking
 	r.looking = false
 	if r.unneeded() {

@@ -32,6 +32,10 @@ type tableState struct {
 	// changed are the services with operations since the last reading began, and during
 	// those since the one under way has begun.
 	changed, during map[ipvs.ServiceKey]bool
+	// shifted says that a service was added or deleted while the one under way goes on. The
+	// kernel tells a long table piece by piece and counts how far it has come, so any other
+	// service may be missing in it.
+	shifted bool
 	// doubt are the services whose last operation failed: what is known of them may be
 	// wrong, so nothing is done about them until the table has been read again.
 	doubt map[ipvs.ServiceKey]bool
@@ -58,7 +62,7 @@ func (r *reconciler) look(ctx context.Context) {
 		r.skip()
 		return
 	}
-	r.soon, r.during = false, make(map[ipvs.ServiceKey]bool)
+	r.soon, r.during, r.shifted = false, make(map[ipvs.ServiceKey]bool), false
 	var last ipvs.Table
 	if r.readable() && time.Since(r.wholeAt) < max(wholeMin, wholeShare*r.wholeTook) {
 		last = r.known
@@ -173,7 +177,7 @@ func (r *reconciler) orphan(op ipvs.Op) bool {
 // applied takes note of an operation that the kernel has carried out.
 func (r *reconciler) applied(op ipvs.Op) {
 	key := ipvs.ServiceOf(op)
-	r.touched(key)
+	r.touched(op)
 	if _, adds := op.(ipvs.AddService); adds {
 		delete(r.fresh, key)
 	}
@@ -190,20 +194,26 @@ func (r *reconciler) applied(op ipvs.Op) {
 // failed takes note of an operation that the kernel has refused or not answered.
 func (r *reconciler) failed(op ipvs.Op) {
 	key := ipvs.ServiceOf(op)
-	r.touched(key)
+	r.touched(op)
 	if r.doubt == nil {
 		r.doubt = make(map[ipvs.ServiceKey]bool)
 	}
 	r.doubt[key] = true
 }
 
-func (r *reconciler) touched(key ipvs.ServiceKey) {
+func (r *reconciler) touched(op ipvs.Op) {
+	key := ipvs.ServiceOf(op)
 	if r.changed == nil {
 		r.changed = make(map[ipvs.ServiceKey]bool)
 	}
 	r.changed[key] = true
-	if r.during != nil {
-		r.during[key] = true
+	if r.during == nil {
+		return
+	}
+	r.during[key] = true
+	switch op.(type) {
+	case ipvs.AddService, ipvs.DeleteService:
+		r.shifted = true
 	}
 }
 

@@ -25,6 +25,8 @@ type longTable struct {
 	*ipvstest.Kernel
 	takes time.Duration
 	reads atomic.Int32
+	// skips makes the readings under way miss a service.
+	skips atomic.Pointer[ipvs.ServiceKey]
 }
 
 func (k *longTable) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {
@@ -32,6 +34,9 @@ func (k *longTable) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error
 	table, observed, err := k.Kernel.Table(ctx)
 	select {
 	case <-time.After(k.takes):
+		if key := k.skips.Swap(nil); key != nil {
+			delete(table, *key)
+		}
 		return table, observed, err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
@@ -113,6 +118,27 @@ func TestAReloadSendsTheDifferenceAlone(t *testing.T) {
 		}
 		if saved := w.ledger.load().Services; len(saved) != 2 {
 			t.Errorf("ledger %v, want both services", saved)
+		}
+	})
+}
+
+// While services come and go, the kernel may pass over others in telling its table.
+func TestAReadingDuringWhichServicesCameIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, k, stop := w.runLong(pairTOML)
+		defer stop()
+		time.Sleep(30 * time.Second) // into a reading
+		w.reload(d, strings.Replace(pairTOML, "[virtual_server.web]", "[virtual_server.more]\naddress = \"10.0.0.100:81\"\nprotocol = \"tcp\"\n[virtual_server.web]", 1))
+		for key := range table(t, fullTable) {
+			k.skips.Store(&key)
+		}
+		w.wantOps("-A -t 10.0.0.100:81 -s wlc")
+		time.Sleep(5 * k.takes)
+		synctest.Wait()
+		w.wantOps()
+		if s := d.Status().IPVS; s.Repaired != 0 || !s.InSync || len(s.Errors) != 0 {
+			t.Errorf("status %+v", s)
 		}
 	})
 }
