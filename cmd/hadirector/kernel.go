@@ -80,10 +80,13 @@ func (k *lazyKernel) need(ctx context.Context, cfg *conf.Config) error {
 func (k *lazyKernel) close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.opened == nil {
-		return nil
+	var errs []error
+	for _, opened := range []kernel{k.opened, k.reader} {
+		if opened != nil {
+			errs = append(errs, opened.Close())
+		}
 	}
-	return k.opened.Close()
+	return errors.Join(errs...)
 }
 
 func (k *lazyKernel) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {

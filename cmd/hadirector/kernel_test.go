@@ -17,9 +17,11 @@ type poorKernel struct {
 	*ipvstest.Kernel
 	lacks map[string]bool
 	asked []string
+	// closed counts the calls of Close.
+	closed int
 }
 
-func (*poorKernel) Close() error { return nil }
+func (k *poorKernel) Close() error { k.closed++; return nil }
 
 func (k *poorKernel) Supports(_ context.Context, scheduler, _ string) error {
 	k.asked = append(k.asked, scheduler)
@@ -59,5 +61,30 @@ func TestNeedOpensNothingWithoutVirtualServers(t *testing.T) {
 	k := &lazyKernel{open: func() (kernel, error) { return nil, errors.New("opened") }}
 	if err := k.need(t.Context(), &conf.Config{}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheKernelIsClosedAsOftenAsItWasOpened(t *testing.T) {
+	var opened []*poorKernel
+	k := &lazyKernel{open: func() (kernel, error) {
+		opened = append(opened, &poorKernel{Kernel: ipvstest.New()})
+		return opened[len(opened)-1], nil
+	}}
+	if _, _, err := k.Table(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Daemons(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.close(); err != nil {
+		t.Error(err)
+	}
+	if len(opened) != 2 {
+		t.Fatalf("opened %d times, want 2", len(opened))
+	}
+	for i, o := range opened {
+		if o.closed != 1 {
+			t.Errorf("the one opened as number %d was closed %d times", i+1, o.closed)
+		}
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -280,5 +283,81 @@ func TestClosed(t *testing.T) {
 	}
 	if _, _, err := c.Table(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
+
+// refreshing returns a client of the fake whose file has that text, and what the fake is
+// asked to list.
+func refreshing(t *testing.T, f *fakeKernel, text string) (c *Client, asked *[]uint8) {
+	t.Helper()
+	c, asked = f.client(t), new([]uint8)
+	f.intercept = func(cmd uint8) ([][]byte, error) {
+		*asked = append(*asked, cmd)
+		return nil, nil
+	}
+	file := filepath.Join(t.TempDir(), "ip_vs")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if c.proc, err = os.Open(file); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.proc.Close() })
+	return c, asked
+}
+
+func TestRefresh(t *testing.T) {
+	const web = `-A -t 10.0.0.100:80 -s rr
+-a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 1
+-a -t 10.0.0.100:80 -r 10.0.0.22:80 -m -w 70000
+`
+	const webText = "TCP  0A000064:0050 rr  \n  -> 0A000015:0050      Route   1      3          7         \n" +
+		"  -> 0A000016:0050      Masq    70000  0          0         \n"
+	all := []uint8{cmdGetService, cmdGetDest}
+	for _, tt := range []struct {
+		name, text, last string
+		asked            []uint8
+	}{
+		{"as it was", procHead + webText, web, nil},
+		{"another weight", procHead + webText, strings.Replace(web, "-w 1\n", "-w 2\n", 1), all},
+		{"not known", procHead + webText, "", all},
+		{"not understood", procHead + "ICMP  0A000064:0050 rr  \n", web, all},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake()
+			table, err := ipvs.ParseSave(strings.NewReader(web))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Load(table)
+			last, err := ipvs.ParseSave(strings.NewReader(tt.last))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, asked := refreshing(t, f, tt.text)
+			got, _, err := c.Refresh(t.Context(), last)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(web, got.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.asked, *asked); diff != "" {
+				t.Errorf("asked for -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRefreshListsWhenTheFileCannotBeRead(t *testing.T) {
+	f := newFake()
+	c, asked := refreshing(t, f, procHead)
+	c.proc.Close()
+	if _, _, err := c.Refresh(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]uint8{cmdGetService}, *asked); diff != "" {
+		t.Errorf("asked for -want +got:\n%s", diff)
 	}
 }

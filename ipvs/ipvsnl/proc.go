@@ -15,7 +15,7 @@ import (
 
 // glance is a service as /proc/net/ip_vs shows it.
 type glance struct {
-	// head is the line of the service. The key is that of an address; of a firewall mark
+	// head is the line of the service, with one space between its fields. The key is that of an address; of a firewall mark
 	// the file does not tell the family, and it is invalid.
 	head string
 	key  ipvs.ServiceKey
@@ -40,7 +40,7 @@ func parseProc(text []byte) ([]glance, error) {
 		case string(fields[0]) != "->":
 			var g glance
 			g, err = parseProcService(fields)
-			g.head = string(line)
+			g.head = string(bytes.Join(fields, []byte(" ")))
 			list = append(list, g)
 		case len(list) == 0 || len(fields) != 6:
 			err = errProc
@@ -158,7 +158,7 @@ func (g *glance) shows(e ipvs.Entry) bool {
 	return true
 }
 
-// procLine is the line of a service of an address without persistence; empty: there is no
+// procLine is the head of a service of an address without persistence; empty: there is no
 // telling.
 func procLine(s ipvs.Service) string {
 	if s = s.Canonical(); !s.Key.Addr.IsValid() || s.Flags&ipvs.FlagPersistent != 0 {
@@ -167,11 +167,11 @@ func procLine(s ipvs.Service) string {
 	protocol := map[ipvs.Protocol]string{ipvs.TCP: "TCP", ipvs.UDP: "UDP", ipvs.SCTP: "SCTP"}[s.Key.Protocol]
 	addr, port := s.Key.Addr.Addr(), s.Key.Addr.Port()
 	if addr.Is6() { // the kernel leaves "ops" out
-		return fmt.Sprintf("%s  [%s]:%04X %s ", protocol, addr.StringExpanded(), port, s.Scheduler)
+		return fmt.Sprintf("%s [%s]:%04X %s", protocol, addr.StringExpanded(), port, s.Scheduler)
 	}
 	ops := ""
 	if s.Flags&ipvs.FlagOnePacket != 0 {
-		ops = "ops "
+		ops = " ops"
 	}
-	return fmt.Sprintf("%s  %08X:%04X %s %s", protocol, binary.BigEndian.Uint32(addr.AsSlice()), port, s.Scheduler, ops)
+	return fmt.Sprintf("%s %08X:%04X %s%s", protocol, binary.BigEndian.Uint32(addr.AsSlice()), port, s.Scheduler, ops)
 }

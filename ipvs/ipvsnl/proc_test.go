@@ -12,16 +12,17 @@ import (
 
 const procHead = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
 
-// procText is what a kernel showed.
-const procText = procHead + `TCP  0A000064:0050 rr 
+// procText is what a kernel shows: in a line of an IPv4 address two spaces follow the
+// scheduler.
+const procText = procHead + `TCP  0A000064:0050 rr  
   -> 0A000015:0050      Route   1      3          7         
   -> 0A000016:0050      Masq    70000  0          0         
-UDP  0A000064:0035 wrr ops 
+UDP  0A000064:0035 wrr ops  
 SCTP  [fd00:0000:0000:0000:0000:0000:0000:0100]:0050 sh 
   -> [fd00:0000:0000:0000:0000:0000:0000:0021]:1F90      Masq    0      0          2         
 FWM  0000000B rr 
   -> 0A000015:0000      Local   1      0          0         
-TCP  0A000065:0000 mh persistent 360 FFFFFF00
+TCP  0A000065:0000 mh  persistent 360 FFFFFF00
 `
 
 func TestParseProc(t *testing.T) {

@@ -14,7 +14,9 @@ import (
 // and those of firewall marks.
 //
 // What the file never shows is taken from last: thresholds, the parameters of tunnels,
-// flags of the scheduler, the persistence engine. So Table is to be called now and then.
+// flags of the scheduler, the persistence engine, and whether a service of an IPv6 address
+// is for one packet at a time. So Table is to be called now and then. If the file cannot be
+// read, or not understood, Refresh is Table.
 // The result may share its services with last, so neither may be written to.
 func (c *Client) Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, ipvs.Observed, error) {
 	if c.proc == nil {
@@ -25,7 +27,7 @@ func (c *Client) Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, ipvs
 	// seconds for a long table.
 	shown, err := c.glances()
 	if err != nil {
-		return nil, nil, readError("read the IPVS table", err)
+		return c.Table(ctx) // it tells the same, and why not
 	}
 	unclear := make(map[ipvs.ServiceKey]bool)
 	marks := false
