@@ -30,7 +30,8 @@ type Leaving struct {
 func (l Leaving) identity() identity { return identity{l.Service.Key, l.Destination.Key} }
 
 // leave returns what is leaving after a reload: what was before, unless it is back in the
-// configuration, and what the kernel's table has and the configuration no longer.
+// configuration, and what the kernel's table has, see inTable, and the configuration no
+// longer.
 //
 // What a drain_timeout of 0 says leaves at once. So does what would keep clients from
 // being served: a real server whose scheduler refuses clients for one of weight 0, and a

@@ -90,30 +90,36 @@ type planDraft struct {
 // Its error is the one that Reload would return, or why the kernel cannot be read.
 // Nothing is changed. Any goroutine may call it.
 func (d *Director) Plan(ctx context.Context, cfg *conf.Config) (Plan, error) {
-	req := planRequest{next: newInForce(cfg), answer: make(chan planDraft, 1)}
-	select {
-	case d.plans <- req:
-	case <-ctx.Done():
-		return Plan{}, fmt.Errorf("plan %s: %w", cfg.File, ctx.Err())
+	next := newInForce(cfg)
+	var draft planDraft
+	ask := func(ctx context.Context) (script, error) {
+		req := planRequest{next: next, answer: make(chan planDraft, 1)}
+		select {
+		case d.plans <- req:
+		case <-ctx.Done():
+			return script{}, fmt.Errorf("plan %s: %w", cfg.File, ctx.Err())
+		}
+		if draft = <-req.answer; draft.err == nil {
+			draft.script.names = tableNames(draft.turnover.before.cfg, cfg)
+		}
+		return draft.script, draft.err
 	}
-	draft := <-req.answer
-	if draft.err != nil {
-		return Plan{}, draft.err
+	if _, err := ask(ctx); err != nil {
+		return Plan{}, err
 	}
-	// What takes a while with a long configuration is not the loop's.
-	changed := draft.turnover.changed()
-	draft.script.names = tableNames(draft.turnover.before.cfg, cfg)
-	// Only the reconciler may use the kernel.
+	// Only the reconciler may use the kernel. When it has read the table, it asks for the
+	// facts that go with it.
 	answer := make(chan rehearsed, 1)
 	select {
-	case d.rec.rehearsals <- rehearsing{draft.script, answer}:
+	case d.rec.rehearsals <- rehearsing{ask, answer}:
 	case <-ctx.Done():
 		return Plan{}, fmt.Errorf("plan %s: %w", cfg.File, ctx.Err())
 	}
 	select {
 	case out := <-answer:
 		p := draft.with(out)
-		p.File, p.Running, p.Changed = cfg.File, true, append(p.Changed, changed...)
+		// What takes a while with a long configuration is not the loop's.
+		p.File, p.Running, p.Changed = cfg.File, true, append(p.Changed, draft.turnover.changed()...)
 		return p, out.err
 	case <-ctx.Done():
 		return Plan{}, fmt.Errorf("plan %s: %w", cfg.File, ctx.Err())
@@ -190,7 +196,7 @@ func PlanStart(ctx context.Context, o Options, left []Step) (Plan, error) {
 	draft.checks = append(draft.checks, trackSteps(&conf.Config{}, o.Config)...)
 	draft.routers = append(slices.Clip(left), instancesFor{after: Instances(o.Config, o.Self, false)}.steps()...)
 	rec := reconciler{kernel: o.Kernel, params: o.Params, interfaceOf: o.InterfaceOf, interfaces: o.Interfaces, owned: owned}
-	out := rec.rehearse(ctx, script{cfg: o.Config, self: o.Self, facts: f, leaving: maps.Clone(f.Leaving), names: tableNames(o.Config), now: now})
+	out := rec.rehearse(ctx, tableState{}, script{cfg: o.Config, self: o.Self, facts: f, leaving: maps.Clone(f.Leaving), names: tableNames(o.Config), now: now})
 	p := draft.with(out)
 	p.File = o.Config.File
 	return p, out.err

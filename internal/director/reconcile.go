@@ -2,6 +2,8 @@ package director
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -35,8 +37,10 @@ type Pass struct {
 	// ReadAt is when the kernel's table was last read, and Reading how long it took.
 	ReadAt  time.Time
 	Reading time.Duration
-	// Desired is what the pass was to reach.
+	// Desired is what the pass was to reach. Its generation is the newest one whose outcome
+	// is known, and Newest the one that the pass has got to.
 	Desired Desired
+	Newest  uint64
 	// Reached says that the kernel could be read and now is as desired.
 	Reached bool
 	// Read says that the kernel's table could be read when that was last tried. Table is
@@ -93,6 +97,7 @@ type reconciler struct {
 	desired     mailbox[Desired]
 	passes      chan<- Pass
 	rehearsals  chan rehearsing
+	waiting     []rehearsing // for the reading under way
 
 	owned   Owned
 	unsaved bool // the last write of the ledger failed
@@ -129,11 +134,16 @@ func (r *reconciler) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer r.endReading()
+	defer r.refuseRehearsals()
 	<-timer.C // nothing to do before the first desired state
 	for {
 		reads := r.reads
 		if len(r.rest) > 0 {
 			reads = nil // first what the last one has shown to be needed
+		}
+		rehearsals := r.rehearsals
+		if r.want.Generation == 0 {
+			rehearsals = nil // the first desired state is on its way
 		}
 		select {
 		case <-ctx.Done():
@@ -145,8 +155,8 @@ func (r *reconciler) run(ctx context.Context) error {
 			r.compare(ctx, got)
 		case <-timer.C:
 			r.look(ctx)
-		case asked := <-r.rehearsals:
-			asked.answer <- r.rehearse(ctx, asked.script)
+		case asked := <-rehearsals:
+			r.ask(ctx, asked)
 		}
 		r.work(ctx)
 		if ctx.Err() != nil {
@@ -171,9 +181,10 @@ func (r *reconciler) run(ctx context.Context) error {
 }
 
 // pass brings the kernel to what is wanted, reading its table first. It must not be
-// called while run runs.
+// called while run runs. Whatever run was cut off in has no part in it.
 func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
-	r.want, r.rest = want, nil
+	r.want, r.rest, r.next = want, nil, Pass{}
+	r.startAnew()
 	if r.unneeded() {
 		r.skip()
 	} else {
@@ -182,7 +193,14 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	for len(r.rest) > 0 && ctx.Err() == nil {
 		r.work(ctx)
 	}
-	p, _ := r.finish(ctx)
+	if n := len(r.rest); n > 0 {
+		r.next.Errs = append(r.next.Errs, fmt.Errorf("%s and %d more operations: %w", r.rest[0], n-1, ctx.Err()))
+	}
+	p, told := r.finish(ctx)
+	if !told {
+		p = r.next
+		p.Desired, p.Errs = want, []error{errors.New("compare the IPVS table: it is not known how the kernel is now")}
+	}
 	return p
 }
 
@@ -199,6 +217,7 @@ func (r *reconciler) take(ctx context.Context, want Desired) {
 		r.skip()
 		return
 	}
+	r.looking = r.looking || want.look
 	if r.known == nil {
 		r.look(ctx)
 		return
@@ -232,18 +251,24 @@ func (r *reconciler) take(ctx context.Context, want Desired) {
 		}
 	}
 	r.rest, r.soon = rest, r.soon || len(rest) > 0
-	r.looking = r.looking || want.look
 }
 
 // compare begins a pass with the table that was read.
 func (r *reconciler) compare(ctx context.Context, got reading) {
 	r.reads = nil
-	if got.err == nil && r.shifted {
+	if r.stale {
+		r.stale, r.aside, r.due = false, false, false
 		r.look(ctx)
+		r.answer(ctx, r.tableState, nil)
 		return
 	}
-	looked := r.looking
-	r.looking = false
+	if r.aside {
+		r.readAside(ctx, got)
+		return
+	}
+	defer func() { r.answer(ctx, r.tableState, got.err) }()
+	r.answered, r.awaited = r.awaited, 0
+	looked := r.answered > 0
 	if r.unneeded() {
 		r.skip()
 		return
@@ -333,7 +358,7 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	r.open = false
 	if r.unneeded() {
 		p, r.next = r.next, Pass{}
-		p.Desired, p.Read, p.Reached = r.want, true, len(p.Errs) == 0
+		p.Desired, p.Newest, p.Read, p.Reached = r.want, r.want.Generation, true, len(p.Errs) == 0
 		return p, true
 	}
 	if r.daemonsLast {
@@ -354,7 +379,12 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 		return Pass{}, false
 	}
 	p, r.next = r.next, Pass{}
-	p.Desired, p.Read = r.want, r.readable()
+	p.Desired, p.Newest, p.Read = r.want, r.want.Generation, r.readable()
+	if r.looking && len(p.Errs) == 0 {
+		p.Desired.Generation = r.answered // the table has to be read once more for what came after it
+		r.paced = true
+	}
+	r.answered = 0
 	p.Reached = p.Read && len(p.Errs) == 0
 	p.DaemonsRead, p.Daemons = r.daemonsRead, r.running
 	r.tell(&p)
@@ -365,10 +395,12 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 // pause is how long to wait before the table is read again.
 func (r *reconciler) pause(p Pass, told bool) time.Duration {
 	switch rest := time.Since(r.readAt); {
-	case !told && r.looking:
+	case !told && r.looking && !r.paced:
 		return 0
 	case !told:
 		return r.took - rest // at most half of the time
+	case p.Reached && r.looking:
+		return r.took - rest
 	case !p.Reached:
 		next := r.retry
 		r.retry = min(2*r.retry, retryMax)

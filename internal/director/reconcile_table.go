@@ -26,16 +26,27 @@ type tableState struct {
 	wholeTook time.Duration
 
 	reads chan reading // the reading under way; nil: none
-	// soon says that the next one should not wait, and looking that the outcome of the
-	// pass waits for it.
+	// aside says that it is for rehearsals alone, and due that another one is to follow it.
+	aside, due bool
+	stale      bool // it is of no use: everything was forgotten after it began
+	// soon says that the next one should not wait, and looking that the outcome of what is
+	// wanted is to be told by a reading that has yet to begin.
 	soon, looking bool
+	// paced says that there was such a reading just now, so the next one is not begun at once.
+	paced bool
+	// awaited is the generation whose outcome the one under way is to tell, and answered
+	// that of the last one, until it is told; 0: none.
+	awaited, answered uint64
 	// changed are the services with operations since the last reading began, and during
 	// those since the one under way has begun.
 	changed, during map[ipvs.ServiceKey]bool
 	// shifted says that a service was added or deleted while the one under way goes on. The
 	// kernel tells a long table piece by piece and counts how far it has come, so any other
-	// service may be missing in it.
+	// service may be missing in it. What is there is believed, and what is not there is not.
 	shifted bool
+	// missed are the services in doubt that were missing in the last one, which was of that
+	// kind. What is missing again is not there.
+	missed map[ipvs.ServiceKey]bool
 	// doubt are the services whose last operation failed: what is known of them may be
 	// wrong, so nothing is done about them until the table has been read again.
 	doubt map[ipvs.ServiceKey]bool
@@ -56,13 +67,17 @@ func (t *tableState) readable() bool { return t.known != nil && t.readErr == nil
 // look begins to read the kernel's table, unless that is under way.
 func (r *reconciler) look(ctx context.Context) {
 	if r.reads != nil {
+		r.due = r.aside
 		return
 	}
 	if r.unneeded() {
 		r.skip()
 		return
 	}
-	r.soon, r.during, r.shifted = false, make(map[ipvs.ServiceKey]bool), false
+	r.soon, r.paced, r.answered = false, false, 0
+	if r.looking {
+		r.awaited, r.looking = r.want.Generation, false
+	}
 	var last ipvs.Table
 	if r.readable() && time.Since(r.wholeAt) < max(wholeMin, wholeShare*r.wholeTook) {
 		last = r.known
@@ -72,6 +87,12 @@ func (r *reconciler) look(ctx context.Context) {
 			maps.DeleteFunc(last, func(key ipvs.ServiceKey, _ ipvs.Entry) bool { return r.doubt[key] })
 		}
 	}
+	r.start(ctx, last)
+}
+
+// start begins a reading.
+func (r *reconciler) start(ctx context.Context, last ipvs.Table) {
+	r.during, r.shifted = make(map[ipvs.ServiceKey]bool), false
 	reads := make(chan reading, 1)
 	r.reads = reads
 	go func() { reads <- r.read(ctx, last) }()
@@ -110,7 +131,8 @@ func (t *tableState) learn(got reading) {
 			got.table[key] = e
 		}
 	}
-	maps.DeleteFunc(t.doubt, func(key ipvs.ServiceKey, _ bool) bool { return !t.during[key] })
+	t.keep(got)
+	maps.DeleteFunc(t.doubt, func(key ipvs.ServiceKey, _ bool) bool { return !t.during[key] && !t.missed[key] })
 	if got.whole {
 		t.wholeAt, t.wholeTook = t.readAt, got.took
 	}
@@ -119,9 +141,36 @@ func (t *tableState) learn(got reading) {
 	t.changed, t.during = t.during, nil
 }
 
+// keep adds to what was read the services that it may have passed over.
+func (t *tableState) keep(got reading) {
+	if !t.shifted {
+		t.missed = nil
+		return
+	}
+	missed := make(map[ipvs.ServiceKey]bool)
+	for key, e := range t.known {
+		if _, there := got.table[key]; there || t.during[key] || t.missed[key] {
+			continue
+		}
+		got.table[key], got.observed[key] = e, t.observed[key]
+		t.soon = true
+		if t.doubt[key] {
+			missed[key] = true
+		}
+	}
+	t.missed = missed
+}
+
 // forget makes everything unknown.
 func (t *tableState) forget() {
-	*t = tableState{reads: t.reads, readAt: time.Now()}
+	*t = tableState{reads: t.reads, aside: t.aside, stale: t.reads != nil, readAt: time.Now()}
+}
+
+// startAnew drops what a cut-off run has left unfinished. What is known stays.
+func (t *tableState) startAnew() {
+	t.doubt, t.during, t.missed = nil, nil, nil
+	t.shifted, t.stale, t.looking, t.aside, t.due = false, false, false, false, false
+	t.awaited, t.answered = 0, 0
 }
 
 // difference are the operations for all services, and differenceOf those for some.
@@ -221,7 +270,8 @@ func (r *reconciler) touched(op ipvs.Op) {
 // is asked for, or it could not be read the last time, or there is a service in doubt, and
 // no error of this pass says why.
 func (r *reconciler) again() bool {
-	return len(r.next.Errs) == 0 && (r.looking || len(r.doubt) > 0 || !r.readable())
+	waits := r.answered == 0 && (r.looking || r.awaited > 0)
+	return len(r.next.Errs) == 0 && (waits || len(r.doubt) > 0 || !r.readable())
 }
 
 // tell shows what is known.

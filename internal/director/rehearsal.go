@@ -34,15 +34,73 @@ type rehearsed struct {
 	err     error // why the kernel could not be read
 }
 
+// rehearsing asks for a rehearsal.
 type rehearsing struct {
-	script
+	// script tells what to rehearse, with the facts of that moment.
+	script func(context.Context) (script, error)
 	answer chan<- rehearsed // buffered
+}
+
+// ask has a rehearsal wait for the reading under way, or for one of its own: the table may
+// be long, and changes do not wait for it.
+func (r *reconciler) ask(ctx context.Context, asked rehearsing) {
+	r.waiting = append(r.waiting, asked)
+	switch {
+	case r.reads != nil:
+	case r.unneeded():
+		r.answer(ctx, r.tableState, nil)
+	default:
+		r.aside = true
+		r.start(ctx, nil)
+	}
+}
+
+// readAside takes in a reading for rehearsals. Nothing else follows from it, because a
+// plan changes nothing.
+func (r *reconciler) readAside(ctx context.Context, got reading) {
+	seen := r.tableState
+	seen.doubt = maps.Clone(seen.doubt)
+	seen.learn(got)
+	r.answer(ctx, seen, got.err)
+	due := r.due
+	if r.aside, r.due, r.during = false, false, nil; due {
+		r.look(ctx)
+	}
+}
+
+// answer rehearses with what a reading has shown, which ended with err, what has waited
+// for it, unless the next one is for that.
+func (r *reconciler) answer(ctx context.Context, seen tableState, err error) {
+	if r.reads != nil {
+		return
+	}
+	for _, asked := range r.waiting {
+		if err != nil {
+			asked.answer <- rehearsed{err: err}
+		} else if s, err := asked.script(ctx); err != nil {
+			asked.answer <- rehearsed{err: err}
+		} else {
+			asked.answer <- r.rehearse(ctx, seen, s)
+		}
+	}
+	r.waiting = nil
+}
+
+// refuseRehearsals answers those who wait when the director stops.
+func (r *reconciler) refuseRehearsals() {
+	for _, asked := range r.waiting {
+		asked.answer <- rehearsed{err: errors.New("the director stops")}
+	}
+	r.waiting = nil
 }
 
 // rehearse works with a copy of the kernel's table as it does with the kernel: the same
 // passes, and what follows them in the loop.
-func (r *reconciler) rehearse(ctx context.Context, s script) rehearsed {
-	st := &stage{kernel: r.kernel, marks: r.marks, script: s}
+func (r *reconciler) rehearse(ctx context.Context, seen tableState, s script) rehearsed {
+	st := &stage{kernel: r.kernel, observed: seen.observed, marks: r.marks, script: s}
+	if seen.known != nil {
+		st.table = seen.known.Clone()
+	}
 	understudy := &reconciler{
 		kernel: st, marker: st, translator: &stagedTranslator{r.translations, st}, translations: r.translations, ledger: st, interfaceOf: r.interfaceOf, interfaces: r.interfaces,
 		params: stagedParameters{r.params.Rehearsal(), st},
@@ -93,13 +151,13 @@ func (f Facts) withoutLeft(p Pass, now time.Time) bool {
 	return len(f.Leaving) < before
 }
 
-// stage stands for the kernel and the files of a reconciler. It has read the kernel once,
-// and notes what it is told to change.
+// stage stands for the kernel and the files of a reconciler. It has read the kernel once, or
+// got what is known of it, and notes what it is told to change.
 type stage struct {
 	kernel Kernel
 	script script
 
-	table    ipvs.Table // nil: not read yet
+	table    ipvs.Table // nil: not known yet
 	observed ipvs.Observed
 	daemons  []syncd.Daemon
 	asked    bool // about the daemons

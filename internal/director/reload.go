@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,8 @@ func (d *Director) Steps(r Reloaded) []Step {
 	return append(list, r.routers...)
 }
 
-// reloadOps are what the first pass after a reload has done.
+// reloadOps are what the passes after a reload have done, up to the first that tells its
+// outcome.
 type reloadOps struct {
 	generation uint64 // that it is for; 0: it is over, or there is nothing to do
 	done       []Step
@@ -64,8 +66,12 @@ type reloadOps struct {
 
 // observe takes in a pass.
 func (r *reloadOps) observe(p Pass) {
-	if r.generation > 0 && p.Desired.Generation >= r.generation {
-		r.generation, r.done = 0, p.steps()
+	if r.generation == 0 || p.Newest < r.generation {
+		return
+	}
+	r.done = append(slices.Clip(r.done), p.steps()...)
+	if p.Desired.Generation >= r.generation {
+		r.generation = 0
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -50,8 +51,26 @@ func (d *Director) turnover(next inForce, now time.Time) (turnover, error) {
 	t.facts.VRRP, t.yielded = carriedRouters(t.before.cfg, cfg, d.facts.VRRP, d.yielded)
 	t.live, t.moved = d.live.all.carried(t.before.cfg, cfg, d.o.Self, now.Round(0))
 	t.facts.Overrides, _ = merge(d.live.all, t.live).split(t.after.servers, now.Round(0))
-	t.facts.Leaving = leave(d.facts.Leaving, t.before.cfg, cfg, d.o.Self, d.lastPass.Table, now)
+	t.facts.Leaving = leave(d.facts.Leaving, t.before.cfg, cfg, d.o.Self, d.inTable(), now)
 	return t, nil
+}
+
+// inTable is what the kernel's table holds, as far as the loop can know: what the last pass
+// has told and, until a pass tells of what is desired now, that as well.
+func (d *Director) inTable() ipvs.Table {
+	is := d.lastPass.Table
+	if d.lastPass.Desired.Generation >= d.desired.Generation {
+		return is
+	}
+	both := d.desired.Table.Clone()
+	for key, e := range is {
+		if _, there := both[key]; !there {
+			both[key] = e
+			continue
+		}
+		maps.Copy(both[key].Destinations, e.Destinations)
+	}
+	return both
 }
 
 // acceptable says what about a valid configuration cannot be put in force while the
