@@ -276,8 +276,8 @@ func TestAPlanOfALongTable(t *testing.T) {
 				if got := p.commands(); len(got) != 1 || got[0] != "-e -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 7" {
 					t.Errorf("planned %q", got)
 				}
-				if read != tt.reads {
-					t.Errorf("%d readings for it, want %d", read, tt.reads)
+				if read > tt.reads {
+					t.Errorf("%d readings for it, want at most %d", read, tt.reads)
 				}
 				time.Sleep(10 * k.takes)
 				synctest.Wait()

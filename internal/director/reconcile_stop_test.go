@@ -79,6 +79,7 @@ func TestAStopTakesEverythingAwayWhateverItCutsOff(t *testing.T) {
 				synctest.Wait()
 				w.kernel.Applied()
 				tt.act(w, d, k)
+				synctest.Wait()
 				k.takes = time.Second // the reading of the stop has ten
 				w.wantClean(stop)
 			})

@@ -319,7 +319,8 @@ func TestRefresh(t *testing.T) {
 		name, text, last string
 		asked            []uint8
 	}{
-		{"as it was", procHead + webText, web, nil},
+		{"as it was", procHead + webText, web, all[:1]},
+		{"passed over", procHead, web, all},
 		{"another weight", procHead + webText, strings.Replace(web, "-w 1\n", "-w 2\n", 1), all},
 		{"not known", procHead + webText, "", all},
 		{"not understood", procHead + "ICMP  0A000064:0050 rr  \n", web, all},

@@ -8,49 +8,45 @@ import (
 )
 
 // Refresh is [Client.Table] for a caller who has read the table before: last is what it is
-// likely to be, with what was changed since. It reads /proc/net/ip_vs, which takes a
-// fraction of the time that the listings take, and lists what that does not show as it is
-// in last, and the services whose counts it does not show in full: those with persistence
-// and those of firewall marks.
+// likely to be, with what was changed since. It lists the services, and reads of their
+// destinations /proc/net/ip_vs, which takes a fraction of the time that their listings take.
+// It lists the destinations of a service that the file does not show as it is in last, or
+// whose counts it does not show in full: those with persistence and those of firewall marks.
 //
-// What the file never shows is taken from last: thresholds, the parameters of tunnels,
-// flags of the scheduler, the persistence engine, and whether a service of an IPv6 address
-// is for one packet at a time. So Table is to be called now and then. If the file cannot be
-// read, or not understood, Refresh is Table.
-// The result may share its services with last, so neither may be written to.
+// Which services there are the file does not tell: where other network namespaces have
+// services as well, the kernel passes over some of this one (ip_vs_info_seq_next counts
+// those of all, ip_vs_info_array those of one).
+//
+// What the file never shows of a destination is taken from last: thresholds and the
+// parameters of tunnels. So Table is to be called now and then. The file also leaves out
+// that a service of an IPv6 address is for one packet at a time; the listing has it. If the
+// file cannot be read, or not understood, Refresh is Table. The result may share its
+// services with last, so neither may be written to.
 func (c *Client) Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, ipvs.Observed, error) {
 	if c.proc == nil {
 		return c.Table(ctx)
 	}
-	table, observed := make(ipvs.Table, len(last)), make(ipvs.Observed, len(last))
-	// Nothing here waits for an answer, so it has no time limit: a busy machine takes
+	// The file does not wait for an answer, so it has no time limit: a busy machine takes
 	// seconds for a long table.
-	shown, err := c.glances()
+	list, err := c.glances()
 	if err != nil {
 		return c.Table(ctx) // it tells the same, and why not
 	}
-	unclear := make(map[ipvs.ServiceKey]bool)
-	marks := false
-	for _, g := range shown {
-		switch e, there := last[g.key]; {
-		case !g.key.Addr.IsValid():
-			marks = true
-		case there && g.shows(e):
-			table[g.key], observed[g.key] = e, g.counts
-		default:
-			unclear[g.key] = true
-		}
+	shown := make(map[ipvs.ServiceKey]glance, len(list))
+	for _, g := range list {
+		shown[g.key] = g
 	}
-	if len(unclear) == 0 && !marks {
-		return table, observed, ctx.Err()
-	}
+	table, observed := make(ipvs.Table, len(last)), make(ipvs.Observed, len(last))
 	err = c.do(ctx, func(k *conn) error {
 		services, err := readServices(k)
 		if err != nil {
 			return err
 		}
 		for _, s := range services {
-			if !unclear[s.Key] && s.Key.FWMark == 0 {
+			e, known := last[s.Key]
+			if g, is := shown[s.Key]; known && is && g.shows(e) {
+				e.Service = s.Service
+				table[s.Key], observed[s.Key] = e, g.counts
 				continue
 			}
 			if table[s.Key], observed[s.Key], err = readEntry(k, s.Service); err != nil {

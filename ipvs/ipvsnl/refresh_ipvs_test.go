@@ -46,7 +46,7 @@ func TestRefreshListsOnlyWhatTheFileDoesNotTell(t *testing.T) {
 		services, of           int32 // listings of all services, and of the destinations of one
 		wholeServices, wholeOf int32
 	}{
-		{told, 0, 0, 1, 4},
+		{told, 1, 0, 1, 4},
 		{untold, 1, 2, 1, 6},
 	} {
 		load(tt.text)
