@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
 )
 
@@ -181,24 +180,6 @@ func (w *writer) serviceAddress(vs VirtualServer) {
 	if protocol == 0 || protocol == ipvs.UDP {
 		w.boolean("one_packet", vs.Service.Flags&ipvs.FlagOnePacket != 0)
 	}
-}
-
-func (w *writer) check(s healthcheck.Spec) {
-	w.table("check", s.Name)
-	w.text("type", string(s.Type))
-	w.text("interval", formatDuration(s.Interval))
-	w.text("timeout", formatDuration(s.Timeout))
-	w.integer("rise", int64(s.Rise))
-	w.integer("fall", int64(s.Fall))
-	if s.Type != healthcheck.HTTP {
-		return
-	}
-	w.text("method", s.HTTP.Method)
-	w.text("path", s.HTTP.Path)
-	if s.HTTP.Host != "" {
-		w.text("host", s.HTTP.Host)
-	}
-	w.text("status", formatStatus(s.HTTP.StatusMin, s.HTTP.StatusMax))
 }
 
 func (w *writer) sync(s Sync) {

@@ -136,7 +136,7 @@ var shapeMistakes = []mistake{
 	{"missing protocol", "protocol = \"tcp\"\n", ``,
 		`12:17: virtual_server.web.protocol: missing: want tcp, udp or sctp`},
 	{"missing type", "type = \"http\"\n", ``,
-		`21:8: check.front-page.type: missing: want tcp or http`},
+		`21:8: check.front-page.type: missing: want tcp, http`},
 	{"missing directors", "[director.lb-a]\naddress = \"10.0.0.11\"\npriority = 150\n[director.lb-b]\naddress = \"10.0.0.12\"\n", ``,
 		`2:7: vrrp.web: needs [director.NAME] tables: who takes part, with which priority`},
 	{"string for an integer", `vrid = 51`, `vrid = "51"`,
