@@ -12,13 +12,13 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// Measurer is a Checker whose success comes with a number, such as that in a file.
-// The Monitor then calls Measure in place of Check; with an error the number does not
-// count. A success may bring another number than the last one: that is an event too,
+// Measurer is a Checker whose success comes with a [Value], such as the number in a file.
+// The Monitor then calls Measure in place of Check; with an error the value does not
+// count. A success may bring another value than the last one: that is an event too,
 // at once, whatever the thresholds.
 type Measurer interface {
 	Checker
-	Measure(ctx context.Context) (int, error)
+	Measure(ctx context.Context) (Value, error)
 }
 
 // CheckerFunc is a function that is a Checker.

@@ -129,7 +129,7 @@ func (m *Monitor) Load() (running, waiting int) {
 type verdict struct {
 	entry *entry
 	err   error
-	value int // of a Measurer's success
+	value Value // of a Measurer's success
 	took  time.Duration
 }
 

@@ -327,13 +327,14 @@ type gauge struct {
 
 func (g *gauge) Check(context.Context) error { panic("a Measurer is not checked") }
 
-func (g *gauge) Measure(context.Context) (int, error) {
+func (g *gauge) Measure(context.Context) (healthcheck.Value, error) {
 	answer := g.answers[min(g.next, len(g.answers)-1)]
 	g.next++
 	if answer == "x" {
-		return 99, errRefused // does not count
+		return healthcheck.Value{N: 99}, errRefused // does not count
 	}
-	return strconv.Atoi(answer)
+	n, err := strconv.Atoi(answer)
+	return healthcheck.Value{Unit: healthcheck.Number, N: n}, err
 }
 
 // A number is known as long as the target is up, and every other number is an event.
@@ -359,9 +360,9 @@ func TestMonitorValues(t *testing.T) {
 			}
 			for len(events) > 0 {
 				ev := <-events
-				got = append(got, fmt.Sprintf("%d: %v %d %v", n+1, ev.Status, ev.Value, ev.Err))
+				got = append(got, fmt.Sprintf("%d: %v %d %v", n+1, ev.Status, ev.Value.N, ev.Err))
 			}
-			held = append(held, strconv.Itoa(m.Snapshots()[target(0)].Value))
+			held = append(held, strconv.Itoa(m.Snapshots()[target(0)].Value.N))
 		}
 		cancel()
 		<-done

@@ -8,9 +8,9 @@ import (
 // Snapshot is what is known about one target.
 type Snapshot struct {
 	Status Status
-	// Value is the number of the last success of a [Measurer] as long as the target is
-	// up, else 0.
-	Value int
+	// Value is that of the last success of a [Measurer] as long as the target is up, else
+	// the zero value.
+	Value Value
 	// Since is when the status changed last; for Unknown, when the target came.
 	Since time.Time
 	// Err is the cause of the last probe's failure, nil after a success. A target
@@ -48,7 +48,7 @@ func (s *Snapshot) observe(now time.Time, tr *Tracker, v verdict) bool {
 	was := s.Value
 	switch {
 	case s.Status != Up:
-		s.Value = 0
+		s.Value = Value{}
 	case v.err == nil:
 		s.Value = v.value
 	}

@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -108,12 +109,41 @@ func (s Status) String() string {
 	return "unknown"
 }
 
+// Value is what a successful probe of a [Measurer] brings besides the success. The zero
+// value says nothing. For a real server a number is the weight that it should have in
+// place of the configured one, and a percentage the part of the configured one; 0 of
+// either lets its connections go on and gives it no new ones.
+type Value struct {
+	Unit Unit
+	N    int
+}
+
+// Unit is what the number of a [Value] counts.
+type Unit uint8
+
+// The units.
+const (
+	NoUnit Unit = iota
+	Number
+	Percent
+)
+
+func (v Value) String() string {
+	switch v.Unit {
+	case Number:
+		return strconv.Itoa(v.N)
+	case Percent:
+		return strconv.Itoa(v.N) + "%"
+	}
+	return ""
+}
+
 // Event is a change of a target's status or value. Err is the cause when it went down.
 type Event struct {
 	Target Target
 	Status Status
-	// Value is the number of a [Measurer] as long as its target is up, else 0.
-	Value int
+	// Value is that of a [Measurer] as long as its target is up, else the zero value.
+	Value Value
 	Err   error
 	At    time.Time
 }

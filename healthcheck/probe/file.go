@@ -42,13 +42,13 @@ func (c *fileCheck) Check(ctx context.Context) error {
 const writing = 20 * time.Millisecond
 
 // Measure returns the number that the file holds.
-func (c *fileCheck) Measure(ctx context.Context) (int, error) {
+func (c *fileCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
 	n, err := c.read()
-	if err != errEmpty {
-		return n, err
+	if err == errEmpty {
+		c.pause(ctx)
+		n, err = c.read()
 	}
-	c.pause(ctx)
-	return c.read()
+	return healthcheck.Value{Unit: healthcheck.Number, N: n}, err
 }
 
 // pauseWriting waits for a writer.

@@ -76,8 +76,8 @@ func TestFile(t *testing.T) {
 			}
 			value, err := c.Measure(t.Context())
 			checkCause(t, err, tt.want)
-			if value != tt.value {
-				t.Errorf("value %d, want %d", value, tt.value)
+			if value.N != tt.value || value.Unit != healthcheck.Number {
+				t.Errorf("value %v, want %d", value, tt.value)
 			}
 			checkCause(t, c.Check(t.Context()), tt.want)
 		})
@@ -96,8 +96,8 @@ func TestFileThatIsBeingWritten(t *testing.T) {
 		}
 	}}
 	n, err := c.Measure(t.Context())
-	if n != 5 || err != nil {
-		t.Errorf("%d, %v, want 5", n, err)
+	if n.N != 5 || err != nil {
+		t.Errorf("%v, %v, want 5", n, err)
 	}
 }
 

@@ -65,7 +65,7 @@ func (f *fakeLinks) Watch(ifnames ...string) (<-chan map[string]Link, func()) {
 
 // track delivers the verdict on a track.
 func (w *world) track(name string, s healthcheck.Status, value int, err error) {
-	w.tracks.events <- healthcheck.Event{Target: healthcheck.Target{Check: name}, Status: s, Value: value, Err: err, At: time.Now()}
+	w.tracks.events <- healthcheck.Event{Target: healthcheck.Target{Check: name}, Status: s, Value: healthcheck.Value{Unit: healthcheck.Number, N: value}, Err: err, At: time.Now()}
 	synctest.Wait()
 }
 

@@ -64,7 +64,7 @@ func (d *Director) trackEvent(e healthcheck.Event) {
 	if kind := kindOf(d.force.cfg, e.Target.Check); kind == "" || !isCheck(kind) {
 		return // a reload has taken it away
 	}
-	s := TrackState{Status: e.Status, Value: e.Value}
+	s := TrackState{Status: e.Status, Value: e.Value.N}
 	if e.Status == healthcheck.Down {
 		s.Cause = errText(e.Err)
 	}
