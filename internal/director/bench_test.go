@@ -2,6 +2,8 @@ package director
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,4 +71,41 @@ func BenchmarkLongTable(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkFirstVerdicts is what the loop does for each of the first verdicts of 20 000
+// checks after a start, and for each failure among them: one at a time, as they come when
+// the checks are spread over their interval, and as many as a batch holds.
+func BenchmarkFirstVerdicts(b *testing.B) {
+	text := longTOML(10_000, 2)
+	for _, batch := range []int{1, healthBatchMax} {
+		for _, status := range []healthcheck.Status{healthcheck.Up, healthcheck.Down} {
+			b.Run(fmt.Sprintf("%d/%v", batch, status), func(b *testing.B) {
+				events := make(chan healthcheck.Event, healthBatchMax)
+				d := benchmarkDirector(b, text, events)
+				d.configure()
+				var targets []healthcheck.Target
+				for b.Loop() {
+					if len(targets) == 0 {
+						b.StopTimer()
+						targets = slices.Collect(maps.Keys(d.force.users))
+						d.restartChecks()
+						b.StartTimer()
+					}
+					events <- healthcheck.Event{Target: targets[0], Status: status}
+					if targets = targets[1:]; len(events) == batch || len(targets) == 0 {
+						d.healthBatch(<-events)
+						d.publish()
+					}
+				}
+			})
+		}
+	}
+}
+
+// restartChecks makes all checks such as have no verdict yet.
+func (d *Director) restartChecks() {
+	clear(d.facts.Health)
+	d.verdicts, d.waiting = verdicts{}, len(d.force.targets)
+	d.publish()
 }

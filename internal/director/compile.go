@@ -255,19 +255,14 @@ func Instances(cfg *conf.Config, self string, ready bool) map[string]vrrp.Instan
 
 // NotReady returns, in words for the operator, what this director still lacks to be
 // as good a Master as its peer. A director that is not ready does not preempt; it
-// does take over when there is no Master. The targets are those of its configuration.
-func NotReady(targets map[healthcheck.Target]healthcheck.Spec, f Facts) []string {
+// does take over when there is no Master. waiting is how many checks have no verdict of
+// their own yet.
+func NotReady(waiting int, f Facts) []string {
 	var why []string
 	if !f.Programmed {
 		why = append(why, "ipvs table is not as configured")
 	}
 	why = append(why, f.Unmet...)
-	waiting := 0
-	for t := range targets {
-		if f.Health[t] == healthcheck.Unknown || f.Assumed[t] {
-			waiting++
-		}
-	}
 	switch {
 	case waiting == 1:
 		why = append(why, "1 check has no verdict yet")

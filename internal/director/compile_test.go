@@ -149,7 +149,7 @@ func TestNotReady(t *testing.T) {
 		{"a server that is down is a verdict too", Facts{Programmed: true, Health: both}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, NotReady(Targets(cfg), tt.facts)); diff != "" {
+			if diff := cmp.Diff(tt.want, NotReady(tt.facts.waiting(Targets(cfg)), tt.facts)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

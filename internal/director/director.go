@@ -83,11 +83,14 @@ type Director struct {
 	peersChanged chan struct{}
 
 	// Everything below belongs to the goroutine of Run.
-	force   inForce
-	facts   Facts
-	links   linkWatch
-	desired Desired // the newest
-	look    bool    // what is desired next comes from a reload
+	force inForce
+	facts Facts
+	// waiting is how many checks have no verdict of their own yet.
+	waiting  int
+	verdicts verdicts // those of facts, for readers
+	links    linkWatch
+	desired  Desired // the newest
+	look     bool    // what is desired next comes from a reload
 	// instancesAt is the generation of the desired state that must have been tried
 	// before the configured virtual routers are applied; 0: they have been.
 	instancesAt uint64
@@ -290,6 +293,7 @@ func (d *Director) stopRouters(routers *runner) error {
 // announce an address whose service is not there yet.
 func (d *Director) configure() {
 	d.o.Health.Apply(d.force.targets)
+	d.waiting = d.facts.waiting(d.force.targets)
 	d.configureTracks()
 	d.peers.configure(d.force.cfg)
 	d.announce()
@@ -354,7 +358,7 @@ func (d *Director) transition(r vrrp.Report) {
 // readiness tells the virtual routers when this director has become ready, or has
 // ceased to be. It returns whether it is.
 func (d *Director) readiness() bool {
-	why := d.force.notReady(d.facts)
+	why := d.force.notReady(d.waiting, d.facts)
 	if ready := len(why) == 0; ready != d.ready {
 		d.ready = ready
 		d.everReady = d.everReady || ready

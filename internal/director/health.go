@@ -40,7 +40,7 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	for vs := range touched {
 		d.logPool(vs)
 	}
-	d.virtualServerTracks()
+	d.virtualServerTracks(touched)
 	d.readiness()
 }
 
@@ -57,12 +57,24 @@ func (d *Director) health(e healthcheck.Event) healthChange {
 	if len(users) == 0 {
 		return healthChange{} // a reload has taken it away
 	}
-	delete(d.facts.Assumed, e.Target)
-	was := d.facts.Health[e.Target]
-	if was == e.Status {
+	target, is := e.Target, e.Status
+	was, waited := d.facts.Health[target], d.facts.waits(target)
+	if was == is && !waited {
 		return healthChange{}
 	}
-	d.facts.Health[e.Target] = e.Status
+	d.changeFacts(func(f Facts) {
+		delete(f.Assumed, target)
+		f.Health[target] = is
+	})
+	switch waits := d.facts.waits(target); {
+	case waits && !waited:
+		d.waiting++
+	case waited && !waits:
+		d.waiting--
+	}
+	if was == is {
+		return healthChange{}
+	}
 	return healthChange{e, was, users}
 }
 
@@ -83,7 +95,11 @@ func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Targe
 		if _, known := before.users[t]; known {
 			continue
 		}
-		if status := verdicts[t.Addr]; status != healthcheck.Unknown {
+		status := verdicts[t.Addr]
+		if status == healthcheck.Unknown {
+			status = health[t] // of an earlier configuration
+		}
+		if status != healthcheck.Unknown {
 			health[t], assumed[t] = status, true
 		}
 	}

@@ -17,6 +17,8 @@ type inForce struct {
 	targets     map[healthcheck.Target]healthcheck.Spec
 	// users are the real servers that a target stands for.
 	users map[healthcheck.Target][]user
+	// tracked are the virtual servers that are tracks, with the names of these.
+	tracked map[*conf.VirtualServer][]string
 	// servers are the names of the real servers.
 	servers map[ServerID]bool
 }
@@ -32,10 +34,19 @@ func newInForce(cfg *conf.Config) inForce {
 	f := inForce{
 		cfg: cfg, at: time.Now(), text: text, fingerprint: conf.FingerprintOf(text),
 		targets: Targets(cfg), users: make(map[healthcheck.Target][]user),
-		servers: make(map[ServerID]bool),
+		tracked: make(map[*conf.VirtualServer][]string), servers: make(map[ServerID]bool),
+	}
+	tracks := make(map[string][]string)
+	for _, t := range cfg.Tracks {
+		if t.Type == conf.TrackVirtualServer {
+			tracks[t.VirtualServer] = append(tracks[t.VirtualServer], t.Name)
+		}
 	}
 	for i := range cfg.VirtualServers {
 		vs := &cfg.VirtualServers[i]
+		if names := tracks[vs.Name]; len(names) > 0 {
+			f.tracked[vs] = names
+		}
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			f.servers[ServerID{vs.Name, rs.Name}] = true
@@ -48,8 +59,8 @@ func newInForce(cfg *conf.Config) inForce {
 }
 
 // notReady is [NotReady] for the configuration in force, with its tracks.
-func (f inForce) notReady(facts Facts) []string {
-	return append(NotReady(f.targets, facts), tracksNotReady(f.cfg, facts.Tracks)...)
+func (f inForce) notReady(waiting int, facts Facts) []string {
+	return append(NotReady(waiting, facts), tracksNotReady(f.cfg, facts.Tracks)...)
 }
 
 // hasDirector tells whether a director of that name can run with a configuration. One

@@ -192,6 +192,12 @@ func (k *walk) settle() bool {
 	if whole := Compile(k.d.force.cfg, k.d.o.Self, k.d.facts); !whole.Table.Equal(k.d.desired.Table) {
 		k.t.Errorf("what is desired became step by step\n%s\nand is as a whole\n%s", k.d.desired.Table, whole.Table)
 	}
+	if n := k.d.facts.waiting(k.d.force.targets); n != k.d.waiting {
+		k.t.Errorf("%d checks without a verdict are counted as %d", n, k.d.waiting)
+	}
+	if shown := k.d.board.current.Load().facts(); !maps.Equal(shown.Health, k.d.facts.Health) || !maps.Equal(shown.Assumed, k.d.facts.Assumed) {
+		k.t.Errorf("readers are shown\n%v, assumed %v, where there is\n%v, assumed %v", shown.Health, shown.Assumed, k.d.facts.Health, k.d.facts.Assumed)
+	}
 	maps.DeleteFunc(k.conns, func(id string, _ bool) bool { _, in := want[id]; return !in })
 	k.table = want
 	if diff := cmp.Diff(k.text(want), k.kernel.String()); diff != "" {

@@ -152,7 +152,7 @@ func (d *Director) stepsOf(t turnover, now time.Time) steps {
 	}
 	is := instancesFor{
 		before: d.instancesWith(running, d.facts, d.yielded, now),
-		after:  d.instancesWith(t.after.cfg, withKnownTracks(t.after.cfg, t.facts, d.links.last), t.yielded, now),
+		after:  d.instancesWith(t.after.cfg, withKnownTracks(t.after, t.facts, d.links.last), t.yielded, now),
 		states: statesByID(t.before.cfg, d.facts.VRRP),
 	}
 	s.routers = is.steps()

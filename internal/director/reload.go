@@ -121,7 +121,7 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 	d.force.at = now
 	d.reload = ReloadStatus{At: now, OK: true}
 	overrides := d.facts.Overrides
-	d.facts = t.facts
+	d.facts, d.verdicts = t.facts, verdicts{}
 	d.carryOverrides(overrides, t.live, t.moved)
 	d.forgetLeaving()
 	text := "nothing changed"

@@ -83,6 +83,28 @@ func TestAnotherCheckDoesNotBringDeadServersBack(t *testing.T) {
 	})
 }
 
+// What was known of it is assumed until its check has a verdict.
+func TestARealServerThatComesBackIsCheckedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		w.verdict("10.0.0.21:80", healthcheck.Up, nil)
+		w.verdict("10.0.0.22:80", healthcheck.Down, syscall.ECONNREFUSED)
+		w.reload(d, withoutWeb2)
+		if s := d.Status(); !s.Ready {
+			t.Errorf("without it not ready: %q", s.NotReady)
+		}
+		w.reload(d, pairTOML)
+		if diff := cmp.Diff([]string{"1 check has no verdict yet"}, d.Status().NotReady); diff != "" {
+			t.Errorf("not ready -want +got:\n%s", diff)
+		}
+		if strings.Contains(w.kernel.String(), "10.0.0.22") {
+			t.Errorf("the dead server is back:\n%s", w.kernel)
+		}
+	})
+}
+
 func TestReloadWithoutSyncStopsTheDaemons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

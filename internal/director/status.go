@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -177,7 +178,8 @@ type board struct {
 type published struct {
 	replaced   chan struct{} // closed when there is a newer one
 	force      inForce
-	facts      Facts
+	facts      func() Facts // works them out, once; nobody writes to their maps
+	waiting    int
 	reload     ReloadStatus
 	reloadOps  []Step // see Steps
 	generation uint64 // of the newest desired state
@@ -195,9 +197,13 @@ type published struct {
 
 // publish shows the loop's state to readers.
 func (d *Director) publish() {
+	facts, checks := d.facts, d.verdictsNow()
+	facts.Health, facts.Assumed = nil, nil
+	facts = facts.clone()
 	p := &published{
 		replaced: make(chan struct{}), force: d.force, reload: d.reload, reloadOps: d.ops.done,
-		facts:      d.facts.clone(),
+		facts:      sync.OnceValue(func() Facts { return checks.of(facts) }),
+		waiting:    d.waiting,
 		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},
 		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),
@@ -220,7 +226,7 @@ func (d *Director) Status() Status {
 	p := d.board.current.Load()
 	s := Status{
 		Director: d.o.Self, Version: d.o.Version, Started: d.board.started, At: time.Now(),
-		NotReady: append([]string{}, p.force.notReady(p.facts)...),
+		NotReady: append([]string{}, p.force.notReady(p.waiting, p.facts())...),
 		Config:   ConfigStatus{File: p.force.cfg.File, Hash: hash(p.force.fingerprint), LoadedAt: p.force.at, LastReload: p.reload},
 		IPVS:     p.ipvsStatus(),
 		Sync:     p.syncStatus(),
@@ -260,7 +266,7 @@ func (d *Director) routerStatus(p *published) []RouterStatus {
 	snapshots := d.o.VRRP.Snapshots()
 	splits, witness := *d.split.pub.Load(), *d.witness.pub.Load()
 	for _, vr := range p.force.cfg.VirtualRouters {
-		fit := Fit(p.force.cfg, &vr, d.o.Self, p.facts.Tracks)
+		fit := Fit(p.force.cfg, &vr, d.o.Self, p.facts().Tracks)
 		r := RouterStatus{
 			Name: vr.Name, Interface: vr.Interface, VRID: uint8(vr.VRID), Family: vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()).String(), Version: uint8(vr.Version),
 			VirtualAddresses: vr.VirtualAddresses, State: "starting",

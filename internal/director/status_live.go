@@ -38,7 +38,7 @@ func (d *Director) countedOn(p *published, vs *conf.VirtualServer) counted {
 			continue
 		}
 		name := d.o.Self
-		if p.facts.VRRP[vr.Name] != vrrp.Master {
+		if p.facts().VRRP[vr.Name] != vrrp.Master {
 			c.here = false
 			addr := d.o.VRRP.Snapshots()[vr.Name].MasterAddr
 			if !addr.IsValid() {
@@ -65,7 +65,7 @@ func carries(vr conf.VirtualRouter, addrs []netip.Addr) bool {
 
 // overrideStatus adds what an operator wants of a real server.
 func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *conf.RealServer, counted func() counted) {
-	o, ok := p.facts.Overrides[ServerID{vs.Name, rs.Name}]
+	o, ok := p.facts().Overrides[ServerID{vs.Name, rs.Name}]
 	if !ok {
 		return
 	}
@@ -113,8 +113,8 @@ type LeavingStatus struct {
 
 func (p *published) leavingStatus() []LeavingStatus {
 	list := []LeavingStatus{}
-	for _, id := range p.facts.sortedLeaving() {
-		l := p.facts.Leaving[id]
+	for _, id := range p.facts().sortedLeaving() {
+		l := p.facts().Leaving[id]
 		c := p.pass.Observed[id.service][id.key]
 		list = append(list, LeavingStatus{
 			VirtualServer: l.Server.VirtualServer, Service: id.service.String(), RealServer: l.Server.RealServer, Address: id.key.String(),

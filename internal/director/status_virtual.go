@@ -54,10 +54,10 @@ type RealStatus struct {
 
 func (d *Director) virtualStatus(p *published) []VirtualStatus {
 	list := make([]VirtualStatus, 0, len(p.force.cfg.VirtualServers))
-	checks := d.o.Health.Snapshots()
+	checks, facts := d.o.Health.Snapshots(), p.facts()
 	for i := range p.force.cfg.VirtualServers {
 		vs := &p.force.cfg.VirtualServers[i]
-		_, serves := Pool(vs, p.facts)
+		_, serves := Pool(vs, facts)
 		v := VirtualStatus{
 			Name: vs.Name, Addresses: []string{}, Protocol: vs.Service.Key.Protocol.String(), Scheduler: vs.Service.Scheduler,
 			Quorum: vs.Quorum, SorryActive: serves == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
@@ -77,7 +77,7 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(vs, rs)
 			p.overrideStatus(&r, vs, rs, counted)
-			status := p.facts.Health[targetOf(rs)]
+			status := facts.Health[targetOf(rs)]
 			if status != healthcheck.Down {
 				v.Up++
 			}

@@ -48,14 +48,14 @@ func (d *Director) unwatchLinks() {
 // knownTracks gives tracks that a configuration has brought what is known already.
 func (d *Director) knownTracks() {
 	d.linksChanged(d.links.last)
-	d.virtualServerTracks()
+	d.virtualServerTracks(nil)
 }
 
 // withKnownTracks are the facts after knownTracks with a configuration.
-func withKnownTracks(cfg *conf.Config, f Facts, links map[string]Link) Facts {
+func withKnownTracks(next inForce, f Facts, links map[string]Link) Facts {
 	f.Tracks = maps.Clone(f.Tracks)
-	maps.Copy(f.Tracks, linkTracks(cfg, links))
-	maps.Copy(f.Tracks, quorumTracks(cfg, f))
+	maps.Copy(f.Tracks, linkTracks(next.cfg, links))
+	maps.Copy(f.Tracks, quorumTracks(next.tracked, f))
 	return f
 }
 
@@ -93,20 +93,27 @@ func linkTracks(cfg *conf.Config, links map[string]Link) map[string]TrackState {
 	return states
 }
 
-// virtualServerTracks works out the tracks that are virtual servers.
-func (d *Director) virtualServerTracks() {
-	d.learnTracks(time.Now(), quorumTracks(d.force.cfg, d.facts))
+// virtualServerTracks works out the tracks that are virtual servers: these, nil: all.
+func (d *Director) virtualServerTracks(touched map[*conf.VirtualServer]bool) {
+	tracked := d.force.tracked
+	if touched != nil {
+		tracked = make(map[*conf.VirtualServer][]string)
+		for vs := range touched {
+			if names := d.force.tracked[vs]; len(names) > 0 {
+				tracked[vs] = names
+			}
+		}
+	}
+	d.learnTracks(time.Now(), quorumTracks(tracked, d.facts))
 }
 
-// quorumTracks are the states of the tracks that are virtual servers.
-func quorumTracks(cfg *conf.Config, f Facts) map[string]TrackState {
+// quorumTracks are the states of the tracks that are these virtual servers.
+func quorumTracks(tracked map[*conf.VirtualServer][]string, f Facts) map[string]TrackState {
 	states := make(map[string]TrackState)
-	for _, t := range cfg.Tracks {
-		if t.Type != conf.TrackVirtualServer {
-			continue
+	for vs, names := range tracked {
+		for _, name := range names {
+			states[name] = quorate(vs, f.Health, f.Tracks[name])
 		}
-		i := slices.IndexFunc(cfg.VirtualServers, func(vs conf.VirtualServer) bool { return vs.Name == t.VirtualServer })
-		states[t.Name] = quorate(&cfg.VirtualServers[i], f.Health, f.Tracks[t.Name])
 	}
 	return states
 }

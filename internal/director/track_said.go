@@ -84,7 +84,7 @@ func (d *Director) trackStatus(p *published) []TrackStatus {
 	list := make([]TrackStatus, 0, len(p.force.cfg.Tracks))
 	probes := d.o.Tracks.Snapshots()
 	for _, t := range p.force.cfg.Tracks {
-		is := p.facts.Tracks[t.Name]
+		is := p.facts().Tracks[t.Name]
 		s := TrackStatus{Name: t.Name, Type: string(t.Type), Status: is.Status.String(), Since: is.Since, Cause: is.Cause}
 		if t.Type == conf.TrackFile && is.Status == healthcheck.Up {
 			s.Value = &is.Value
