@@ -238,6 +238,12 @@ func TestWarnings(t *testing.T) {
 		{"weights 0", "web-1 = { address = \"10.0.0.21:80\", weight = 1 }\nweb-2 = { address = \"10.0.0.22:80\" }",
 			"web-1 = { address = \"10.0.0.21:80\", weight = 0 }",
 			`12:17: virtual_server.web: warning: every real server has weight 0: no connection is accepted`},
+		{"answers to single packets", "protocol = \"tcp\"\nforward = \"dr\"", "protocol = \"udp\"\nforward = \"nat\"\none_packet = true",
+			`16:14: virtual_server.web.one_packet: warning: with forward = "nat" answers come from the real server's own address, which clients do not expect: ` +
+				`the kernel keeps no connections with one_packet; right for packets that nobody answers, or with persistence_engine = "sip"`},
+		{"answers of the sorry server alone", "protocol = \"tcp\"\nforward = \"dr\"", "protocol = \"udp\"\none_packet = true\nsorry_server = { address = \"10.0.0.9:80\", forward = \"nat\" }",
+			`15:14: virtual_server.web.one_packet: warning: with forward = "nat" answers come from the real server's own address, which clients do not expect: ` +
+				`the kernel keeps no connections with one_packet; right for packets that nobody answers, or with persistence_engine = "sip"`},
 		{"sync without a key", "", "[sync]\n",
 			`24:2: sync: warning: without a key_file the directors cannot see each other's configuration and readiness`},
 		{"metrics for everyone", "", "[admin]\nmetrics = \"0.0.0.0:9650\"\n",
@@ -263,6 +269,15 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+	for name, single := range map[string]string{
+		"the engine sip makes a connection of the answer": "forward = \"nat\"\npersistence = \"60s\"\npersistence_engine = \"sip\"",
+		"real servers answer themselves":                  "forward = \"dr\"\npersistence = \"60s\"",
+	} {
+		text := strings.Replace(good, "protocol = \"tcp\"\nforward = \"dr\"", "protocol = \"udp\"\none_packet = true\n"+single, 1)
+		if c := parse(t, text); len(c.Warnings) > 0 {
+			t.Errorf("%s: %v", name, c.Warnings)
+		}
 	}
 	c := parse(t, "[log]\n")
 	if diff := cmp.Diff(`1:1: warning: there is neither a [virtual_server.NAME] nor a [vrrp.NAME]: nothing to do`, said(t, c.Warnings)); diff != "" {

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -69,4 +70,17 @@ func (p *parser) onePacket(n *node, vs *VirtualServer) {
 		return
 	}
 	vs.Service.Flags |= ipvs.FlagOnePacket
+}
+
+// astray warns of answers that clients do not take for answers. The kernel forgets a
+// connection of one packet at once, and has nothing then to translate the answer by. The
+// engine sip alone makes one from the answer itself (ip_vs_sip_conn_out).
+func (p *parser) astray(t *node, vs VirtualServer) {
+	nat := func(rs RealServer) bool { return rs.Forward == ipvs.ForwardMasq }
+	if vs.Service.Flags&ipvs.FlagOnePacket == 0 || vs.Service.Engine == "sip" ||
+		!slices.ContainsFunc(vs.RealServers, nat) && (vs.SorryServer == nil || !nat(*vs.SorryServer)) {
+		return
+	}
+	p.warnf(t.at("one_packet"), "with forward = \"nat\" answers come from the real server's own address, which clients do not expect: "+
+		"the kernel keeps no connections with one_packet; right for packets that nobody answers, or with persistence_engine = \"sip\"")
 }

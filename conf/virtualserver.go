@@ -34,6 +34,7 @@ func (p *parser) virtualServers(n *node, ds []Director) []VirtualServer {
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
 		p.sourceAddress(t, &vs, ds)
 		p.checkVirtualServer(t, vs)
+		p.astray(t, vs)
 		vss = append(vss, vs)
 	}
 	return vss

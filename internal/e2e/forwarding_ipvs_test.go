@@ -25,7 +25,7 @@ type forwardingRow struct {
 	name     string
 	settings string
 	second   string // settings of rs-2 alone
-	// port is the virtual server's for both protocols; to is the real servers', which only
+	// port is the virtual server's for every protocol; to is the real servers', which only
 	// nat can change.
 	port, to uint16
 	ipvsadm  [2]string // by real server
@@ -64,7 +64,7 @@ func forwardingConfig() (text string, rules []string) {
 	fmt.Fprintf(&b, "[director.lb-a]\naddress = \"10.0.0.11\"\n[admin]\nsocket = %q\n[check.port]\ntype = \"tcp\"\ninterval = \"10s\"\n", cluster.Socket)
 	for i, row := range forwardingRows {
 		for _, f := range forwardingFamilies {
-			for protocol, flag := range map[string]string{"tcp": "-t", "udp": "-u"} {
+			for protocol, flag := range map[string]string{"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"} {
 				vip := netip.AddrPortFrom(netip.MustParseAddr(f.vip), row.port)
 				fmt.Fprintf(&b, "[virtual_server.%s-%s-%d]\naddress = %q\nprotocol = %q\nscheduler = \"rr\"\ncheck = \"port\"\n%s\nreal_server = {",
 					protocol, f.name, i, vip, protocol, row.settings)
@@ -78,8 +78,30 @@ func forwardingConfig() (text string, rules []string) {
 			}
 		}
 	}
-	return b.String(), rules
+	b.WriteString(singlePackets)
+	return b.String(), append(rules,
+		"-A -u 10.0.0.100:8010 -s wlc -o", "-a -u 10.0.0.100:8010 -r 10.0.0.21:9010 -m -w 1",
+		"-A -u 10.0.0.100:8011 -s wlc -p 60 --pe sip -o", "-a -u 10.0.0.100:8011 -r 10.0.0.21:9011 -m -w 1")
 }
+
+// singlePackets are balanced each by itself, and reach their real server by nat.
+const singlePackets = `
+[virtual_server.logs]
+address    = "10.0.0.100:8010"
+protocol   = "udp"
+one_packet = true
+forward    = "nat"
+real_server = { rs-1 = { address = "10.0.0.21:9010" } }
+
+[virtual_server.calls]
+address     = "10.0.0.100:8011"
+protocol    = "udp"
+one_packet  = true
+forward     = "nat"
+persistence = "60s"
+persistence_engine = "sip"
+real_server = { rs-1 = { address = "10.0.0.21:9011" } }
+`
 
 // bothFamilies gives the lab the addresses and routes of the matrix. The director has the
 // virtual addresses, as a file without [vrrp] leaves it to the operator. With preferred_lft
@@ -133,7 +155,8 @@ func (b *bed) sysctls(machine string, values map[string]string) {
 }
 
 // listen has the real servers answer every request of the rows with their names. For TCP
-// they do at any address; UDP answers come from the address that they are bound to.
+// they do at any address; UDP answers come from the address that they are bound to, and an
+// SCTP association is with all that they are bound to.
 func (b *bed) listen(rows []forwardingRow) {
 	b.t.Helper()
 	for i, rs := range realServers {
@@ -158,6 +181,7 @@ func (b *bed) listen(rows []forwardingRow) {
 				}
 				b.t.Cleanup(func() { c.Close() })
 				go answerUDP(c, rs)
+				go answerTCP(b.sctpListen(rs, netip.AddrPortFrom(netip.MustParseAddr(a), row.to)), rs)
 			}
 		}
 	}
@@ -197,11 +221,19 @@ func (b *bed) request(protocol, from, target string) (string, error) {
 	d := net.Dialer{Timeout: 5 * time.Second}
 	a := netip.AddrPortFrom(netip.MustParseAddr(from), 0)
 	body := []byte("x")
-	if d.LocalAddr = net.UDPAddrFromAddrPort(a); protocol == "tcp" {
+	if d.LocalAddr = net.UDPAddrFromAddrPort(a); protocol != "udp" {
 		d.LocalAddr, body = net.TCPAddrFromAddrPort(a), make([]byte, requestSize)
 	}
 	var c net.Conn
-	if err := b.Do(cluster.Client, func() (err error) { c, err = d.DialContext(b.ctx, protocol, target); return err }); err != nil {
+	err := b.Do(cluster.Client, func() (err error) {
+		if protocol == "sctp" {
+			c, err = sctpDial(a, netip.MustParseAddrPort(target))
+			return err
+		}
+		c, err = d.DialContext(b.ctx, protocol, target)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	defer c.Close()
@@ -279,18 +311,62 @@ func TestForwardingMatrix(t *testing.T) {
 
 	for _, row := range forwardingRows {
 		for i, f := range forwardingFamilies {
-			for _, protocol := range []string{"tcp", "udp"} {
+			for _, protocol := range []string{"tcp", "udp", "sctp"} {
 				t.Run(row.name+" "+f.name+" "+protocol, func(t *testing.T) {
 					b.checkForwarding(t, row, i, protocol)
 				})
 			}
 		}
 	}
+	t.Run("single packets nat", func(t *testing.T) {
+		const sip = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 10.9.0.1:5060;branch=z9hG4bK776asdhds\r\nCall-ID: 3848276298220188511@example.com\r\n\r\n"
+		for _, tt := range []struct{ target, said, from string }{
+			{"10.0.0.100:8010", "a line of a log", "10.0.0.21:9010"}, // as "check" warns
+			{"10.0.0.100:8011", sip, "10.0.0.100:8011"},
+		} {
+			if from := b.echoedFrom(tt.target, tt.said); from != tt.from {
+				t.Errorf("the answer to a packet for %s came from %s, want %s", tt.target, from, tt.from)
+			}
+		}
+	})
 	n.stop()
 	b.realServerCommand(cluster.RS2, "stop")
 	if diff := cmp.Diff(before, b.network(cluster.RS2)); diff != "" {
 		t.Errorf("rs-2 before start and after stop (-before +after):\n%s", diff)
 	}
+}
+
+// echoedFrom has rs-1 answer a datagram of the far client with the same text, and returns
+// where the answer came from.
+func (b *bed) echoedFrom(target, text string) string {
+	b.t.Helper()
+	_, port, _ := net.SplitHostPort(target)
+	open := func(machine, at string) (c net.PacketConn) {
+		b.t.Helper()
+		if err := b.Do(machine, func() (err error) { c, err = net.ListenPacket("udp4", at); return err }); err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		return c
+	}
+	server := open(cluster.RS1, ":9"+port[1:])
+	client := open(cluster.Client, forwardingFamilies[0].far+":0")
+	buf := make([]byte, 1500)
+	if _, err := client.WriteTo([]byte(text), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(target))); err != nil {
+		b.t.Fatal(err)
+	}
+	n, from, err := server.ReadFrom(buf)
+	if err == nil {
+		_, err = server.WriteTo(buf[:n], from)
+	}
+	if err == nil {
+		_, from, err = client.ReadFrom(buf)
+	}
+	if err != nil {
+		b.t.Fatalf("a packet for %s: %v", target, err)
+	}
+	return from.String()
 }
 
 func (b *bed) checkForwarding(t *testing.T, row forwardingRow, family int, protocol string) {

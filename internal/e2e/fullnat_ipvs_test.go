@@ -64,7 +64,9 @@ func (b *bed) witness(rs, network, addr string) {
 		return
 	}
 	var l net.Listener
-	if err := b.Do(rs, func() (err error) { l, err = net.Listen(network, addr); return err }); err != nil {
+	if network == "sctp" {
+		l = b.sctpListen(rs, netip.MustParseAddrPort(addr))
+	} else if err := b.Do(rs, func() (err error) { l, err = net.Listen(network, addr); return err }); err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { l.Close() })
@@ -110,6 +112,10 @@ func (b *bed) farDial(network, target string) (*far, error) {
 	}
 	f := &far{b: b}
 	err := b.Do(cluster.Client, func() (err error) {
+		if network == "sctp" {
+			f.Conn, err = sctpDial(netip.AddrPortFrom(netip.MustParseAddr(from), 0), netip.MustParseAddrPort(target))
+			return err
+		}
 		d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: local}
 		f.Conn, err = d.DialContext(b.ctx, network, target)
 		return err
@@ -198,6 +204,18 @@ protocol = "udp"
 forward  = "fullnat"
 real_server = { rs-1 = { address = "10.0.0.21:5454" } }
 
+[virtual_server.signalling]
+address  = "10.0.0.100:2905"
+protocol = "sctp"
+forward  = "fullnat"
+real_server = { rs-1 = { address = "10.0.0.21:2906" } }
+
+[virtual_server.signalling6]
+address  = "[2001:db8:1::100]:2905"
+protocol = "sctp"
+forward  = "fullnat"
+real_server = { rs-1 = { address = "[2001:db8:1::21]:2906" } }
+
 [virtual_server.range]
 address        = "10.0.0.100:9000-9001"
 protocol       = "tcp"
@@ -238,13 +256,16 @@ func TestFullNAT(t *testing.T) {
 		b.witness(rs, "tcp", ":8080")
 	}
 	b.witness(cluster.RS1, "udp", ":5353")
+	for _, a := range []string{"10.0.0.21:2906", "[2001:db8:1::21]:2906"} {
+		b.witness(cluster.RS1, "sctp", a)
+	}
 	b.configure(twoVIPs(fullNATs))
 	n := b.director(cluster.LBA)
 	n.wait(changedState, "virtual_router=web", "to=master")
 	b.until("lb-a has the IPv6 address", func() bool { return b.holdsAddr(cluster.LBA, netip.MustParseAddr(vip6)) })
 
 	list := b.run(cluster.LBA, b.daemon.Binary, "ipvs", "list")
-	if strings.Count(list, "Masq") != 11 || strings.Contains(list, "Route") {
+	if strings.Count(list, "Masq") != 13 || strings.Contains(list, "Route") {
 		t.Errorf("ipvs list:\n%s", list)
 	}
 	check := func(when string) {
@@ -253,6 +274,8 @@ func TestFullNAT(t *testing.T) {
 			{"udp", "10.0.0.100:53", "rs-1 10.0.0.100"},
 			{"tcp", "[" + vip6 + "]:80", "rs-1 " + vip6},
 			{"udp", "[" + vip6 + "]:53", "rs-1 " + vip6},
+			{"sctp", "10.0.0.100:2905", "rs-1 10.0.0.100"},
+			{"sctp", "[" + vip6 + "]:2905", "rs-1 " + vip6},
 			{"tcp", "10.0.0.100:9000", "rs-1 10.0.0.11"},
 			{"tcp", "10.0.0.100:9001", "rs-1 10.0.0.11"},
 			{"tcp", "10.0.0.101:8080", "rs-1 10.0.0.101"},

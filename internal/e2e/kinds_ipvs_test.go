@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/hadirector/hadirector/lab/cluster"
 )
 
@@ -98,26 +96,6 @@ func (b *bed) refused(target string) bool {
 	return err != nil
 }
 
-// sctp returns a socket of a machine. Every call on it ends within seconds.
-func (b *bed) sctp(machine string) int {
-	b.t.Helper()
-	fd := -1
-	err := b.Do(machine, func() (err error) {
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
-		return err
-	})
-	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
-		if err == nil {
-			err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &unix.Timeval{Sec: 10})
-		}
-	}
-	if err != nil {
-		b.t.Fatalf("a socket for SCTP: %v", err)
-	}
-	b.t.Cleanup(func() { unix.Close(fd) })
-	return fd
-}
-
 const kinds = `
 [virtual_server.list]
 drain_timeout = "0s"
@@ -178,7 +156,7 @@ func (b *bed) waitKernel(want []string) {
 	}
 }
 
-// Several addresses, a range of ports, thresholds, one-packet scheduling and SCTP, with
+// Several addresses, a range of ports, thresholds and one-packet scheduling, with
 // real traffic, and changes by difference beside a service that is somebody else's.
 func TestKindsOfServices(t *testing.T) {
 	b := newBed(t)
@@ -217,7 +195,6 @@ func TestKindsOfServices(t *testing.T) {
 	if answered := b.datagrams(8, "", "10.0.0.100:5001", "x"); !together(answered) {
 		t.Errorf("8 datagrams of one flow went %v, want all to one", answered)
 	}
-	b.serveSCTP()
 
 	// Two ports less and a service more are five operations for the one and two for the
 	// other; the rest is not touched.
@@ -243,28 +220,4 @@ func (b *bed) run1(n *node, args ...string) string {
 		b.t.Fatal(err)
 	}
 	return out
-}
-
-// serveSCTP takes an association of the client to the virtual address on rs-1.
-func (b *bed) serveSCTP() {
-	b.t.Helper()
-	vip := &unix.SockaddrInet4{Port: 2905, Addr: cluster.VIP.As4()}
-	server, client := b.sctp(cluster.RS1), b.sctp(cluster.Client)
-	if err := unix.Bind(server, vip); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := unix.Listen(server, 1); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := unix.Connect(client, vip); err != nil {
-		b.t.Fatalf("connect by SCTP: %v", err)
-	}
-	taken, _, err := unix.Accept(server)
-	if err != nil {
-		b.t.Fatalf("accept by SCTP: %v", err)
-	}
-	defer unix.Close(taken)
-	if conns := b.run(cluster.LBA, "ipvsadm", "-Lnc"); !strings.Contains(conns, "SCTP") {
-		b.t.Errorf("the kernel has no SCTP connection:\n%s", conns)
-	}
 }
