@@ -3,15 +3,12 @@
 package nft
 
 import (
-	"fmt"
 	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/hadirector/hadirector/internal/netnstest"
 )
@@ -254,20 +251,5 @@ func TestTheTableAsNftPrintsIt(t *testing.T) {
 	must(t, f.Accept("eth0", vips))
 	if got := tables(t); got != "" {
 		t.Errorf("left: %q", got)
-	}
-}
-
-// A kernel without nftables is named, and is no trouble as long as nothing is asked.
-func TestKernelWithoutNftables(t *testing.T) {
-	for _, errno := range []error{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP} {
-		if !noTables(fmt.Errorf("receive: %w", errno)) {
-			t.Errorf("%v is not taken for a kernel without nftables", errno)
-		}
-	}
-	f := New()
-	must(t, f.Accept("eth0", vips))
-	must(t, f.UnguardLink("vrrp.51"))
-	if got := tables(t); got != "" {
-		t.Errorf("written although nothing is refused: %q", got)
 	}
 }

@@ -53,7 +53,7 @@ func (f *FullNAT) Ensure(want []ipvs.Translation) (wrote, repaired bool, err err
 			err = errNoTables(err)
 		}
 		f.known = false
-		return false, false, fmt.Errorf("set full NAT: %w", err)
+		return false, false, fmt.Errorf("set full NAT%s: %w", some(want), err)
 	}
 	f.known, f.written, f.seen = true, slices.Clone(want), now
 	return wrote, wrote && same, nil

@@ -172,7 +172,7 @@ func (t natTable) addRules() error {
 
 // send sends a transaction. The kernel answers each message that asks for it.
 func send(batch []netlink.Message) error {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	c, err := connect()
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (t natTable) countRules(chain string) (int, error) {
 	if err != nil {
 		return fail(err)
 	}
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	c, err := connect()
 	if err != nil {
 		return fail(err)
 	}

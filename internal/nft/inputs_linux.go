@@ -35,13 +35,13 @@ var families = map[nftables.TableFamily]string{
 // ErrNoTables on a kernel without nftables.
 func Inputs(port uint16, senders ...netip.Addr) ([]Input, error) {
 	c, err := dial()
+	if noTables(err) {
+		return nil, ErrNoTables
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	chains, err := c.ListChains()
-	if noTables(err) {
-		return nil, ErrNoTables
-	}
 	if err != nil {
 		return nil, fmt.Errorf("list the chains of nftables: %w", err)
 	}

@@ -61,7 +61,7 @@ func (m *Marks) Ensure(want []ipvs.Marking) (wrote, repaired bool, err error) {
 		if noTables(err) {
 			err = errNoTables(err)
 		}
-		return false, false, fmt.Errorf("set firewall marks: %w", err)
+		return false, false, fmt.Errorf("set firewall marks%s: %w", some(want), err)
 	}
 	m.known, m.written = true, slices.Clone(want)
 	return true, same, nil

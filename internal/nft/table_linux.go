@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -35,11 +36,17 @@ const (
 	mldReport2            = 143
 )
 
+// dial returns the library's way to the kernel. It asks first whether that has nftables: one
+// without answers a transaction once, and the library waits for an answer to each of its
+// messages.
 func dial() (*nftables.Conn, error) {
+	if _, err := generation(); err != nil {
+		return nil, err
+	}
 	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
 		// More than the limit needs a privilege that may be missing; then large sets fail.
 		_ = c.SetWriteBuffer(buffer)
-		return nil
+		return c.SetReadDeadline(time.Now().Add(patience))
 	}))
 }
 
