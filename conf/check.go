@@ -13,6 +13,8 @@ import (
 type checkKind struct {
 	name healthcheck.Type
 	keys []string
+	// portless tells that the check does not need the port of the real server's address.
+	portless bool
 	// read fills in what belongs to the type, and write is its inverse; nil: nothing does.
 	read  func(p *parser, t *node, s *healthcheck.Spec)
 	write func(w *writer, s healthcheck.Spec)
@@ -22,12 +24,16 @@ type checkKind struct {
 var checkKinds = []checkKind{
 	{name: healthcheck.TCP},
 	httpCheck,
+	icmpCheck,
+	scriptCheck,
+	fileCheck,
+	agentCheck,
 }
 
 var (
 	checkGrammar = grammar{keys: checkKeys()}
 	checkTypes   = namesOf(checkKinds)
-	laterTypes   = []string{"https", "dns", "smtp", "udp", "icmp", "grpc", "script", "file", "agent"}
+	laterTypes   = []string{"https", "dns", "smtp", "udp", "grpc"}
 )
 
 // checkKeys are the keys of all types together.
@@ -101,6 +107,13 @@ func (p *parser) foreignCheckKeys(t *node, is healthcheck.Type) {
 			p.keyErrorf(k, "%s is for %s checks, and this one has type %q", key, strings.Join(owners[key], ", "), is)
 		}
 	}
+}
+
+// needsPort tells whether a check asks the port of the real server's address. One that is
+// not known has been reported.
+func (p *parser) needsPort(check string) bool {
+	kind, _ := stringOf(p.root.at("check", check, "type"))
+	return !slices.ContainsFunc(checkKinds, func(k checkKind) bool { return string(k.name) == kind && k.portless })
 }
 
 func (w *writer) check(s healthcheck.Spec) {

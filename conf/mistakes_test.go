@@ -41,7 +41,10 @@ path = "/health"
 // is said about the result, without the file's name.
 type mistake struct{ name, old, new, want string }
 
-var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, tunnelMistakes, fullNATMistakes, routerMistakes)
+var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, tunnelMistakes, fullNATMistakes, routerMistakes, ownCheckMistakes)
+
+// checkTypes are the types of checks as a message lists them.
+const checkTypes = "tcp, http, icmp, script, file, agent"
 
 // vrrpKeys are the keys of [vrrp.NAME] as a message lists them.
 const vrrpKeys = "interface, vrid, virtual_addresses, excluded_addresses, version, checksum, advert_interval, start_delay, " +
@@ -136,7 +139,7 @@ var shapeMistakes = []mistake{
 	{"missing protocol", "protocol = \"tcp\"\n", ``,
 		`12:17: virtual_server.web.protocol: missing: want tcp, udp or sctp`},
 	{"missing type", "type = \"http\"\n", ``,
-		`21:8: check.front-page.type: missing: want tcp, http`},
+		`21:8: check.front-page.type: missing: want ` + checkTypes},
 	{"missing directors", "[director.lb-a]\naddress = \"10.0.0.11\"\npriority = 150\n[director.lb-b]\naddress = \"10.0.0.12\"\n", ``,
 		`2:7: vrrp.web: needs [director.NAME] tables: who takes part, with which priority`},
 	{"string for an integer", `vrid = 51`, `vrid = "51"`,
@@ -158,7 +161,7 @@ var shapeMistakes = []mistake{
 	{"table for a string", `forward = "dr"`, `forward = { method = "dr" }`,
 		`15:1: virtual_server.web.forward: want a forwarding method (dr, nat, tun, fullnat), found a table`},
 	{"array for a string", `type = "http"`, `type = ["http"]`,
-		`22:8: check.front-page.type: want a check's type (tcp, http), found an array`},
+		`22:8: check.front-page.type: want a check's type (` + checkTypes + `), found an array`},
 }
 
 func TestMistakes(t *testing.T) {

@@ -36,7 +36,7 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 		p.checkDestination(t, rs, vs)
 		p.connections(t, &rs)
 		p.sameDestination(t, rs, vs, known)
-		if rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" && vs.located() && vs.onePort() == 0 {
+		if rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" && p.needsPort(rs.Check) && vs.located() && vs.onePort() == 0 {
 			p.errorf(t.at("address"), "check %q needs a port, and %s has none: write the port that it is to ask, connections keep their own", rs.Check, rs.Address)
 		}
 		rss = append(rss, rs)

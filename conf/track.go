@@ -3,7 +3,6 @@ package conf
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -235,7 +234,7 @@ func (w *writer) track(t Track) {
 	case TrackVirtualServer:
 		w.text("virtual_server", t.VirtualServer)
 	case TrackScript:
-		w.value("command", "["+join(strings.Split(s.Script.Command, "\x00"), strconv.Quote)+"]")
+		w.command(s.Script.Command)
 		w.text("user", s.Script.User)
 	case TrackFile:
 		w.text("path", s.File.Path)

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Type is the kind of a check. TCP and HTTP ask a real server; the others ask the
-// director itself or its network, and serve as the tracks of virtual routers.
+// Type is the kind of a check. Ping and Process ask the director itself or its network,
+// and serve as the tracks of virtual routers; Script and File serve as tracks and for real
+// servers; the others ask a real server.
 type Type string
 
 // The kinds of checks.
@@ -18,6 +19,8 @@ const (
 	Ping    Type = "ping"
 	Process Type = "process"
 	File    Type = "file"
+	ICMP    Type = "icmp"
+	Agent   Type = "agent"
 )
 
 // Spec is one configured check, [check.NAME]: what to ask and when to believe the
@@ -37,6 +40,7 @@ type Spec struct {
 	Ping       PingSpec    // for Type Ping
 	Process    ProcessSpec // for Type Process
 	File       FileSpec    // for Type File
+	Agent      AgentSpec   // for Type Agent
 }
 
 // HTTPSpec is what an HTTP check asks for and accepts.
@@ -51,10 +55,13 @@ type HTTPSpec struct {
 // ScriptSpec is a program that is run; exit status 0 is success.
 type ScriptSpec struct {
 	// Command is the program's absolute path and its arguments, separated by NUL bytes.
-	// No shell reads it.
+	// No shell reads it. The arguments may have placeholders.
 	Command string
 	// User is whom the program runs as, a name or a numeric id; empty: nobody.
 	User string
+	// DynamicWeight makes exit statuses from 2 on a success too, with the status less 2 as
+	// the weight (keepalived's misc_dynamic).
+	DynamicWeight bool
 }
 
 // PingSpec is a host that must answer an ICMP or ICMPv6 echo request.
@@ -76,9 +83,19 @@ type ProcessSpec struct {
 }
 
 // FileSpec is a file that holds one decimal number, which becomes the value of the
-// target's status.
+// target's status. That of a real server is a weight, and not negative.
 type FileSpec struct {
-	Path string
+	Path string // absolute; may have placeholders
+}
+
+// AgentSpec is a program beside a real server's service that says in a line of HAProxy's
+// agent protocol how the real server is.
+type AgentSpec struct {
+	Port uint16
+	Send string // sent as it is when the connection is there; may be empty
+	// IgnoreSilence makes it no verdict when no answer comes that can be understood. Else
+	// it is a failure.
+	IgnoreSilence bool
 }
 
 // Target is what is asked: an address and the check to make there. Virtual servers

@@ -17,18 +17,19 @@ import (
 
 // fileCheck reads a number from a file.
 type fileCheck struct {
-	path  string
-	pause func(context.Context) // before an empty file is read again
+	path   string
+	weight bool                  // the number is a real server's weight
+	pause  func(context.Context) // before an empty file is read again
 }
 
 // maxNumber is the longest content that can be a number with white space around it.
 const maxNumber = 64
 
-func newFile(sp healthcheck.Spec) (*fileCheck, error) {
+func newFile(sp healthcheck.Spec, t healthcheck.Target) (*fileCheck, error) {
 	if !filepath.IsAbs(sp.File.Path) {
 		return nil, fmt.Errorf("file %q is not an absolute path", sp.File.Path)
 	}
-	return &fileCheck{path: sp.File.Path, pause: pauseWriting}, nil
+	return &fileCheck{path: t.Fill(sp.File.Path), weight: t.Addr.IsValid(), pause: pauseWriting}, nil
 }
 
 // Check succeeds when the file holds a number.
@@ -47,6 +48,9 @@ func (c *fileCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
 	if err == errEmpty {
 		c.pause(ctx)
 		n, err = c.read()
+	}
+	if err == nil && c.weight && n < 0 {
+		n, err = 0, &cause{text: fmt.Sprintf("weight in the file is negative: %d", n)}
 	}
 	return healthcheck.Value{Unit: healthcheck.Number, N: n}, err
 }

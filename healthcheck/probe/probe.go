@@ -26,13 +26,15 @@ func New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error)
 	case healthcheck.HTTP:
 		return checker(newHTTP(sp, t))
 	case healthcheck.Script:
-		return checker(newScript(sp))
+		return checker(newScript(sp, t))
 	case healthcheck.Ping:
 		return checker(newPing(sp))
 	case healthcheck.Process:
 		return checker(newProcess(sp))
 	case healthcheck.File:
-		return checker(newFile(sp))
+		return checker(newFile(sp, t))
+	case healthcheck.Agent:
+		return checker(newAgent(sp, t))
 	}
 	return nil, fmt.Errorf("type %q is not known", sp.Type)
 }

@@ -30,6 +30,7 @@ import (
 type scriptCheck struct {
 	args    []string
 	user    string
+	dynamic bool          // the exit status brings a weight
 	timeout time.Duration // for the cause's text
 }
 
@@ -43,23 +44,41 @@ var scriptEnvironment = []string{
 // has usually come: only a process that has left the group can still hold it open.
 const outputGrace = 100 * time.Millisecond
 
-func newScript(sp healthcheck.Spec) (*scriptCheck, error) {
+func newScript(sp healthcheck.Spec, t healthcheck.Target) (*scriptCheck, error) {
 	args := strings.Split(sp.Script.Command, "\x00")
 	if !filepath.IsAbs(args[0]) {
 		return nil, fmt.Errorf("script %q is not an absolute path", args[0])
 	}
-	return &scriptCheck{args: args, user: sp.Script.User, timeout: sp.Timeout}, nil
+	for i := range args[1:] {
+		args[1+i] = t.Fill(args[1+i])
+	}
+	return &scriptCheck{args: args, user: sp.Script.User, dynamic: sp.Script.DynamicWeight, timeout: sp.Timeout}, nil
 }
 
-// Check succeeds when the script's exit status is 0.
+// Check succeeds when the script's exit status is 0, or one that brings a weight.
 func (c *scriptCheck) Check(ctx context.Context) error {
+	_, err := c.Measure(ctx)
+	return err
+}
+
+// Measure returns the weight that the exit status brings, if it is to bring one.
+func (c *scriptCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
+	status, err := c.run(ctx)
+	if err != nil || status < 2 {
+		return healthcheck.Value{}, err
+	}
+	return healthcheck.Value{Unit: healthcheck.Number, N: status - 2}, nil
+}
+
+// run runs the script and returns its exit status if that is a success.
+func (c *scriptCheck) run(ctx context.Context) (int, error) {
 	cmd, err := c.command()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return c.notRun(err)
+		return 0, c.notRun(err)
 	}
 	defer r.Close()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -72,7 +91,7 @@ func (c *scriptCheck) Check(ctx context.Context) error {
 	err = startNice(cmd)
 	w.Close()
 	if err != nil {
-		return c.notRun(err)
+		return 0, c.notRun(err)
 	}
 	makeExpendable(cmd)
 	output := make(chan string, 1)
@@ -183,16 +202,16 @@ func waitGroup(ctx context.Context, cmd *exec.Cmd) bool {
 	return byItself
 }
 
-// judge turns the end of a script into a verdict.
-func (c *scriptCheck) judge(ctx context.Context, byItself bool, state *os.ProcessState, output string) error {
+// judge turns the end of a script into a verdict, with the exit status of a success.
+func (c *scriptCheck) judge(ctx context.Context, byItself bool, state *os.ProcessState, output string) (int, error) {
 	text := "ended without a status"
 	switch status, ok := state.Sys().(syscall.WaitStatus); {
 	case !byItself && errors.Is(ctx.Err(), context.Canceled):
-		return &cause{text: "canceled while the script ran", errs: []error{ctx.Err()}}
+		return 0, &cause{text: "canceled while the script ran", errs: []error{ctx.Err()}}
 	case !byItself:
 		text = fmt.Sprintf("timeout after %v, killed", c.timeout)
-	case ok && status.Exited() && status.ExitStatus() == 0:
-		return nil
+	case ok && status.Exited() && (status.ExitStatus() == 0 || c.dynamic && status.ExitStatus() >= 2):
+		return status.ExitStatus(), nil
 	case ok && status.Exited():
 		text = fmt.Sprintf("exit status %d", status.ExitStatus())
 	case ok && status.Signaled():
@@ -201,7 +220,7 @@ func (c *scriptCheck) judge(ctx context.Context, byItself bool, state *os.Proces
 	if output != "" {
 		text += ": " + output
 	}
-	return &cause{text: text}
+	return 0, &cause{text: text}
 }
 
 // forkTrouble are the kernel's errors that tell about the director and nothing about

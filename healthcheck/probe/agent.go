@@ -1,0 +1,111 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+const awaitingAgent step = "waiting for the agent's line"
+
+// agentCheck asks a program beside the real server's service, which says in one line of
+// HAProxy's agent protocol how the real server is (HAProxy's configuration manual, 5.2,
+// agent-check).
+type agentCheck struct {
+	dial    dialFunc
+	send    string
+	ignore  bool          // no answer is no verdict
+	timeout time.Duration // for the cause's text
+}
+
+func newAgent(sp healthcheck.Spec, t healthcheck.Target) (*agentCheck, error) {
+	a := sp.Agent
+	if !t.Addr.IsValid() || a.Port == 0 {
+		return nil, fmt.Errorf("address %v and port %d cannot be connected to", t.Addr.Addr(), a.Port)
+	}
+	return &agentCheck{
+		dial: dialTo(netip.AddrPortFrom(t.Addr.Addr(), a.Port)),
+		send: a.Send, ignore: a.IgnoreSilence, timeout: sp.Timeout,
+	}, nil
+}
+
+// Check succeeds unless the agent says that the real server is down.
+func (c *agentCheck) Check(ctx context.Context) error {
+	_, err := c.Measure(ctx)
+	return err
+}
+
+// Measure returns what the agent says of the weight.
+func (c *agentCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
+	line, err := c.ask(ctx)
+	if err != nil {
+		return healthcheck.Value{}, c.unanswered(err)
+	}
+	answer, ok := parseAgent(line)
+	if !ok {
+		return healthcheck.Value{}, c.unanswered(notAgent(line))
+	}
+	return answer.verdict()
+}
+
+// unanswered is the cause when the agent has not given an answer, for this reason.
+func (c *agentCheck) unanswered(err error) error {
+	if !c.ignore || errors.Is(err, healthcheck.ErrNotAsked) {
+		return err
+	}
+	return &cause{text: "no answer of the agent, ignored: " + err.Error(), errs: []error{healthcheck.ErrNotAsked, err}}
+}
+
+// ask returns the agent's line, without its end.
+func (c *agentCheck) ask(ctx context.Context) ([]byte, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, explain(ctx, connecting, c.timeout, err)
+	}
+	defer reset(conn)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
+	defer stop()
+
+	if c.send != "" {
+		if _, err := io.WriteString(conn, c.send); err != nil {
+			return nil, explain(ctx, sending, c.timeout, err)
+		}
+	}
+	line, err := readAgent(conn)
+	if err != nil && err != errLongLine {
+		err = explain(ctx, awaitingAgent, c.timeout, err)
+	}
+	return line, err
+}
+
+// maxAgentLine is how long an agent's line may be.
+const maxAgentLine = 1024
+
+var errLongLine error = &cause{text: fmt.Sprintf("agent's line is longer than %d bytes", maxAgentLine)}
+
+// readAgent reads to the first CR or LF, or to the orderly end of what is not empty.
+func readAgent(r io.Reader) ([]byte, error) {
+	buf := make([]byte, maxAgentLine+1)
+	n := 0
+	for {
+		more, err := r.Read(buf[n:])
+		n += more
+		if end := bytes.IndexAny(buf[:n], "\r\n"); end >= 0 {
+			return buf[:end], nil
+		}
+		switch {
+		case n > maxAgentLine:
+			return nil, errLongLine
+		case errors.Is(err, io.EOF) && n > 0:
+			return buf[:n], nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
