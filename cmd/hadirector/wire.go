@@ -65,12 +65,13 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	reports := make(chan vrrp.Report, reportQueue)
 	process := d.superviseVRRP(cfg, vrrpLock, reports)
 	events := make(chan healthcheck.Event, healthQueue)
-	monitor, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: probe.New, Events: events})
+	prober := new(probe.Prober)
+	monitor, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: prober.New, Events: events})
 	if err != nil {
 		return nil, fmt.Errorf("set up health checks: %w", err)
 	}
 	trackEvents := make(chan healthcheck.Event, trackQueue)
-	tracks, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: probe.New, Events: trackEvents})
+	tracks, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: prober.New, Events: trackEvents})
 	if err != nil {
 		return nil, fmt.Errorf("set up tracks: %w", err)
 	}

@@ -103,7 +103,7 @@ func TestNewErrors(t *testing.T) {
 	}{
 		{"no address", tcpSpec(), netip.AddrPort{}, "address invalid AddrPort cannot be connected to"},
 		{"port 0", tcpSpec(), netip.MustParseAddrPort("192.0.2.1:0"), "address 192.0.2.1:0 cannot be connected to"},
-		{"type", with(func(s *healthcheck.Spec) { s.Type = "icmp" }), good, `type "icmp" is not known`},
+		{"type", with(func(s *healthcheck.Spec) { s.Type = "gopher" }), good, `type "gopher" is not known`},
 		{"method", with(func(s *healthcheck.Spec) { s.HTTP.Method = "POST" }), good, `method "POST" is neither GET nor HEAD`},
 		{"relative path", with(func(s *healthcheck.Spec) { s.HTTP.Path = "health" }), good, `path "health" is not one that a request can carry`},
 		{"path with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Path = "/\r\nX: y" }), good, `path "/\r\nX: y" is not one that a request can carry`},
@@ -115,6 +115,9 @@ func TestNewErrors(t *testing.T) {
 		{"file without a path", fileSpec("state/value"), none, `file "state/value" is not an absolute path`},
 		{"process without a name", processSpec("", false, 1), none, "no process is named"},
 		{"ping to nobody", healthcheck.Spec{Type: healthcheck.Ping}, none, "address invalid IP cannot be asked for an echo"},
+		{"icmp without an address", healthcheck.Spec{Type: healthcheck.ICMP}, none, "address invalid IP cannot be asked for an echo"},
+		{"agent without an address", healthcheck.Spec{Type: healthcheck.Agent, Agent: healthcheck.AgentSpec{Port: 7}}, none, "address invalid IP and port 7 cannot be connected to"},
+		{"agent without a port", healthcheck.Spec{Type: healthcheck.Agent}, good, "address 192.0.2.1 and port 0 cannot be connected to"},
 		{"ping to all", pingSpec("224.0.0.1", ""), none, "address 224.0.0.1 cannot be asked for an echo"},
 		{"ping to a link-local address", pingSpec("fe80::1", ""), none, "link-local address fe80::1 needs an interface"},
 	}

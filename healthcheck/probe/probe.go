@@ -6,6 +6,12 @@ import (
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
+// Prober makes Checkers, and holds what they share: the sockets for echo requests. The zero
+// value is ready. There is nothing to close: what is shared ends with the probes.
+type Prober struct {
+	echoes echoes
+}
+
 // New returns the Checker that makes the check sp at target t; the types that ask the
 // director itself look at sp alone. The context given to
 // its Check must end at sp.Timeout, as the Monitor's does; sp.Timeout itself is only
@@ -13,7 +19,7 @@ import (
 //
 // The errors name what is wrong with the Spec. The configuration's parser has
 // refused all of these before.
-func New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
+func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
 	switch sp.Type {
 	case healthcheck.TCP, healthcheck.HTTP:
 		if !t.Addr.IsValid() || t.Addr.Port() == 0 {
@@ -28,7 +34,9 @@ func New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error)
 	case healthcheck.Script:
 		return checker(newScript(sp, t))
 	case healthcheck.Ping:
-		return checker(newPing(sp))
+		return checker(newPing(sp, &p.echoes))
+	case healthcheck.ICMP:
+		return checker(newEchoCheck(sp, t.Addr.Addr(), &p.echoes))
 	case healthcheck.Process:
 		return checker(newProcess(sp))
 	case healthcheck.File:

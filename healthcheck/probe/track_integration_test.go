@@ -48,7 +48,7 @@ func TestPingInNamespaces(t *testing.T) {
 		{name: "no such interface", addr: "192.0.2.2", ifname: "e7", want: "interface e7 does not exist"},
 		{name: "a router says so", setUp: "ip route add 198.51.100.0/24 via 192.0.2.2",
 			host: "sysctl -qw net.ipv4.ip_forward=1; ip route add unreachable 198.51.100.0/24", addr: "198.51.100.1", want: "no route to host"},
-		{name: "prohibited", setUp: "ip route add prohibit 198.51.100.0/24", addr: "198.51.100.1", want: "permission denied while connecting"},
+		{name: "prohibited", setUp: "ip route add prohibit 198.51.100.0/24", addr: "198.51.100.1", want: "permission denied while sending the request"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
