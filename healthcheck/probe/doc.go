@@ -1,11 +1,12 @@
-// Package probe holds the ways to ask whether something is healthy: [New] makes the
-// Checker for a check of a real server, "tcp" or "http", or for a track, which asks the
-// director itself: "script", "file", "process" and "ping".
+// Package probe holds the ways to ask whether something is healthy: a [Prober] makes the
+// Checker for a check of a real server or for a track, which asks the director itself:
+// "script", "file", "process" and "ping".
 //
 // # What every probe keeps to
 //
-// A probe of a real server asks on a fresh connection, because the next client will, and because a
-// connection that was kept says nothing about the server's willingness to take one.
+// A probe that connects to a real server does so anew, because the next client will, and
+// because a connection that was kept says nothing about the server's willingness to take
+// one. Echo requests share a socket, which is open as long as one is on its way.
 //
 // It ends with its context, at the latest: the context bounds the whole probe, from
 // connect to verdict. A server that sends one byte a second does not prolong it. It
@@ -16,9 +17,9 @@
 // would use up the local ports. The real server sees its connection reset, for "tcp"
 // perhaps before it has accepted it, and may log that.
 //
-// The same holds for tracks: what a script says, what a file holds and how long either
-// takes is bounded, and nothing that a script starts outlives its probe, unless it
-// leaves the script's process group.
+// What a script says, what a file holds and how long either takes is bounded too, and
+// nothing that a script starts outlives its probe, unless it leaves the script's process
+// group.
 //
 // Every probe says why it failed in a sentence that an operator understands, without
 // addresses and ephemeral ports, so that equal failures have equal text. The

@@ -41,7 +41,7 @@ func placeholders(steps ...string) *strings.Replacer {
 	return strings.NewReplacer(
 		"STEP", "("+strings.Join(steps, "|")+")", "TIMEOUT", "2s",
 		"CODE", `\d{3}`, "RANGE", `\d{3}(-\d{3})?`, "TEXT", ".*", "ERROR", "[a-z/ ]+",
-		"NUMBER", `-?\d+`, "PATH", `/[^ ]*`, "NAME", ".+", "SIGNAL", "SIG[A-Z]+", "ADDRESS", "[0-9a-f.:]+")
+		"NUMBER", `-?\d+`, "PATH", `/[^ ]*`, "NAME", ".+", "WORD", "[a-z]+", "SIGNAL", "SIG[A-Z]+", "ADDRESS", "[0-9a-f.:]+")
 }
 
 // checkCausesTable holds the table whose first column is that to the causes that tests
@@ -86,7 +86,8 @@ func TestDocumentedCauses(t *testing.T) {
 	}
 	causes = append(causes, "canceled while reading the body") // TestExplainCanceled
 
-	steps := []string{string(connecting), string(sending), string(awaitingStatus), string(readingHeaders), string(readingBody)}
+	steps := []string{string(connecting), string(sending), string(awaitingStatus), string(readingHeaders), string(readingBody),
+		string(awaitingAgent), string(awaitingEcho)}
 	text, err := os.ReadFile("../../docs/healthchecks.md")
 	if err != nil {
 		t.Fatal(err)
@@ -122,9 +123,29 @@ func TestDocumentedCausesOfTracks(t *testing.T) {
 	for _, tt := range pingExplainTests {
 		causes = append(causes, tt.want)
 	}
-	elsewhere := []string{"", "no route to host", "not asked: too many open files on this director"} // the other table's
+	elsewhere := []string{"", "no route to host", "not asked: too many open files on this director", // the other table's
+		"not asked: no memory for sockets on this director", "operation not permitted while sending the request"}
 	causes = slices.DeleteFunc(causes, func(c string) bool { return slices.Contains(elsewhere, c) })
 	checkCausesTable(t, "cause of a track", causes, placeholders())
+}
+
+func TestDocumentedCausesOfProgramsChecks(t *testing.T) {
+	causes := []string{
+		"not asked: no echo reply can be received: use of closed file", // TestICMPSocketThatFails
+		"no answer of the agent, ignored: connect refused",             // TestAgentWithoutAnAnswerIgnored
+	}
+	for _, tt := range agentLines {
+		causes = append(causes, tt.want)
+	}
+	for _, tt := range agentTests {
+		causes = append(causes, tt.want)
+	}
+	for _, tt := range weightTests {
+		causes = append(causes, tt.want)
+	}
+	elsewhere := regexp.MustCompile("^$|while|waiting|^number in") // the other tables'
+	causes = slices.DeleteFunc(causes, elsewhere.MatchString)
+	checkCausesTable(t, "cause of a program's check", causes, placeholders())
 }
 
 // The defaults table says what the configuration's parser fills in.
@@ -164,5 +185,43 @@ func TestDocumentedDefaults(t *testing.T) {
 	}
 	if _, err := New(sp, healthcheck.Target{Addr: cfg.VirtualServers[0].RealServers[0].Address}); err != nil {
 		t.Errorf("the defaults make no check: %v", err)
+	}
+}
+
+func TestDocumentedDefaultsOfProgramsChecks(t *testing.T) {
+	cfg, err := conf.Parse([]byte(`
+		[check.script]
+		type = "script"
+		command = ["/check"]
+		[check.file]
+		type = "file"
+		path = "/file"
+		[check.agent]
+		type = "agent"
+		port = 7777`), "test.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	onNoAnswer := map[bool]string{false: "fail", true: "ignore"}
+	want := map[string]string{
+		"command":        "",
+		"user":           cfg.Checks[0].Script.User,
+		"dynamic_weight": strconv.FormatBool(cfg.Checks[0].Script.DynamicWeight),
+		"path":           "",
+		"port":           "",
+		"send":           cfg.Checks[2].Agent.Send,
+		"on_no_answer":   onNoAnswer[cfg.Checks[2].Agent.IgnoreSilence],
+	}
+	got := map[string]string{}
+	for _, row := range tableRows(t, "key of a program's check") {
+		got[strings.Trim(row[0], " `")] = strings.Trim(row[1], " `")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("documented defaults (-parsed +documented):\n%s", diff)
+	}
+	for _, sp := range cfg.Checks {
+		if _, err := New(sp, realServer); err != nil {
+			t.Errorf("the defaults make no check: %v", err)
+		}
 	}
 }
