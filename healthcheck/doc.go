@@ -25,15 +25,22 @@
 // The first probe comes within three seconds (or one interval, if that is shorter)
 // of the start, at a moment that a hash of the target decides, so that thousands of
 // targets are not asked at once. Every further probe starts one interval after the
-// last one started, give or take a tenth at random, so that rounds which happen to
-// coincide drift apart. A target is never asked twice at the same time: a probe that
-// takes longer than the interval delays the next one.
+// last one started, give or take Jitter at random, so that rounds which happen to
+// coincide drift apart: FastInterval while a run of verdicts against the status goes
+// on, DownInterval while the target is down otherwise, and Interval else. A target is
+// never asked twice at the same time: a probe that takes longer than the interval
+// delays the next one.
 //
-// At most Concurrency probes run at once. A target that is due when all places are
-// taken waits in line, and its timeout begins when it gets a place. Targets that
-// took half their timeout or more the last time wait in a line of their own which
-// may fill half of the places: a rack that has died cannot keep the director from
-// noticing that another server dies.
+// At most Concurrency probes run at once, and at most PerHost of them ask one address.
+// A target that is due when all places are taken waits in line, and its timeout begins
+// when it gets a place. Targets that took half their timeout or more the last time wait
+// in a line of their own which may fill half of the places: a rack that has died cannot
+// keep the director from noticing that another server dies.
+//
+// A director that was stopped for a while, or whose machine was, has seen timeouts pass
+// that say nothing about anybody. It notices that its clock has run on without it, and
+// then the probes that ran meanwhile and failed are no verdicts, and all that is planned
+// comes as much later.
 //
 // # How it is built
 //

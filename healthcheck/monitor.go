@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,12 @@ import (
 	"time"
 )
 
-// DefaultConcurrency is how many probes run at once unless Options says otherwise.
-const DefaultConcurrency = 256
+// How many probes run at once, and how many of them ask one address, unless Options says
+// otherwise.
+const (
+	DefaultConcurrency = 256
+	DefaultPerHost     = 32
+)
 
 // stopGrace is how long Run waits, once canceled, for the probes that still run.
 const stopGrace = time.Second
@@ -30,6 +35,8 @@ type Options struct {
 	// Concurrency is how many probes run at once, for all targets together; 0 means
 	// DefaultConcurrency.
 	Concurrency int
+	// PerHost is how many of them ask the ports of one address; 0 means DefaultPerHost.
+	PerHost int
 }
 
 // Monitor asks all targets, each at its time, and reports changes of status.
@@ -39,8 +46,9 @@ type Monitor struct {
 	// sets is a mailbox of one: the newest set of targets, until Run takes it.
 	sets chan map[Target]check
 
-	applying sync.Mutex // serialises Apply; guards applied
+	applying sync.Mutex // serialises Apply; guards what follows
 	applied  map[Target]check
+	births   uint64
 
 	mu       sync.Mutex // lets readers look while Run, the only writer, does not write
 	schedule *schedule
@@ -54,14 +62,14 @@ func NewMonitor(o Options) (*Monitor, error) {
 	if o.Concurrency < 0 {
 		return nil, fmt.Errorf("health monitor: concurrency %d is negative", o.Concurrency)
 	}
-	if o.Concurrency == 0 {
-		o.Concurrency = DefaultConcurrency
+	if o.PerHost < 0 {
+		return nil, fmt.Errorf("health monitor: %d probes at once for a host are negative", o.PerHost)
 	}
 	return &Monitor{
 		newChecker: o.NewChecker,
 		events:     o.Events,
 		sets:       make(chan map[Target]check, 1),
-		schedule:   newSchedule(o.Concurrency),
+		schedule:   newSchedule(cmp.Or(o.Concurrency, DefaultConcurrency), cmp.Or(o.PerHost, DefaultPerHost)),
 	}, nil
 }
 
@@ -72,6 +80,9 @@ func NewMonitor(o Options) (*Monitor, error) {
 // is asked anew. One that is no longer named is not asked again, and its probe is
 // canceled; an event of it that was sent before may still be on its way.
 //
+// A new target that asks what another one has asked at the same address, under another
+// name, knows what that one knew, and tells it in an event.
+//
 // The intervals and timeouts must be positive. Apply may be called before and during
 // Run, from any goroutine, and does not wait for Run to take the change over.
 func (m *Monitor) Apply(targets map[Target]Spec) {
@@ -80,8 +91,12 @@ func (m *Monitor) Apply(targets map[Target]Spec) {
 	set := make(map[Target]check, len(targets))
 	for t, spec := range targets {
 		c, ok := m.applied[t]
+		if !ok {
+			m.births++
+			c.born = m.births
+		}
 		if !ok || c.spec != spec {
-			c = check{spec: spec, checker: m.makeChecker(spec, t)}
+			c = check{spec: spec, checker: m.makeChecker(spec, t), born: c.born}
 		}
 		set[t] = c
 	}
@@ -117,12 +132,13 @@ func (m *Monitor) Snapshots() map[Target]Snapshot {
 	return all
 }
 
-// Load returns how many probes run, and how many targets are due and wait because
-// Concurrency probes run. It may be called at any time, from any goroutine.
-func (m *Monitor) Load() (running, waiting int) {
+// Load tells how the Monitor keeps up. It may be called at any time, from any goroutine.
+func (m *Monitor) Load() Load {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.schedule.running, len(m.schedule.quick) + len(m.schedule.slow)
+	l := m.schedule.load
+	l.Running = m.schedule.running
+	return l
 }
 
 // verdict is the end of a probe.
@@ -162,13 +178,17 @@ func (m *Monitor) Run(ctx context.Context) error {
 			r.drain()
 			return nil
 		case set := <-m.sets:
-			m.mu.Lock()
-			m.schedule.apply(time.Now(), set, &r.out)
+			now := r.lock()
+			m.schedule.apply(now, set, &r.out)
 			m.mu.Unlock()
 		case v := <-r.verdicts:
 			r.probes--
-			m.mu.Lock()
-			m.schedule.finish(time.Now(), v, &r.out)
+			if ctx.Err() != nil { // that may be why it ended
+				r.drain()
+				return nil
+			}
+			now := r.lock()
+			m.schedule.finish(now, v, &r.out)
 			m.mu.Unlock()
 		case <-timer.C:
 		case events <- event:
@@ -184,14 +204,26 @@ type run struct {
 	probes   int // goroutines that have not delivered
 	verdicts chan verdict
 	over     chan struct{} // closed when nobody receives verdicts any more
+	due      time.Time     // when the loop is to look at the clock again at the latest; zero: not known
+}
+
+// lock makes Run's goroutine the one that may touch the schedule, and returns the time. It
+// is where a standstill is noticed, before anything is made of what was found after it.
+func (r *run) lock() time.Time {
+	r.mu.Lock()
+	now := time.Now()
+	if late := now.Sub(r.due); late >= standstill && !r.due.IsZero() {
+		r.schedule.stood(late)
+	}
+	r.due = now
+	return now
 }
 
 // step does what is due, starts the probes there is place for, and returns how long
 // nothing is due.
 func (r *run) step(ctx context.Context) time.Duration {
-	r.mu.Lock()
+	now := r.lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	r.schedule.wake(now, &r.out)
 	for e := r.schedule.take(now); e != nil; e = r.schedule.take(now) {
 		var probe context.Context
@@ -199,10 +231,15 @@ func (r *run) step(ctx context.Context) time.Duration {
 		r.probes++
 		go r.ask(probe, e.cancel, e, e.check)
 	}
+	wait := time.Hour
 	if at, ok := r.schedule.deadline(); ok {
-		return at.Sub(now)
+		wait = at.Sub(now)
 	}
-	return time.Hour
+	if r.schedule.running > 0 {
+		wait = min(wait, heartbeat)
+	}
+	r.due = now.Add(wait)
+	return wait
 }
 
 // ask makes one probe. The entry is only passed through: its fields belong to Run.

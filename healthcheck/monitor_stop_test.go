@@ -72,8 +72,8 @@ func TestMonitorStuckCheckersGiveTheirPlacesUp(t *testing.T) {
 		if n := s.count(target(5)); n < 4 {
 			t.Errorf("the good target was asked %d times in a minute, want 4 at least", n)
 		}
-		if running, waiting := m.Load(); running != 0 || waiting != 0 {
-			t.Errorf("load = %d running, %d waiting, want 0 and 0", running, waiting)
+		if l := m.Load(); l.Running != 0 || l.Waiting != 0 {
+			t.Errorf("load = %+v, want none running or waiting", l)
 		}
 		stuck := m.Snapshots()[target(0)]
 		if s.count(target(0)) != 1 || stuck.Failed < 4 {

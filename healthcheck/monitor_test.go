@@ -143,8 +143,8 @@ func TestMonitorWaitingIsNotTimeout(t *testing.T) {
 		sp.Interval = time.Second
 		m.Apply(targets(3, sp))
 		sleep(2 * time.Second)
-		if running, waiting := m.Load(); running != 1 || waiting != 2 {
-			t.Errorf("load = %d running, %d waiting, want 1 and 2", running, waiting)
+		if l := m.Load(); l.Running != 1 || l.Waiting != 2 {
+			t.Errorf("load = %+v, want 1 running and 2 waiting", l)
 		}
 		sleep(5 * time.Second)
 		for tg, snap := range m.Snapshots() {
@@ -252,11 +252,11 @@ func TestMonitorNotAsked(t *testing.T) {
 			return errRefused
 		})
 		m.Apply(targets(1, spec()))
-		sleep(5 * time.Second)
+		sleep(3 * time.Second) // and before the first verdict it is not a whole interval until the next
 		if s := m.Snapshots()[target(0)]; s.Status != healthcheck.Unknown || s.NotAsked != 1 || s.Err == nil {
 			t.Errorf("after a probe that could not be made: %+v, want unknown, counted, with its cause", s)
 		}
-		sleep(55 * time.Second)
+		sleep(57 * time.Second)
 		if s := m.Snapshots()[target(0)]; s.Status != healthcheck.Up || s.Failed != 0 || s.NotAsked < 4 {
 			t.Errorf("after a success and probes that could not be made: %+v, want up", s)
 		}
@@ -306,6 +306,7 @@ func TestNewMonitorErrors(t *testing.T) {
 	}{
 		{"no events", healthcheck.Options{NewChecker: newChecker}, "health monitor: NewChecker and Events are required"},
 		{"no checkers", healthcheck.Options{Events: events}, "health monitor: NewChecker and Events are required"},
+		{"negative concurrency per host", healthcheck.Options{NewChecker: newChecker, Events: events, PerHost: -1}, "health monitor: -1 probes at once for a host are negative"},
 		{"negative concurrency", healthcheck.Options{NewChecker: newChecker, Events: events, Concurrency: -1}, "health monitor: concurrency -1 is negative"},
 	}
 	for _, tt := range tests {

@@ -31,8 +31,24 @@ func phase(t Target, spread time.Duration) time.Duration {
 	return time.Duration(rand.New(rand.NewPCG(h, 0)).Int64N(int64(spread)))
 }
 
-// jittered is interval give or take up to a tenth.
-func jittered(interval time.Duration) time.Duration {
-	tenth := interval / 10
-	return interval - tenth + rand.N(2*tenth+1)
+// interval is how long after the start of a probe the next one starts, by what has come
+// of it.
+func (s Spec) interval(tr *Tracker) time.Duration {
+	successes, failures := tr.Run()
+	switch status := tr.Status(); {
+	case s.FastInterval > 0 && (status == Up && failures > 0 || status == Down && successes > 0):
+		return s.FastInterval
+	case s.DownInterval > 0 && status == Down && successes == 0:
+		return s.DownInterval
+	}
+	return s.Interval
+}
+
+// jittered is interval give or take up to so many percent.
+func jittered(interval time.Duration, percent int) time.Duration {
+	most := interval / 100 * time.Duration(percent)
+	if most <= 0 {
+		return interval
+	}
+	return interval - most + rand.N(2*most+1)
 }

@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -48,7 +49,7 @@ func TestPhaseSpreadsNeighbours(t *testing.T) {
 func TestJittered(t *testing.T) {
 	low, high := time.Hour, time.Duration(0)
 	for range 2000 {
-		d := jittered(10 * time.Second)
+		d := jittered(10*time.Second, 10)
 		low, high = min(low, d), max(high, d)
 	}
 	if low < 9*time.Second || high > 11*time.Second {
@@ -57,7 +58,52 @@ func TestJittered(t *testing.T) {
 	if low > 9100*time.Millisecond || high < 10900*time.Millisecond {
 		t.Errorf("10s became %v to %v only, want nearly all of 9s to 11s", low, high)
 	}
-	if got := jittered(5); got != 5 {
-		t.Errorf("5ns became %v, want it unchanged", got)
+	for _, tt := range []struct {
+		interval time.Duration
+		percent  int
+	}{{5, 10}, {time.Second, 0}} {
+		if got := jittered(tt.interval, tt.percent); got != tt.interval {
+			t.Errorf("%v with %d %% became %v, want it unchanged", tt.interval, tt.percent, got)
+		}
+	}
+}
+
+// Which interval follows each verdict, "." a success and "x" a failure: i the ordinary one, f
+// the fast one, d that of the down. rise 3, fall 3.
+func TestInterval(t *testing.T) {
+	const i, f, d = 5 * time.Second, time.Second, time.Minute
+	tests := []struct {
+		name       string
+		fast, down time.Duration
+		verdicts   string
+		want       string
+	}{
+		{"on the way down and up it is the fast one", f, d, ".xxxx...", "iffddffi"},
+		{"a run that ends is over", f, d, ".xx.xxxx.x", "iffiffddfd"},
+		{"without a fast one", 0, d, ".xxxx...", "iiiddiii"},
+		{"without one of the down", f, 0, ".xxxx...", "iffiiffi"},
+		{"with neither", 0, 0, ".xxxx...", "iiiiiiii"},
+		{"first verdict down", f, d, "xx", "dd"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			spec := Spec{Interval: i, FastInterval: tt.fast, DownInterval: tt.down}
+			tr := NewTracker(Thresholds{Rise: 3, Fall: 3}, Unknown)
+			if got := spec.interval(tr); got != i {
+				t.Errorf("before the first verdict it is %v, want %v", got, i)
+			}
+			got := ""
+			for _, v := range tt.verdicts {
+				var err error
+				if v == 'x' {
+					err = errors.New("connect refused")
+				}
+				tr.Observe(err)
+				got += map[time.Duration]string{i: "i", f: "f", d: "d"}[spec.interval(tr)]
+			}
+			if got != tt.want {
+				t.Errorf("after %s the intervals are %s, want %s", tt.verdicts, got, tt.want)
+			}
+		})
 	}
 }

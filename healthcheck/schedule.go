@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -16,6 +17,8 @@ var errStuck = errors.New("timeout, and the check does not stop")
 type check struct {
 	spec    Spec
 	checker Checker
+	// born tells a target that was there all the time from one that went and came back.
+	born uint64
 }
 
 // stage is what an entry is doing.
@@ -35,15 +38,20 @@ type entry struct {
 	tracker  *Tracker
 	snapshot Snapshot
 
-	stage   stage
-	at      time.Time // what is planned, see stage; when waiting, since when
-	place   int       // on the agenda
-	started time.Time // of the probe that runs
-	slow    bool      // the last probe took half its timeout or more
-	inSlow  bool      // the place that it holds is one of the slow ones
-	void    bool      // the result of the probe that runs is not wanted
-	gone    bool      // removed while a probe ran
-	cancel  context.CancelFunc
+	stage    stage
+	at       time.Time // what is planned, see stage; when waiting, since when
+	place    int       // on the agenda
+	started  time.Time // of the probe that runs
+	slow     bool      // the last probe took half its timeout or more
+	inSlow   bool      // the place that it holds is one of the slow ones
+	returned bool      // it is back in line, see host
+	void     bool      // the result of the probe that runs is not wanted
+	gone     bool      // removed while a probe ran
+	cancel   context.CancelFunc
+	// stood is how long the director stood still while the probe that runs did, and
+	// excused how many failures in a row did not count for that.
+	stood   time.Duration
+	excused int
 }
 
 // schedule decides which target is asked when. It does not ask itself: take says
@@ -51,110 +59,19 @@ type entry struct {
 // take until it returns nil after every other call.
 type schedule struct {
 	limit   int // places: how many probes may run at once
+	perHost int // how many of them may ask one address
 	entries map[Target]*entry
 	agenda  agenda
 	// The lines of due targets, in order of their time. The slow may have half of
 	// the places, see the package comment.
 	quick, slow        []*entry
+	hosts              map[netip.Addr]*host // those that are asked
 	running, slowInUse int
+	load               Load // what it counts
 }
 
-func newSchedule(limit int) *schedule {
-	return &schedule{limit: limit, entries: make(map[Target]*entry)}
-}
-
-// apply makes the targets of set the ones that are asked.
-func (s *schedule) apply(now time.Time, set map[Target]check, out *outbox) {
-	for t, c := range set {
-		switch e := s.entries[t]; {
-		case e == nil:
-			s.add(now, t, c)
-		case e.gone:
-			s.revive(now, e, c)
-		case e.check.spec != c.spec:
-			s.update(now, e, c)
-		}
-	}
-	for t, e := range s.entries {
-		if _, ok := set[t]; !ok && !e.gone {
-			s.remove(e)
-			out.drop(t)
-		}
-	}
-}
-
-func (s *schedule) add(now time.Time, t Target, c check) {
-	e := &entry{target: t}
-	e.renew(now, c)
-	e.at = now.Add(e.phase())
-	s.entries[t] = e
-	s.agenda.push(e)
-}
-
-// renew makes the entry one that knows nothing of its target.
-func (e *entry) renew(now time.Time, c check) {
-	e.check = c
-	e.tracker = NewTracker(Thresholds{Rise: c.spec.Rise, Fall: c.spec.Fall}, Unknown)
-	e.snapshot = Snapshot{Since: now}
-}
-
-func (e *entry) phase() time.Duration {
-	return phase(e.target, min(e.check.spec.Interval, startSpread))
-}
-
-// revive brings back a target that was removed, whose last probe has not ended yet.
-// It is asked when that has: never two probes at once.
-func (s *schedule) revive(now time.Time, e *entry, c check) {
-	e.renew(now, c)
-	e.gone, e.void = false, true
-	if e.stage == stuck {
-		e.at = now.Add(c.spec.Interval)
-		s.agenda.push(e)
-	}
-}
-
-// update changes a target's check in place. The status stays what it is until
-// verdicts change it.
-func (s *schedule) update(now time.Time, e *entry, c check) {
-	sameQuestion := question(e.check.spec) == question(c.spec)
-	sooner := !sameQuestion || c.spec.Interval < e.check.spec.Interval
-	e.check = c
-	e.tracker.SetThresholds(Thresholds{Rise: c.spec.Rise, Fall: c.spec.Fall})
-	switch e.stage {
-	case resting:
-		// The old plan may lie a long old interval away.
-		if soon := now.Add(e.phase()); sooner && soon.Before(e.at) {
-			e.at = soon
-			s.agenda.settle(e.place)
-		}
-	case asking, stuck:
-		if !sameQuestion {
-			e.void = true
-			e.cancel()
-		}
-	}
-}
-
-// question is a Spec without when to ask and when to believe the answer.
-func question(sp Spec) Spec {
-	sp.Interval, sp.Timeout, sp.Rise, sp.Fall = 0, 0, 0, 0
-	return sp
-}
-
-func (s *schedule) remove(e *entry) {
-	e.gone = true
-	switch e.stage {
-	case resting:
-		s.agenda.remove(e)
-		delete(s.entries, e.target)
-	case waiting: // take passes over it
-		delete(s.entries, e.target)
-	case asking:
-		e.cancel()
-	case stuck:
-		e.cancel()
-		s.agenda.remove(e)
-	}
+func newSchedule(limit, perHost int) *schedule {
+	return &schedule{limit: limit, perHost: perHost, entries: make(map[Target]*entry), hosts: make(map[netip.Addr]*host)}
 }
 
 // deadline returns when wake has something to do, false for never.
@@ -174,11 +91,9 @@ func (s *schedule) wake(now time.Time, out *outbox) {
 		switch e.stage {
 		case resting:
 			e.stage = waiting
-			if e.slow {
-				s.slow = append(s.slow, e)
-			} else {
-				s.quick = append(s.quick, e)
-			}
+			s.load.Waiting++
+			line := s.lineOf(e)
+			*line = append(*line, e)
 			continue
 		case asking:
 			s.release(e)
@@ -188,43 +103,67 @@ func (s *schedule) wake(now time.Time, out *outbox) {
 			}
 		}
 		e.observe(now, verdict{err: errStuck, took: now.Sub(e.started)}, out)
-		e.at = now.Add(e.check.spec.Interval)
+		e.at = now.Add(e.check.spec.interval(e.tracker))
 		s.agenda.push(e)
 	}
+}
+
+// lineOf is the line that a due target waits in.
+func (s *schedule) lineOf(e *entry) *[]*entry {
+	if e.slow {
+		return &s.slow
+	}
+	return &s.quick
 }
 
 // take returns the next target to ask and gives it a place, nil if nobody is due or
 // no place is free. The caller sets cancel, asks, and calls finish.
 func (s *schedule) take(now time.Time) *entry {
-	s.quick, s.slow = present(s.quick), present(s.slow)
-	if s.running >= s.limit {
-		return nil
+	for s.running < s.limit {
+		e := s.next()
+		if e == nil {
+			break
+		}
+		if s.hold(e) {
+			continue
+		}
+		s.running++
+		if e.slow {
+			e.inSlow = true
+			s.slowInUse++
+		}
+		s.load.began(now.Sub(e.at))
+		e.stage, e.started, e.stood = asking, now, 0
+		e.at = now.Add(e.check.spec.Timeout + overdueGrace)
+		s.agenda.push(e)
+		return e
 	}
+	return nil
+}
+
+// next takes the target that has waited longest out of the lines, of those that there
+// may be a place for.
+func (s *schedule) next() *entry {
+	s.passOver(&s.quick)
+	s.passOver(&s.slow)
 	var e *entry
 	switch {
 	case len(s.slow) > 0 && s.slowInUse < max(1, s.limit/2) &&
 		(len(s.quick) == 0 || s.slow[0].at.Before(s.quick[0].at)):
 		e, s.slow = s.slow[0], s.slow[1:]
-		e.inSlow = true
-		s.slowInUse++
 	case len(s.quick) > 0:
 		e, s.quick = s.quick[0], s.quick[1:]
-	default:
-		return nil
 	}
-	s.running++
-	e.stage, e.started = asking, now
-	e.at = now.Add(e.check.spec.Timeout + overdueGrace)
-	s.agenda.push(e)
 	return e
 }
 
-// present cuts removed entries off the head of a line.
-func present(line []*entry) []*entry {
-	for len(line) > 0 && line[0].gone {
-		line = line[1:]
+// passOver cuts removed entries off the head of a line.
+func (s *schedule) passOver(line *[]*entry) {
+	for len(*line) > 0 && (*line)[0].gone {
+		e := (*line)[0]
+		*line = (*line)[1:]
+		s.passed(e)
 	}
-	return line
 }
 
 func (s *schedule) release(e *entry) {
@@ -233,6 +172,7 @@ func (s *schedule) release(e *entry) {
 		e.inSlow = false
 		s.slowInUse--
 	}
+	s.leave(e)
 }
 
 // finish takes the verdict of a probe and plans the next one.
@@ -244,6 +184,7 @@ func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
 	}
 	s.agenda.remove(e)
 	e.stage, e.cancel = resting, nil
+	spec := e.check.spec
 	switch {
 	case e.gone:
 		delete(s.entries, e.target)
@@ -252,11 +193,18 @@ func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
 		e.void = false
 		e.at = now
 	case late: // counted as failed already
-		e.at = now.Add(jittered(e.check.spec.Interval))
-	default:
-		e.slow = v.took >= e.check.spec.Timeout/2
+		e.at = now.Add(jittered(spec.interval(e.tracker), spec.Jitter))
+	case e.excuse(&v):
 		e.observe(now, v, out)
-		e.at = e.started.Add(jittered(e.check.spec.Interval))
+		e.at = now.Add(e.phase())
+	default:
+		e.slow = v.took-e.stood >= spec.Timeout/2
+		e.observe(now, v, out)
+		next := spec.interval(e.tracker)
+		if e.tracker.Status() == Unknown { // it could not be asked
+			next = min(next, startSpread)
+		}
+		e.at = e.started.Add(jittered(next, spec.Jitter))
 	}
 	s.agenda.push(e)
 }
@@ -265,6 +213,14 @@ func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
 // the box.
 func (e *entry) observe(now time.Time, v verdict, out *outbox) {
 	if e.snapshot.observe(now, e.tracker, v) {
-		out.put(Event{Target: e.target, Status: e.snapshot.Status, Value: e.snapshot.Value, Err: v.err, At: now})
+		out.put(e.event(now))
 	}
+}
+
+func (e *entry) event(now time.Time) Event {
+	ev := Event{Target: e.target, Status: e.snapshot.Status, Value: e.snapshot.Value, At: now}
+	if ev.Status == Down {
+		ev.Err = e.snapshot.Err
+	}
+	return ev
 }

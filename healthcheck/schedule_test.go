@@ -1,10 +1,7 @@
 package healthcheck
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -14,7 +11,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // everySecond is a check with whole numbers.
 func everySecond() Spec {
-	return Spec{Name: "c", Type: TCP, Interval: 10 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 1}
+	return Spec{Name: "c", Type: TCP, Interval: 10 * time.Second, Jitter: 10, Timeout: 2 * time.Second, Rise: 1, Fall: 1}
 }
 
 func numbered(i int) Target {
@@ -51,7 +48,7 @@ func TestScheduleFirstProbesAreSpread(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, out := newSchedule(1000), &outbox{}
+			s, out := newSchedule(1000, 1000), &outbox{}
 			spec := everySecond()
 			spec.Interval = tt.interval
 			s.apply(epoch, numberedSet(500, spec), out)
@@ -80,7 +77,7 @@ func TestScheduleNextProbe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, out := newSchedule(1), &outbox{}
+			s, out := newSchedule(1, 1000), &outbox{}
 			spec := everySecond()
 			spec.Timeout = 20 * time.Second
 			s.apply(epoch, numberedSet(1, spec), out)
@@ -101,7 +98,7 @@ func TestScheduleNextProbe(t *testing.T) {
 }
 
 func TestScheduleLimit(t *testing.T) {
-	s, out := newSchedule(3), &outbox{}
+	s, out := newSchedule(3, 1000), &outbox{}
 	s.apply(epoch, numberedSet(10, everySecond()), out)
 	now := epoch.Add(startSpread)
 	s.wake(now, out)
@@ -127,7 +124,7 @@ func TestScheduleLimit(t *testing.T) {
 // Eight targets time out at every probe, two answer at once, four places: the slow
 // may have two of them, so the quick are asked the moment they are due.
 func TestScheduleSlowTargetsLeaveRoom(t *testing.T) {
-	s, out := newSchedule(4), &outbox{}
+	s, out := newSchedule(4, 1000), &outbox{}
 	s.apply(epoch, numberedSet(10, everySecond()), out)
 	isSlow := func(e *entry) bool { return e.target.Addr.Addr().As4()[3] < 8 }
 
@@ -181,7 +178,7 @@ func TestScheduleSlowTargetsLeaveRoom(t *testing.T) {
 // A slow target that was due before the quick ones is asked before them, however many
 // they are.
 func TestScheduleQuickTargetsDoNotStarveTheSlow(t *testing.T) {
-	s, out := newSchedule(2), &outbox{}
+	s, out := newSchedule(2, 1000), &outbox{}
 	s.apply(epoch, numberedSet(1, everySecond()), out)
 	now := epoch.Add(startSpread)
 	s.wake(now, out)
@@ -199,7 +196,7 @@ func TestScheduleQuickTargetsDoNotStarveTheSlow(t *testing.T) {
 
 // A probe that did not end at its timeout was slow, however it ends.
 func TestScheduleStuckTargetsAreSlow(t *testing.T) {
-	s, out := newSchedule(2), &outbox{}
+	s, out := newSchedule(2, 1000), &outbox{}
 	s.apply(epoch, numberedSet(1, everySecond()), out)
 	now := epoch.Add(startSpread)
 	s.wake(now, out)
@@ -219,7 +216,7 @@ func TestScheduleStuckTargetsAreSlow(t *testing.T) {
 
 // One place, and everybody slow: half of one place is still one.
 func TestScheduleOnePlace(t *testing.T) {
-	s, out := newSchedule(1), &outbox{}
+	s, out := newSchedule(1, 1000), &outbox{}
 	s.apply(epoch, numberedSet(2, everySecond()), out)
 	now := epoch
 	asked := map[Target]int{}
@@ -257,7 +254,7 @@ func TestScheduleUpdate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, out := newSchedule(1), &outbox{}
+			s, out := newSchedule(1, 1000), &outbox{}
 			spec := everySecond()
 			s.apply(epoch, numberedSet(1, spec), out)
 			now := epoch.Add(startSpread)
@@ -290,122 +287,5 @@ func TestScheduleUpdate(t *testing.T) {
 				t.Errorf("next probe %v after the change, want it where it was planned", next)
 			}
 		})
-	}
-}
-
-// A random walk over everything that can happen to a schedule, with the rules that
-// must hold after every step.
-func TestScheduleRandomWalk(t *testing.T) {
-	const limit, targets = 4, 12
-	rng := rand.New(rand.NewPCG(3, 4))
-	s, out := newSchedule(limit), &outbox{}
-	now := epoch
-	running := map[*entry]context.Context{} // probes that have not ended
-	want := map[Target]check{}              // what was applied last
-	lastOK := map[Target]time.Time{}        // since when a present target waits to be asked
-
-	for step := range 20000 {
-		switch rng.IntN(6) {
-		case 0: // a reload
-			if rng.IntN(20) > 0 {
-				continue
-			}
-			was := want
-			want = map[Target]check{}
-			for i := range targets {
-				if rng.IntN(4) == 0 {
-					continue
-				}
-				spec := everySecond()
-				spec.Interval = time.Duration(1+rng.IntN(3)) * time.Second
-				spec.HTTP.Path = fmt.Sprint(rng.IntN(2))
-				want[numbered(i)] = check{spec: spec}
-				if _, ok := was[numbered(i)]; !ok {
-					lastOK[numbered(i)] = now
-				}
-			}
-			s.apply(now, want, out)
-		case 1, 2: // time passes
-			now = now.Add(time.Duration(rng.IntN(800)) * time.Millisecond)
-			s.wake(now, out)
-		default: // a probe ends; the canceled and the overdue a little later than others
-			for e := range running {
-				took := now.Sub(e.started)
-				delete(running, e)
-				var err error
-				if rng.IntN(3) == 0 {
-					err = errors.New("connect refused")
-				}
-				s.finish(now, verdict{entry: e, err: err, took: took}, out)
-				break
-			}
-		}
-		for e := s.take(now); e != nil; e = s.take(now) {
-			if _, ok := running[e]; ok {
-				t.Fatalf("step %d: %v is asked twice at once", step, e.target)
-			}
-			if _, ok := want[e.target]; !ok {
-				t.Fatalf("step %d: %v is asked and not wanted", step, e.target)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			e.cancel = cancel
-			running[e] = ctx
-			lastOK[e.target] = now
-		}
-		checkSchedule(t, step, s, running, want)
-		for target := range want {
-			if gap := now.Sub(lastOK[target]); gap > time.Minute {
-				t.Fatalf("step %d: %v was not asked for %v", step, target, gap)
-			}
-		}
-	}
-}
-
-// checkSchedule checks the rules that hold at any time.
-func checkSchedule(t *testing.T, step int, s *schedule, running map[*entry]context.Context, want map[Target]check) {
-	t.Helper()
-	places, slowPlaces := 0, 0
-	for target, e := range s.entries {
-		if e.target != target {
-			t.Fatalf("step %d: entry of %v is filed under %v", step, e.target, target)
-		}
-		c, wanted := want[target]
-		if wanted == e.gone {
-			t.Fatalf("step %d: %v wanted %t, gone %t", step, target, wanted, e.gone)
-		}
-		if wanted && e.check.spec != c.spec {
-			t.Fatalf("step %d: %v has an old spec", step, target)
-		}
-		ctx, asked := running[e]
-		if asked != (e.stage == asking || e.stage == stuck) {
-			t.Fatalf("step %d: %v in stage %d, a probe runs: %t", step, target, e.stage, asked)
-		}
-		if asked && (e.gone || e.void) && ctx.Err() == nil {
-			t.Fatalf("step %d: the unwanted probe of %v is not canceled", step, target)
-		}
-		if e.stage == asking {
-			places++
-			if e.inSlow {
-				slowPlaces++
-			}
-		}
-		onAgenda := e.place != nowhere
-		if wantOn := e.stage != waiting && (e.stage != stuck || !e.gone); onAgenda != wantOn {
-			t.Fatalf("step %d: %v in stage %d, gone %t, is on the agenda: %t", step, target, e.stage, e.gone, onAgenda)
-		}
-	}
-	for i, e := range s.agenda {
-		if e.at.Before(s.agenda[max(0, i-1)/2].at) {
-			t.Fatalf("step %d: the agenda is out of order at %d", step, i)
-		}
-	}
-	for target := range want {
-		if s.entries[target] == nil {
-			t.Fatalf("step %d: %v is wanted and not there", step, target)
-		}
-	}
-	if places != s.running || slowPlaces != s.slowInUse || places > s.limit || slowPlaces > s.limit/2 {
-		t.Fatalf("step %d: %d places taken, %d of them slow; counted %d and %d; limit %d",
-			step, places, slowPlaces, s.running, s.slowInUse, s.limit)
 	}
 }

@@ -26,7 +26,7 @@ func target(i int) healthcheck.Target {
 func spec() healthcheck.Spec {
 	return healthcheck.Spec{
 		Name: "c", Type: healthcheck.TCP,
-		Interval: 10 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3,
+		Interval: 10 * time.Second, Jitter: 10, Timeout: 2 * time.Second, Rise: 2, Fall: 3,
 	}
 }
 
@@ -49,6 +49,10 @@ type servers struct {
 	asked         map[healthcheck.Target]int
 	now           map[healthcheck.Target]bool // being asked
 	running, most int
+}
+
+func newServers(t *testing.T, answer func(ctx context.Context, t healthcheck.Target, nth int) error) *servers {
+	return &servers{t: t, answer: answer, asked: map[healthcheck.Target]int{}, now: map[healthcheck.Target]bool{}}
 }
 
 func (s *servers) newChecker(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
@@ -106,7 +110,7 @@ func start(t *testing.T, concurrency int, events chan healthcheck.Event,
 	answer func(ctx context.Context, t healthcheck.Target, nth int) error,
 ) (m *healthcheck.Monitor, s *servers, stop func() error) {
 	t.Helper()
-	s = &servers{t: t, answer: answer, asked: map[healthcheck.Target]int{}, now: map[healthcheck.Target]bool{}}
+	s = newServers(t, answer)
 	m, err := healthcheck.NewMonitor(healthcheck.Options{NewChecker: s.newChecker, Events: events, Concurrency: concurrency})
 	if err != nil {
 		t.Fatal(err)

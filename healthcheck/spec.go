@@ -29,18 +29,25 @@ type Spec struct {
 	Name string
 	Type Type
 	// Interval is the time from the start of one probe to the start of the next.
-	Interval time.Duration
-	// Timeout bounds a whole probe, from connect to verdict.
-	Timeout time.Duration
+	// FastInterval is that while a run of verdicts against the status goes on, and
+	// DownInterval while the target is down otherwise; 0 means Interval.
+	Interval, FastInterval, DownInterval time.Duration
+	// Jitter is by how much, in percent, each of these is longer or shorter at random.
+	Jitter int
+	// Timeout bounds a whole probe, from connect to verdict, and ConnectTimeout the
+	// connect alone, if it is not 0.
+	Timeout, ConnectTimeout time.Duration
 	// Rise and Fall are how many successes bring a real server up, and how many
 	// failures take it down. The first verdict after a start needs only one.
 	Rise, Fall int
-	HTTP       HTTPSpec    // for Type HTTP
-	Script     ScriptSpec  // for Type Script
-	Ping       PingSpec    // for Type Ping
-	Process    ProcessSpec // for Type Process
-	File       FileSpec    // for Type File
-	Agent      AgentSpec   // for Type Agent
+	// Initial is what a target counts as until its first verdict.
+	Initial Initial
+	HTTP    HTTPSpec    // for Type HTTP
+	Script  ScriptSpec  // for Type Script
+	Ping    PingSpec    // for Type Ping
+	Process ProcessSpec // for Type Process
+	File    FileSpec    // for Type File
+	Agent   AgentSpec   // for Type Agent
 }
 
 // HTTPSpec is what an HTTP check asks for and accepts.

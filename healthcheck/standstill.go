@@ -1,0 +1,60 @@
+package healthcheck
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// heartbeat is how often the Monitor looks at the clock while probes run.
+	heartbeat = 100 * time.Millisecond
+	// standstill is how late it has to be for that, or for whatever it had planned, to
+	// take it that the whole director stood still: it was stopped by a signal or a
+	// debugger, its machine was paused, or it got no processor.
+	standstill = 250 * time.Millisecond
+	// maxExcused is how many failures of a target in a row do not count because the
+	// director stood still meanwhile: one that does so all the time has to go on deciding.
+	maxExcused = 3
+)
+
+// stood takes in that nothing was done for so long. What is planned comes as much later, as
+// if time itself had stood still: nothing is overdue, and targets that became due
+// meanwhile are not asked all at the same time.
+func (s *schedule) stood(d time.Duration) {
+	s.load.Standstills++
+	for _, e := range s.agenda { // the order stays
+		e.at = e.at.Add(d)
+		if e.stage == asking {
+			e.stood += d
+		}
+	}
+}
+
+// excuse tells whether a verdict is a failure that says nothing about the target, and makes
+// it one that does not count. A timeout may have passed while the answer was waiting to be
+// read, and a server may have given a silent client up.
+func (e *entry) excuse(v *verdict) bool {
+	if v.err == nil || e.stood == 0 || e.stood < e.check.spec.Timeout/4 || e.excused >= maxExcused {
+		e.excused = 0
+		return false
+	}
+	e.excused++
+	v.err = &stoodStill{e.stood, v.err}
+	return true
+}
+
+// stoodStill is the cause of a probe during which the director stood still.
+type stoodStill struct {
+	long time.Duration
+	err  error // what came of it
+}
+
+func (s *stoodStill) Error() string {
+	precision := time.Second
+	if s.long < 2*precision {
+		precision = heartbeat
+	}
+	return fmt.Sprintf("not asked: this director stood still for %v", s.long.Round(precision))
+}
+
+func (s *stoodStill) Unwrap() []error { return []error{ErrNotAsked, s.err} }
