@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hadirector/hadirector/healthcheck"
 )
@@ -13,6 +12,8 @@ import (
 type checkKind struct {
 	name healthcheck.Type
 	keys []string
+	// connects says that it opens a connection, for which there is connect_timeout.
+	connects bool
 	// portless tells that the check does not need the port of the real server's address.
 	portless bool
 	// read fills in what belongs to the type, and write is its inverse; nil: nothing does.
@@ -22,7 +23,7 @@ type checkKind struct {
 
 // checkKinds are the types of checks, in the order in which messages name them.
 var checkKinds = []checkKind{
-	{name: healthcheck.TCP},
+	{name: healthcheck.TCP, connects: true},
 	httpCheck,
 	icmpCheck,
 	scriptCheck,
@@ -38,15 +39,23 @@ var (
 
 // checkKeys are the keys of all types together.
 func checkKeys() []string {
-	keys := []string{"type", "interval", "timeout", "rise", "fall"}
+	keys := append([]string{"type"}, timingKeys...)
 	for _, kind := range checkKinds {
-		for _, key := range kind.keys {
+		for _, key := range kind.own() {
 			if !slices.Contains(keys, key) {
 				keys = append(keys, key)
 			}
 		}
 	}
 	return keys
+}
+
+// own are the keys that not every type has.
+func (k checkKind) own() []string {
+	if k.connects {
+		return append([]string{connectTimeout}, k.keys...)
+	}
+	return k.keys
 }
 
 func namesOf(kinds []checkKind) []string {
@@ -73,18 +82,8 @@ func (p *parser) checks(n *node) []healthcheck.Spec {
 			specs = append(specs, healthcheck.Spec{Name: name})
 			continue
 		}
-		s := healthcheck.Spec{
-			Name:     name,
-			Type:     healthcheck.Type(kind),
-			Interval: p.duration(t.kid("interval"), defaultCheckInterval, 100*time.Millisecond, 24*time.Hour, time.Millisecond),
-			Timeout:  p.duration(t.kid("timeout"), defaultCheckTimeout, 10*time.Millisecond, 10*time.Minute, time.Millisecond),
-			Rise:     int(p.integer(t.kid("rise"), defaultRise, 1, 1000)),
-			Fall:     int(p.integer(t.kid("fall"), defaultFall, 1, 1000)),
-		}
-		if s.Timeout > s.Interval {
-			p.warnf(t.at("timeout"), "the timeout %s is longer than the interval %s: a real server that does not answer is asked every %s only",
-				formatDuration(s.Timeout), formatDuration(s.Interval), formatDuration(s.Timeout))
-		}
+		s := healthcheck.Spec{Name: name, Type: healthcheck.Type(kind)}
+		p.timing(t, &s, kindOf(s.Type).connects)
 		p.foreignCheckKeys(t, s.Type)
 		if read := kindOf(s.Type).read; read != nil {
 			read(p, t, &s)
@@ -98,7 +97,7 @@ func (p *parser) checks(n *node) []healthcheck.Spec {
 func (p *parser) foreignCheckKeys(t *node, is healthcheck.Type) {
 	owners := make(map[string][]string)
 	for _, kind := range checkKinds {
-		for _, key := range kind.keys {
+		for _, key := range kind.own() {
 			owners[key] = append(owners[key], string(kind.name))
 		}
 	}
@@ -119,10 +118,7 @@ func (p *parser) needsPort(check string) bool {
 func (w *writer) check(s healthcheck.Spec) {
 	w.table("check", s.Name)
 	w.text("type", string(s.Type))
-	w.text("interval", formatDuration(s.Interval))
-	w.text("timeout", formatDuration(s.Timeout))
-	w.integer("rise", int64(s.Rise))
-	w.integer("fall", int64(s.Fall))
+	w.timing(s, kindOf(s.Type).connects)
 	if write := kindOf(s.Type).write; write != nil {
 		write(w, s)
 	}

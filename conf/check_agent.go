@@ -11,6 +11,7 @@ import (
 var agentCheck = checkKind{
 	name:     healthcheck.Agent,
 	keys:     []string{"port", "send", "on_no_answer"},
+	connects: true,
 	portless: true,
 	read:     func(p *parser, t *node, s *healthcheck.Spec) { s.Agent = p.agentSpec(t) },
 	write:    func(w *writer, s healthcheck.Spec) { w.agentSpec(s.Agent) },

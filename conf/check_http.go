@@ -10,7 +10,7 @@ import (
 
 // httpCheck is type "http".
 var httpCheck = checkKind{
-	name:  healthcheck.HTTP,
+	name: healthcheck.HTTP, connects: true,
 	keys:  []string{"method", "path", "host", "status"},
 	read:  func(p *parser, t *node, s *healthcheck.Spec) { s.HTTP = p.httpSpec(t) },
 	write: func(w *writer, s healthcheck.Spec) { w.httpSpec(s.HTTP) },

@@ -44,12 +44,14 @@ const (
 
 	defaultCheckInterval = 5 * time.Second
 	defaultCheckTimeout  = 2 * time.Second
-	defaultRise          = 1
-	defaultFall          = 3
-	defaultMethod        = "GET"
-	defaultPath          = "/"
-	defaultStatusMin     = 200
-	defaultStatusMax     = 299
+	// defaultJitter is in percent, and that of tracks too.
+	defaultJitter    = 10
+	defaultRise      = 1
+	defaultFall      = 3
+	defaultMethod    = "GET"
+	defaultPath      = "/"
+	defaultStatusMin = 200
+	defaultStatusMax = 299
 
 	defaultSyncPort  = 9651
 	defaultLogLevel  = slog.LevelInfo

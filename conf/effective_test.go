@@ -61,9 +61,14 @@ web-2 = { address = "10.0.0.22:80", weight = 1, forward = "dr", check = "front-p
 [check.front-page]
 type = "http"
 interval = "5s"
+fast_interval = "5s"
+down_interval = "5s"
+jitter = "10%"
 timeout = "2s"
+connect_timeout = "2s"
 rise = 1
 fall = 3
+initial = "up"
 method = "GET"
 path = "/health"
 status = "200-299"

@@ -100,6 +100,7 @@ func (p *parser) track(t *node, tr *Track) {
 		Name:     tr.Name,
 		Type:     healthcheck.Type(tr.Type),
 		Interval: p.duration(t.kid("interval"), defaultTrackInterval, 100*time.Millisecond, 24*time.Hour, time.Millisecond),
+		Jitter:   defaultJitter,
 	}
 	s := &tr.Spec
 	rise, fall, timeout := int64(defaultTrackRise), int64(defaultTrackFall), s.Interval

@@ -74,8 +74,11 @@ func explain(ctx context.Context, st step, timeout time.Duration, err error) err
 		}
 		return because("%v while %s", errno, st)
 	}
+	var own *connectTimeout
 	var timeouter net.Error
 	switch {
+	case errors.As(err, &own):
+		return because("connect timeout after %v", own.after)
 	case errors.As(err, &timeouter) && timeouter.Timeout():
 		if st == connecting {
 			return because("connect timeout after %v", timeout)

@@ -2,8 +2,10 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // dialFunc opens the connection that a probe asks on.
@@ -12,13 +14,31 @@ type dialFunc func(context.Context) (net.Conn, error)
 // dialTo returns the dialFunc for an address. Keep-alive probes are off: they would
 // start long after the probe has ended. (Dialer.DialTCP would bind the socket to a
 // local port first, and then no two probes at a time could share one.)
-func dialTo(addr netip.AddrPort) dialFunc {
-	dialer := &net.Dialer{KeepAlive: -1}
+func dialTo(addr netip.AddrPort) dialFunc { return dialWithin(addr, 0) }
+
+// dialWithin is dialTo with a timeout for the connect alone, for the types that have a
+// ConnectTimeout; 0 means that of the context.
+func dialWithin(addr netip.AddrPort, timeout time.Duration) dialFunc {
+	dialer := &net.Dialer{KeepAlive: -1, Timeout: timeout}
 	address := addr.String()
 	return func(ctx context.Context) (net.Conn, error) {
-		return dialer.DialContext(ctx, "tcp", address)
+		deadline, has := ctx.Deadline()
+		first := timeout > 0 && (!has || time.Until(deadline) > timeout)
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() && first {
+			return nil, &connectTimeout{timeout, err}
+		}
+		return conn, err
 	}
 }
+
+// connectTimeout is the error of a connect that took longer than its own timeout.
+type connectTimeout struct {
+	after time.Duration
+	error
+}
+
+func (c *connectTimeout) Unwrap() error { return c.error }
 
 // reset closes a connection with a reset instead of the orderly close, see the
 // package comment. The verdict stands already, so nobody wants its errors.

@@ -50,7 +50,7 @@ func newHTTP(sp healthcheck.Spec, t healthcheck.Target) (*httpCheck, error) {
 		return nil, fmt.Errorf("status range %d-%d is not one within 100-599", h.StatusMin, h.StatusMax)
 	}
 	return &httpCheck{
-		dial:    dialTo(t.Addr),
+		dial:    dialWithin(t.Addr, sp.ConnectTimeout),
 		timeout: sp.Timeout,
 		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: hadirector\r\nConnection: close\r\n\r\n",
 			h.Method, h.Path, hostHeader(h, t)),

@@ -14,7 +14,7 @@ type tcpCheck struct {
 }
 
 func newTCP(sp healthcheck.Spec, t healthcheck.Target) *tcpCheck {
-	return &tcpCheck{dial: dialTo(t.Addr), timeout: sp.Timeout}
+	return &tcpCheck{dial: dialWithin(t.Addr, sp.ConnectTimeout), timeout: sp.Timeout}
 }
 
 // Check succeeds when the handshake is complete.

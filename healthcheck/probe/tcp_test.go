@@ -83,6 +83,32 @@ func TestConnect(t *testing.T) {
 					t.Errorf("cause (-want +got):\n%s", diff)
 				}
 			})
+			t.Run("connect timeout", func(t *testing.T) {
+				sp := sp
+				sp.ConnectTimeout = 50 * time.Millisecond
+				c, err := New(sp, full(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if diff := cmp.Diff("connect timeout after 50ms", fmt.Sprint(c.Check(ctx))); diff != "" {
+					t.Errorf("cause (-want +got):\n%s", diff)
+				}
+			})
+			t.Run("connect timeout longer than the timeout", func(t *testing.T) {
+				sp := sp
+				sp.ConnectTimeout = time.Minute
+				c, err := New(sp, full(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				if diff := cmp.Diff("connect timeout after 2s", fmt.Sprint(c.Check(ctx))); diff != "" {
+					t.Errorf("cause (-want +got):\n%s", diff)
+				}
+			})
 			t.Run("canceled", func(t *testing.T) {
 				c, err := New(sp, full(t))
 				if err != nil {
