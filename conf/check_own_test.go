@@ -3,7 +3,6 @@ package conf_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,13 +37,14 @@ func TestOwnChecks(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := func(name string, kind healthcheck.Type) healthcheck.Spec {
-		return healthcheck.Spec{Name: name, Type: kind, Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 3}
+		return defaultTiming(healthcheck.Spec{Name: name, Type: kind})
 	}
 	script, dynamic, file := spec("script", healthcheck.Script), spec("dynamic", healthcheck.Script), spec("file", healthcheck.File)
 	agent, advice := spec("agent", healthcheck.Agent), spec("advice", healthcheck.Agent)
 	script.Script = healthcheck.ScriptSpec{Command: "/usr/lib/check\x00-H\x00{address}\x00{print}", User: "nobody"}
 	dynamic.Script = healthcheck.ScriptSpec{Command: "/usr/lib/check", User: "checker", DynamicWeight: true}
 	file.File.Path = "/run/weights/{address}:{port}"
+	agent.ConnectTimeout, advice.ConnectTimeout = agent.Timeout, advice.Timeout
 	agent.Agent.Port = 7777
 	advice.Agent = healthcheck.AgentSpec{Port: 7777, Send: "state\r\n", IgnoreSilence: true}
 	want := []healthcheck.Spec{script, dynamic, file, spec("icmp", healthcheck.ICMP), agent, advice}

@@ -38,6 +38,13 @@ func parse(t *testing.T, text string) *conf.Config {
 	return c
 }
 
+// defaultTiming is a check with the defaults of the keys of all types.
+func defaultTiming(s healthcheck.Spec) healthcheck.Spec {
+	s.Interval, s.FastInterval, s.DownInterval = 5*time.Second, 5*time.Second, 5*time.Second
+	s.Jitter, s.Timeout, s.Rise, s.Fall = 10, 2*time.Second, 1, 3
+	return s
+}
+
 // The pair of the documentation, value by value.
 func TestPair(t *testing.T) {
 	c, err := conf.Load("testdata/pair.toml")
@@ -76,11 +83,10 @@ func TestPair(t *testing.T) {
 				{Name: "web-2", Address: netip.MustParseAddrPort("10.0.0.22:80"), Weight: 2, Forward: dr, Check: "front-page"},
 			},
 		}},
-		Checks: []healthcheck.Spec{{
-			Name: "front-page", Type: healthcheck.HTTP, Rise: 1, Fall: 3, Jitter: 10,
-			Interval: 5 * time.Second, FastInterval: 5 * time.Second, DownInterval: 5 * time.Second, Timeout: 2 * time.Second, ConnectTimeout: 2 * time.Second,
+		Checks: []healthcheck.Spec{defaultTiming(healthcheck.Spec{
+			Name: "front-page", Type: healthcheck.HTTP, ConnectTimeout: 2 * time.Second,
 			HTTP: healthcheck.HTTPSpec{Method: "GET", Path: "/", StatusMin: 200, StatusMax: 299},
-		}},
+		})},
 		Sync:  &conf.Sync{Interface: "eth1", KeyFile: "/etc/hadirector/cluster.key", Port: 9651},
 		Admin: conf.Admin{Socket: "/run/hadirector/admin.sock", Metrics: netip.MustParseAddrPort("127.0.0.1:9650")},
 		Log:   conf.Log{Level: slog.LevelInfo, Format: "text"},

@@ -11,6 +11,10 @@ import (
 // that it counts as failed, and its place goes to another target.
 const overdueGrace = time.Second
 
+// soonAgain is how often a target that could not be asked before its first verdict is asked
+// again within startSpread: others may wait for that verdict for a whole interval.
+const soonAgain = 5
+
 var errStuck = errors.New("timeout, and the check does not stop")
 
 // check is a Spec with the Checker made from it.
@@ -201,7 +205,7 @@ func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
 		e.slow = v.took-e.stood >= spec.Timeout/2
 		e.observe(now, v, out)
 		next := spec.interval(e.tracker)
-		if e.tracker.Status() == Unknown { // it could not be asked
+		if e.tracker.Status() == Unknown && e.snapshot.NotAsked <= soonAgain {
 			next = min(next, startSpread)
 		}
 		e.at = e.started.Add(jittered(next, spec.Jitter))

@@ -164,7 +164,7 @@ func (w *walk) end(e *entry) {
 			k.observe(v.err, c.spec)
 		}
 		next := w.pause(c.spec, k)
-		if k.status == Unknown {
+		if k.status == Unknown && e.snapshot.NotAsked <= soonAgain {
 			next = min(next, startSpread)
 		}
 		k.due = k.begun.Add(most(next, c.spec))

@@ -30,7 +30,7 @@ func newAgent(sp healthcheck.Spec, t healthcheck.Target) (*agentCheck, error) {
 		return nil, fmt.Errorf("address %v and port %d cannot be connected to", t.Addr.Addr(), a.Port)
 	}
 	return &agentCheck{
-		dial: dialTo(netip.AddrPortFrom(t.Addr.Addr(), a.Port)),
+		dial: dialWithin(netip.AddrPortFrom(t.Addr.Addr(), a.Port), sp.ConnectTimeout),
 		send: a.Send, ignore: a.IgnoreSilence, timeout: sp.Timeout,
 	}, nil
 }
