@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,7 +171,9 @@ func (d *Director) logPass(p Pass) {
 	d.said.applied += uint64(len(p.Done))
 	d.said.refused += uint64(len(p.Errs))
 	d.said.repaired += uint64(len(p.Drift))
-	switch text := listed(texts(p.Errs)); {
+	errs := texts(p.Errs)
+	slices.Sort(errs) // in whatever order they were met
+	switch text := listed(errs); {
 	case text == d.said.kernel:
 	case text == "":
 		d.said.kernel = ""

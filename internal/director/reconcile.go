@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
-	"github.com/hadirector/hadirector/syncd"
 )
 
 // The reconciler's pace. A pass that failed is repeated after retryMin, then after
@@ -30,52 +29,6 @@ const (
 	wholeMin   = 30 * time.Second
 	wholeShare = 50
 )
-
-// Pass is the outcome of one reconciliation.
-type Pass struct {
-	At time.Time
-	// ReadAt is when the kernel's table was last read, and Reading how long it took.
-	ReadAt  time.Time
-	Reading time.Duration
-	// Desired is what the pass was to reach. Its generation is the newest one whose outcome
-	// is known, and Newest the one that the pass has got to.
-	Desired Desired
-	Newest  uint64
-	// Reached says that the kernel could be read and now is as desired.
-	Reached bool
-	// Read says that the kernel's table could be read when that was last tried. Table is
-	// what it held, with the changes that were made since, and Observed are the counts
-	// that were read then.
-	Read     bool
-	Table    ipvs.Table
-	Observed ipvs.Observed
-	// Changed are the services that were changed since: what Observed says of them may
-	// be of before the change.
-	Changed map[ipvs.ServiceKey]bool
-	// DaemonsRead says that the kernel's sync daemons could be read, if it was asked
-	// about them, and Daemons are those that ran when it was last asked.
-	DaemonsRead bool
-	Daemons     []syncd.Daemon
-	// Done are the operations that the kernel accepted.
-	Done []string
-	// Drift are those that were needed because somebody else changed what an
-	// earlier pass had reached.
-	Drift []string
-	// Adopted are the services that somebody else had made and the configuration
-	// names now: they are ours from here on.
-	Adopted []string
-	// Errs are what the kernel refused or could not tell.
-	Errs []error
-	// Parameters are the kernel parameters that are asked for, and Released those that
-	// are not any more. ParameterErr is why what they were is not known to the next run,
-	// or which are asked for not to this one.
-	Parameters   []ipvs.ParameterState
-	Released     []ipvs.ParameterState
-	ParameterErr error
-	// LedgerErr is why the ledger could not be written. The kernel is programmed
-	// all the same; only the clean-up after a crash would miss something.
-	LedgerErr error
-}
 
 // reconciler makes the kernel agree with the newest desired state. It is the only
 // writer of IPVS services, destinations and sync daemons, of firewall marks and full NAT,
@@ -118,7 +71,8 @@ type reconciler struct {
 	daemonsLast bool
 
 	tableState
-	retry time.Duration
+	retry   time.Duration // the next pause after a failure
+	retryAt time.Time     // when the one under way is over
 
 	daemonState
 	parameterState
@@ -184,11 +138,12 @@ func (r *reconciler) run(ctx context.Context) error {
 // called while run runs. Whatever run was cut off in has no part in it.
 func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 	r.want, r.rest, r.next = want, nil, Pass{}
+	likely := r.likely()
 	r.startAnew()
 	if r.unneeded() {
 		r.skip()
 	} else {
-		r.compare(ctx, r.read(ctx, nil))
+		r.compare(ctx, r.read(ctx, likely))
 	}
 	for len(r.rest) > 0 && ctx.Err() == nil {
 		r.work(ctx)
@@ -274,7 +229,7 @@ func (r *reconciler) compare(ctx context.Context, got reading) {
 		return
 	}
 	r.begin()
-	r.compared = true
+	r.compared, r.next.Errs = true, nil
 	// The ledger is written before the kernel: a service that is in the ledger and
 	// not in the kernel does no harm, the other way round it would be orphaned.
 	r.own(maps.Keys(r.want.Table))
@@ -380,11 +335,11 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	}
 	p, r.next = r.next, Pass{}
 	p.Desired, p.Newest, p.Read = r.want, r.want.Generation, r.readable()
-	if r.looking && len(p.Errs) == 0 {
-		p.Desired.Generation = r.answered // the table has to be read once more for what came after it
-		r.paced = true
+	if r.looking { // the table has to be read once more for what came after it
+		p.Desired.Generation = max(r.answered, r.told)
+		r.paced = r.answered > 0
 	}
-	r.answered = 0
+	r.told, r.answered = p.Desired.Generation, 0
 	p.Reached = p.Read && len(p.Errs) == 0
 	p.DaemonsRead, p.Daemons = r.daemonsRead, r.running
 	r.tell(&p)
@@ -402,9 +357,12 @@ func (r *reconciler) pause(p Pass, told bool) time.Duration {
 	case p.Reached && r.looking:
 		return r.took - rest
 	case !p.Reached:
-		next := r.retry
-		r.retry = min(2*r.retry, retryMax)
-		return next
+		// What comes meanwhile does not put it off.
+		if r.compared || time.Until(r.retryAt) <= 0 {
+			r.retryAt = time.Now().Add(r.retry)
+			r.retry = min(2*r.retry, retryMax)
+		}
+		return time.Until(r.retryAt)
 	case r.soon: // to see what became of the connections
 		r.retry = retryMin
 		return min(resyncShare*r.took, resyncMax) - rest

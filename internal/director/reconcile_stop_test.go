@@ -87,6 +87,24 @@ func TestAStopTakesEverythingAwayWhateverItCutsOff(t *testing.T) {
 	}
 }
 
+// quickTable is read again quickly.
+type quickTable struct{ *longTable }
+
+func (k quickTable) Refresh(ctx context.Context, _ ipvs.Table) (ipvs.Table, ipvs.Observed, error) {
+	return k.Kernel.Table(ctx)
+}
+
+// A table that takes longer to read in full than a stop has time is taken away too.
+func TestAStopReadsTheTableQuickly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.overKernel = quickTable{&longTable{Kernel: w.kernel, takes: time.Minute}}
+		_, stop := w.run(pairTOML)
+		time.Sleep(3 * time.Minute)
+		w.wantClean(stop)
+	})
+}
+
 func TestAStopTellsNoErrorOfTheChangeThatItCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -35,8 +35,8 @@ type tableState struct {
 	// paced says that there was such a reading just now, so the next one is not begun at once.
 	paced bool
 	// awaited is the generation whose outcome the one under way is to tell, and answered
-	// that of the last one, until it is told; 0: none.
-	awaited, answered uint64
+	// that of the last one, until it is told; 0: none. told is the newest that was told.
+	awaited, answered, told uint64
 	// changed are the services with operations since the last reading began, and during
 	// those since the one under way has begun.
 	changed, during map[ipvs.ServiceKey]bool
@@ -79,15 +79,24 @@ func (r *reconciler) look(ctx context.Context) {
 		r.awaited, r.looking = r.want.Generation, false
 	}
 	var last ipvs.Table
-	if r.readable() && time.Since(r.wholeAt) < max(wholeMin, wholeShare*r.wholeTook) {
-		last = r.known
-		r.lent = true // the reader has it too
-		if len(r.doubt) > 0 {
-			last = maps.Clone(last)
-			maps.DeleteFunc(last, func(key ipvs.ServiceKey, _ ipvs.Entry) bool { return r.doubt[key] })
-		}
+	if time.Since(r.wholeAt) < max(wholeMin, wholeShare*r.wholeTook) {
+		last = r.likely()
 	}
 	r.start(ctx, last)
+}
+
+// likely is what a reading is likely to show, for the reader; nil: not known.
+func (t *tableState) likely() ipvs.Table {
+	if !t.readable() {
+		return nil
+	}
+	t.lent = true
+	if len(t.doubt) == 0 {
+		return t.known
+	}
+	likely := maps.Clone(t.known)
+	maps.DeleteFunc(likely, func(key ipvs.ServiceKey, _ ipvs.Entry) bool { return t.doubt[key] })
+	return likely
 }
 
 // start begins a reading.
@@ -268,10 +277,13 @@ func (r *reconciler) touched(op ipvs.Op) {
 
 // again tells whether the table has to be read before it is known how the kernel is: that
 // is asked for, or it could not be read the last time, or there is a service in doubt, and
-// no error of this pass says why.
+// no error of a pass with the table that was read says why.
 func (r *reconciler) again() bool {
+	if r.compared && len(r.next.Errs) > 0 {
+		return false
+	}
 	waits := r.answered == 0 && (r.looking || r.awaited > 0)
-	return len(r.next.Errs) == 0 && (waits || len(r.doubt) > 0 || !r.readable())
+	return waits || len(r.doubt) > 0 || !r.readable()
 }
 
 // tell shows what is known.

@@ -78,15 +78,16 @@ func (r *reloadOps) observe(p Pass) {
 // Settle waits until the kernel has been brought to what is desired now, or has
 // refused. It returns early when ctx ends.
 func (d *Director) Settle(ctx context.Context) {
-	for {
+	// Again for what a pass shows to be without connections, and no more: something may
+	// change all the time.
+	for range 2 {
 		p := d.board.current.Load()
-		if p.pass.Desired.Generation >= p.generation {
-			return
-		}
-		select {
-		case <-p.replaced:
-		case <-ctx.Done():
-			return
+		for want := p.generation; p.pass.Desired.Generation < want; p = d.board.current.Load() {
+			select {
+			case <-p.replaced:
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }
