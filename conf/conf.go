@@ -52,7 +52,7 @@ type VirtualServer struct {
 	// SourceAddress is what real servers see connections come from that are forwarded by
 	// full NAT.
 	SourceAddress SourceAddress
-	Check         string // name of a check; empty: none, always up
+	Checks        []string // names of checks; none: always up
 	RealServers   []RealServer
 	// Quorum is the number of real servers that must be up; below it the sorry
 	// server takes over, if there is one.
@@ -75,7 +75,8 @@ type RealServer struct {
 	ConnectionsMax, ConnectionsMin uint32
 	Forward                        ipvs.ForwardMethod // the virtual server's unless it says otherwise
 	Tunnel                         Tunnel             // counts only with ForwardTunnel
-	Check                          string             // the virtual server's unless it says otherwise
+	// Checks have all to be passed; the virtual server's unless it says otherwise.
+	Checks []string
 }
 
 // IPVS is [ipvs]: what concerns the kernel's table as a whole.

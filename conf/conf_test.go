@@ -77,10 +77,10 @@ func TestPair(t *testing.T) {
 				Scheduler: "wrr",
 			},
 			Addresses: []ipvs.Ports{{Addr: netip.MustParseAddr("10.0.0.100"), First: 80, Last: 80}},
-			Forward:   dr, Check: "front-page", Quorum: 1, DrainTimeout: 30 * time.Second,
+			Forward:   dr, Checks: []string{"front-page"}, Quorum: 1, DrainTimeout: 30 * time.Second,
 			RealServers: []conf.RealServer{
-				{Name: "web-1", Address: netip.MustParseAddrPort("10.0.0.21:80"), Weight: 1, Forward: dr, Check: "front-page"},
-				{Name: "web-2", Address: netip.MustParseAddrPort("10.0.0.22:80"), Weight: 2, Forward: dr, Check: "front-page"},
+				{Name: "web-1", Address: netip.MustParseAddrPort("10.0.0.21:80"), Weight: 1, Forward: dr, Checks: []string{"front-page"}},
+				{Name: "web-2", Address: netip.MustParseAddrPort("10.0.0.22:80"), Weight: 2, Forward: dr, Checks: []string{"front-page"}},
 			},
 		}},
 		Checks: []healthcheck.Spec{defaultTiming(healthcheck.Spec{
@@ -192,7 +192,7 @@ func TestEverything(t *testing.T) {
 		t.Errorf("real servers, -want +got:\n%s", diff)
 	}
 	mail := c.VirtualServers[1]
-	if got := []string{mail.RealServers[0].Check, mail.RealServers[1].Check}; !slices.Equal(got, []string{"page", "tcp"}) {
+	if got := slices.Concat(mail.RealServers[0].Checks, mail.RealServers[1].Checks); !slices.Equal(got, []string{"page", "tcp"}) {
 		t.Errorf("checks %q: one's own, then the virtual server's", got)
 	}
 	if got := mail.RealServers[0].Weight; got != 1 {

@@ -113,8 +113,8 @@ func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
 		w.value(setting[0], setting[1])
 	}
 	w.sourceAddress(vs.SourceAddress, ds)
-	if vs.Check != "" {
-		w.text("check", vs.Check)
+	if len(vs.Checks) > 0 {
+		w.value("check", oneOrMore(vs.Checks))
 	}
 	if vs.Service.Flags&ipvs.FlagPersistent != 0 {
 		w.text("persistence", formatDuration(vs.Service.Persistence))
@@ -134,8 +134,8 @@ func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
 	w.table("virtual_server", vs.Name, "real_server")
 	for _, rs := range vs.RealServers {
 		check := ""
-		if rs.Check != "" {
-			check = ", check = " + strconv.Quote(rs.Check)
+		if len(rs.Checks) > 0 {
+			check = ", check = " + oneOrMore(rs.Checks)
 		}
 		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d%s, %s%s }", rs.Address, rs.Weight, connections(rs), forwarding(rs), check))
 	}
@@ -192,6 +192,14 @@ func (w *writer) sync(s Sync) {
 		w.text("key_file", s.KeyFile)
 	}
 	w.integer("port", int64(s.Port))
+}
+
+// oneOrMore writes a string, or an array of several.
+func oneOrMore(list []string) string {
+	if len(list) == 1 {
+		return strconv.Quote(list[0])
+	}
+	return "[" + join(list, strconv.Quote) + "]"
 }
 
 func join[T any](list []T, text func(T) string) string {

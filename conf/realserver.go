@@ -27,7 +27,7 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 			Address: p.addressPort(p.required(t, "address", `ADDRESS:PORT, such as "10.0.0.21:80"`)),
 			Weight:  uint32(p.integer(t.kid("weight"), defaultWeight, 0, maxWeight)),
 			Forward: p.forward(t.kid("forward"), vs.Forward),
-			Check:   p.checkName(t.kid("check"), vs.Check),
+			Checks:  p.checkNames(t.kid("check"), vs.Checks),
 		}
 		rs.Tunnel = p.tunnel(t, rs.Forward, vs.Tunnel)
 		if name == SorryServerName {
@@ -36,8 +36,8 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 		p.checkDestination(t, rs, vs)
 		p.connections(t, &rs)
 		p.sameDestination(t, rs, vs, known)
-		if rs.Address.IsValid() && rs.Address.Port() == 0 && rs.Check != "" && p.needsPort(rs.Check) && vs.located() && vs.onePort() == 0 {
-			p.errorf(t.at("address"), "check %q needs a port, and %s has none: write the port that it is to ask, connections keep their own", rs.Check, rs.Address)
+		if asks := slices.IndexFunc(rs.Checks, p.needsPort); rs.Address.IsValid() && rs.Address.Port() == 0 && asks >= 0 && vs.located() && vs.onePort() == 0 {
+			p.errorf(t.at("address"), "check %q needs a port, and %s has none: write the port that it is to ask, connections keep their own", rs.Checks[asks], rs.Address)
 		}
 		rss = append(rss, rs)
 	}

@@ -1,6 +1,7 @@
 package conf_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -84,7 +85,7 @@ func TestTunnels(t *testing.T) {
 			if diff := cmp.Diff(c.String(), again.String()); diff != "" {
 				t.Errorf("the effective configuration read back (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(c.VirtualServers[0].RealServers, again.VirtualServers[0].RealServers, cmp.Comparer(func(a, b conf.RealServer) bool { return a == b })); diff != "" {
+			if diff := cmp.Diff(c.VirtualServers[0].RealServers, again.VirtualServers[0].RealServers, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 				t.Errorf("its real servers (-want +got):\n%s", diff)
 			}
 		})

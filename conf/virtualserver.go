@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -21,7 +22,7 @@ func (p *parser) virtualServers(n *node, ds []Director) []VirtualServer {
 		vs := VirtualServer{
 			Name:    name,
 			Forward: p.forward(t.kid("forward"), forwardMethods[defaultForward]),
-			Check:   p.checkName(t.kid("check"), ""),
+			Checks:  p.checkNames(t.kid("check"), nil),
 			Quorum:  int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1)),
 		}
 		vs.Tunnel = p.tunnel(t, vs.Forward, Tunnel{})
@@ -75,11 +76,39 @@ func forwardName(f ipvs.ForwardMethod) string {
 	return ""
 }
 
-// checkName reads the name of a check, which has to be there.
-func (p *parser) checkName(n *node, def string) string {
-	name, ok := read[string](p, n, "the name of a check")
-	if !ok {
+// checkNames reads the name of a check, or an array of names.
+func (p *parser) checkNames(n *node, def []string) []string {
+	const want = "the name of a check, or an array of names"
+	if n == nil {
 		return def
+	}
+	if _, many := n.value.([]any); !many {
+		if name := p.checkName(n, want); name != "" {
+			return []string{name}
+		}
+		return def
+	}
+	if len(n.elems) == 0 {
+		p.errorf(n, "want %s, found an empty array", want)
+		return def
+	}
+	var names []string
+	for _, e := range n.elems {
+		switch name := p.checkName(e, "the name of a check"); {
+		case slices.Contains(names, name):
+			p.errorf(e, "%s is named twice", name)
+		case name != "":
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// checkName reads the name of a check, which has to be there; empty: it is not.
+func (p *parser) checkName(n *node, want string) string {
+	name, ok := read[string](p, n, want)
+	if !ok {
+		return ""
 	}
 	checks := p.root.kid("check")
 	if checks.kid(name) != nil {
@@ -93,7 +122,7 @@ func (p *parser) checkName(n *node, def string) string {
 		}
 	}
 	p.errorf(n, "no check is named %q%s", shorten(name), didYouMean(p.suggest(name, names)))
-	return def
+	return ""
 }
 
 // checkVirtualServer looks for contradictions within one virtual server.
@@ -111,9 +140,9 @@ func (p *parser) checkVirtualServer(t *node, vs VirtualServer) {
 	case servers == 0:
 		p.warnf(t, "has no real servers")
 	}
-	checked, weighted := vs.Check != "", false
+	checked, weighted := len(vs.Checks) > 0, false
 	for _, rs := range vs.RealServers {
-		checked = checked || rs.Check != ""
+		checked = checked || len(rs.Checks) > 0
 		weighted = weighted || rs.Weight > 0
 	}
 	if servers > 0 && !weighted {

@@ -172,9 +172,7 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 		}
 		t.flush()
 		for _, r := range v.RealServers {
-			if r.Cause != "" {
-				fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
-			}
+			writeChecks(b, r)
 			if r.Override != nil {
 				fmt.Fprintf(b, "  %s: %s\n", r.Name, overrideText(s.At, s.Director, r))
 			}

@@ -19,6 +19,8 @@ type Facts struct {
 	VRRP map[string]vrrp.State
 	// Health is each target's status; a target that is missing is Unknown.
 	Health map[healthcheck.Target]healthcheck.Status
+	// Values are what targets say beside their status; one that is missing says nothing.
+	Values map[healthcheck.Target]healthcheck.Value
 	// Assumed are the targets whose status is not their own check's verdict yet.
 	Assumed map[healthcheck.Target]bool
 	// Tracks is each track's state, by its name; one that is missing has no verdict.
@@ -193,10 +195,7 @@ func Pool(vs *conf.VirtualServer, f Facts) ([]conf.RealServer, pool) {
 	var list []conf.RealServer
 	serving := 0
 	for i := range vs.RealServers {
-		if f.Health[targetOf(&vs.RealServers[i])] == healthcheck.Down {
-			continue
-		}
-		rs, in := f.Overrides[ServerID{vs.Name, vs.RealServers[i].Name}].apply(vs.RealServers[i])
+		rs, in := f.realServer(vs, &vs.RealServers[i])
 		if !in {
 			continue
 		}
@@ -220,10 +219,20 @@ func Pool(vs *conf.VirtualServer, f Facts) ([]conf.RealServer, pool) {
 	return list, poolReal
 }
 
-// targetOf is what is asked about a real server. One without a check has a target
-// that nobody asks, which stays Unknown.
-func targetOf(rs *conf.RealServer) healthcheck.Target {
-	return healthcheck.Target{Addr: rs.Address, Check: rs.Check}
+// realServer is a real server with the weight that it has in the table, or false if it is
+// not there. An operator's override counts in place of what checks say of the weight, and
+// of nothing else: one that is down is down.
+func (f Facts) realServer(vs *conf.VirtualServer, configured *conf.RealServer) (rs conf.RealServer, in bool) {
+	rs = *configured
+	if f.status(configured) == healthcheck.Down {
+		return rs, false
+	}
+	if o, ok := f.Overrides[ServerID{vs.Name, rs.Name}]; ok {
+		return o.apply(rs)
+	}
+	rs.Weight, _ = f.weight(configured)
+	// Clients come before the connections that could end.
+	return rs, rs.Weight > 0 || configured.Weight == 0 || !refusesAtZero(vs.Service)
 }
 
 // Targets returns every check to be made, once for all the virtual servers that
@@ -236,8 +245,8 @@ func Targets(cfg *conf.Config) map[healthcheck.Target]healthcheck.Spec {
 	targets := make(map[healthcheck.Target]healthcheck.Spec)
 	for _, vs := range cfg.VirtualServers {
 		for i := range vs.RealServers {
-			if rs := &vs.RealServers[i]; rs.Check != "" {
-				targets[targetOf(rs)] = specs[rs.Check]
+			for t := range targetsOf(&vs.RealServers[i]) {
+				targets[t] = specs[t.Check]
 			}
 		}
 	}

@@ -140,6 +140,7 @@ func New(o Options) (*Director, error) {
 			VRRP:    make(map[string]vrrp.State),
 			Health:  make(map[healthcheck.Target]healthcheck.Status),
 			Assumed: make(map[healthcheck.Target]bool),
+			Values:  make(map[healthcheck.Target]healthcheck.Value),
 			Tracks:  make(map[string]TrackState),
 		},
 		reload:    ReloadStatus{At: time.Now(), OK: true},

@@ -49,6 +49,8 @@ const (
 	EventTrackChanged       EventKind = "track-changed"
 	EventRealServerLeft     EventKind = "real-server-left"
 	EventRealServerReturned EventKind = "real-server-returned"
+	EventRealServerQuiesced EventKind = "real-server-quiesced" // a check gives it weight 0
+	EventRealServerResumed  EventKind = "real-server-resumed"  // and no longer
 	EventRealServerDraining EventKind = "real-server-draining" // a reload has removed it
 	EventRealServerDrained  EventKind = "real-server-drained"
 	EventOverrideSet        EventKind = "override-set"

@@ -2,6 +2,7 @@ package director
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,10 +75,10 @@ func TestFullNATComesBeforeItsServiceAndGoesAfterIt(t *testing.T) {
 func TestFullNATStaysWhileARealServerIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		d, stop := w.run(strings.Replace(fullTOML, "protocol", "check = \"port\"\nprotocol", 1) + "[check.port]\ntype = \"tcp\"\n")
+		_, stop := w.run(strings.Replace(fullTOML, "protocol", "check = \"port\"\nprotocol", 1) + "[check.port]\ntype = \"tcp\"\n")
 		defer stop()
 		w.fullNAT.set(func() { w.fullNAT.kernel = w.kernel })
-		w.health.events <- healthcheck.Event{Target: targetOf(&d.force.cfg.VirtualServers[0].RealServers[0]), Status: healthcheck.Down, Err: errors.New("refused")}
+		w.health.events <- healthcheck.Event{Target: healthcheck.Target{Addr: netip.MustParseAddrPort("10.1.0.21:8080"), Check: "port"}, Status: healthcheck.Down, Err: errors.New("refused")}
 		time.Sleep(2 * resyncMin)
 		synctest.Wait()
 		if strings.Contains(w.kernel.String(), "10.1.0.21") {

@@ -3,6 +3,7 @@ package director
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
@@ -17,13 +18,11 @@ const healthBatchMax = 256
 // serves many of them. The kernel is told first, and then everybody else.
 func (d *Director) healthBatch(e healthcheck.Event) {
 	touched := make(map[*conf.VirtualServer]bool)
-	var changes []healthChange
+	var changes []serverChange
 	for n := 1; ; n++ {
-		if c := d.health(e); len(c.users) > 0 {
+		for _, c := range d.health(e) {
 			changes = append(changes, c)
-			for _, u := range c.users {
-				touched[u.vs] = true
-			}
+			touched[c.vs] = true
 		}
 		if n == healthBatchMax || len(d.o.HealthEvents) == 0 {
 			break
@@ -32,10 +31,7 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	}
 	d.give(d.desired.recompile(touched, d.facts))
 	for _, c := range changes {
-		// A first verdict that confirms what was assumed is no change.
-		if c.was == healthcheck.Down || c.event.Status == healthcheck.Down {
-			d.logHealth(c.event, c.was, c.users)
-		}
+		d.logHealth(c)
 	}
 	for vs := range touched {
 		d.logPool(vs)
@@ -44,27 +40,42 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	d.readiness()
 }
 
-// healthChange is a target's change of status.
-type healthChange struct {
+// serverChange is what an event has changed about a real server.
+type serverChange struct {
+	user
 	event healthcheck.Event
-	was   healthcheck.Status
-	users []user // the real servers that it is about
+	// The status is what its checks say together, the weight what they make of the
+	// configured one.
+	was, is               healthcheck.Status
+	wasWeighed, isWeighed uint32
 }
 
-// health takes in a target's status. Without users there is no change.
-func (d *Director) health(e healthcheck.Event) healthChange {
+// health takes in what a target says, and returns the real servers for which that is a
+// change.
+func (d *Director) health(e healthcheck.Event) []serverChange {
 	users := d.force.users[e.Target]
 	if len(users) == 0 {
-		return healthChange{} // a reload has taken it away
+		return nil // a reload has taken it away
 	}
-	target, is := e.Target, e.Status
-	was, waited := d.facts.Health[target], d.facts.waits(target)
-	if was == is && !waited {
-		return healthChange{}
+	target, status, value := e.Target, e.Status, e.Value
+	changed := d.facts.Health[target] != status || d.facts.Values[target] != value
+	waited := d.facts.waits(target)
+	if !changed && !waited {
+		return nil
+	}
+	changes := make([]serverChange, len(users))
+	for i, u := range users {
+		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs)}
+		changes[i].wasWeighed, _ = d.facts.weight(u.rs)
 	}
 	d.changeFacts(func(f Facts) {
 		delete(f.Assumed, target)
-		f.Health[target] = is
+		f.Health[target] = status
+		if value == (healthcheck.Value{}) {
+			delete(f.Values, target)
+		} else {
+			f.Values[target] = value
+		}
 	})
 	switch waits := d.facts.waits(target); {
 	case waits && !waited:
@@ -72,26 +83,33 @@ func (d *Director) health(e healthcheck.Event) healthChange {
 	case waited && !waits:
 		d.waiting--
 	}
-	if was == is {
-		return healthChange{}
+	if !changed {
+		return nil
 	}
-	return healthChange{e, was, users}
+	for i := range changes {
+		c := &changes[i]
+		c.is = d.facts.status(c.rs)
+		c.isWeighed, _ = d.facts.weight(c.rs)
+	}
+	return slices.DeleteFunc(changes, func(c serverChange) bool { return c.was == c.is && c.wasWeighed == c.isWeighed })
 }
 
 // carriedHealth lets a real server whose check was exchanged start with the verdict of
 // the old one: a reload must not put servers that are known to be dead back into the
 // table. The verdict is assumed until the new check has its own.
-func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Target]healthcheck.Status, assumed map[healthcheck.Target]bool) {
-	health, assumed = maps.Clone(f.Health), maps.Clone(f.Assumed)
+func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Target]healthcheck.Status, assumed map[healthcheck.Target]bool, values map[healthcheck.Target]healthcheck.Value) {
+	health, assumed, values = maps.Clone(f.Health), maps.Clone(f.Assumed), maps.Clone(f.Values)
 	verdicts := make(map[netip.AddrPort]healthcheck.Status)
-	for t := range before.users {
-		status := f.Health[t]
-		if was, ok := verdicts[t.Addr]; ok && was != status {
-			status = healthcheck.Unknown // two checks of one address that disagree
+	for _, users := range before.users {
+		for _, u := range users {
+			status := f.status(u.rs)
+			if was, ok := verdicts[u.rs.Address]; ok && was != status {
+				status = healthcheck.Unknown // two virtual servers that disagree about one address
+			}
+			verdicts[u.rs.Address] = status
 		}
-		verdicts[t.Addr] = status
 	}
-	for t := range after.users {
+	for t, users := range after.users {
 		if _, known := before.users[t]; known {
 			continue
 		}
@@ -99,9 +117,20 @@ func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Targe
 		if status == healthcheck.Unknown {
 			status = health[t] // of an earlier configuration
 		}
+		// One that another check keeps out has no need of it.
+		out := func(other healthcheck.Target) bool {
+			_, asked := before.users[other]
+			return asked && f.Health[other] == healthcheck.Down
+		}
+		for _, u := range users {
+			if slices.ContainsFunc(slices.Collect(targetsOf(u.rs)), out) {
+				status = healthcheck.Unknown
+			}
+		}
+		delete(health, t)
 		if status != healthcheck.Unknown {
 			health[t], assumed[t] = status, true
 		}
 	}
-	return health, assumed
+	return health, assumed, values
 }

@@ -50,8 +50,8 @@ func newInForce(cfg *conf.Config) inForce {
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			f.servers[ServerID{vs.Name, rs.Name}] = true
-			if rs.Check != "" {
-				f.users[targetOf(rs)] = append(f.users[targetOf(rs)], user{vs, rs})
+			for t := range targetsOf(rs) {
+				f.users[t] = append(f.users[t], user{vs, rs})
 			}
 		}
 	}

@@ -99,30 +99,55 @@ func (d *Director) transitionText(r vrrp.Report) string {
 	return fmt.Sprintf("%s, was %s: %s", r.To, r.From, why)
 }
 
-// logHealth says once for each real server that a target stands for that it left the
-// table or returned to it.
-func (d *Director) logHealth(e healthcheck.Event, was healthcheck.Status, users []user) {
-	for _, u := range users {
-		attrs := []any{"real_server", u.rs.Name, "address", u.rs.Address, "virtual_server", u.vs.Name, "check", u.rs.Check}
-		ev := Event{At: e.At, Object: u.vs.Name + "/" + u.rs.Name, From: was.String(), To: e.Status.String()}
-		if e.Status == healthcheck.Down {
-			d.o.Logger.Warn("real server removed", append(attrs, "err", e.Err)...)
-			ev.Kind, ev.Text = EventRealServerLeft, fmt.Sprintf("%s removed from %s: %v", u.rs.Address, u.vs.Name, e.Err)
-		} else {
-			o, overridden := d.facts.Overrides[ServerID{u.vs.Name, u.rs.Name}]
-			rs, in := o.apply(*u.rs)
-			text := fmt.Sprintf("%s returned to %s with weight %d", u.rs.Address, u.vs.Name, rs.Weight)
-			if overridden {
-				attrs = append(attrs, "override", o.String())
-				text += ", override " + o.String()
-			}
-			msg := "real server added"
-			if !in {
-				msg, text = "real server passes its check, and stays disabled", fmt.Sprintf("%s passes its check, and stays disabled in %s", u.rs.Address, u.vs.Name)
-			}
-			d.o.Logger.Info(msg, append(attrs, "weight", rs.Weight)...)
-			ev.Kind, ev.Text = EventRealServerReturned, text
+// logHealth says once what checks have changed about a real server: that it left the
+// table or returned to it, or has another weight. A first verdict that confirms what was
+// assumed is no change.
+func (d *Director) logHealth(c serverChange) {
+	attrs := []any{"real_server", c.rs.Name, "address", c.rs.Address, "virtual_server", c.vs.Name, "check", c.event.Target.Check}
+	ev := Event{At: c.event.At, Object: c.vs.Name + "/" + c.rs.Name, From: c.was.String(), To: c.is.String()}
+	o, overridden := d.facts.Overrides[ServerID{c.vs.Name, c.rs.Name}]
+	switch {
+	case c.was != healthcheck.Down && c.is == healthcheck.Down:
+		d.o.Logger.Warn("real server removed", append(attrs, "err", c.event.Err)...)
+		ev.Kind, ev.Text = EventRealServerLeft, fmt.Sprintf("%s removed from %s: %s", c.rs.Address, c.vs.Name, named(c.rs, c.event.Target.Check, fmt.Sprint(c.event.Err)))
+	case c.was == healthcheck.Down && c.is != healthcheck.Down:
+		rs, in := d.facts.realServer(c.vs, c.rs)
+		text := fmt.Sprintf("%s returned to %s with weight %d", c.rs.Address, c.vs.Name, rs.Weight)
+		if overridden {
+			attrs = append(attrs, "override", o.String())
+			text += ", override " + o.String()
 		}
+		msg := "real server added"
+		if overridden && !in {
+			msg, text = "real server passes its check, and stays disabled", fmt.Sprintf("%s passes its check, and stays disabled in %s", c.rs.Address, c.vs.Name)
+		}
+		d.o.Logger.Info(msg, append(attrs, "weight", rs.Weight)...)
+		ev.Kind, ev.Text = EventRealServerReturned, text
+	case c.is != healthcheck.Down && c.wasWeighed != c.isWeighed && !overridden:
+		d.logWeight(c, attrs)
+		return
+	default:
+		return
+	}
+	d.record(ev)
+}
+
+// logWeight says a weight that a check has changed. That may be often, so the journal is
+// told only when new connections end or begin.
+func (d *Director) logWeight(c serverChange, attrs []any) {
+	value := c.event.Value.String()
+	if value == "" {
+		value = "none"
+	}
+	d.o.Logger.Info("real server weight changed", append(attrs, "value", value, "from", c.wasWeighed, "to", c.isWeighed)...)
+	ev := Event{
+		At: c.event.At, Kind: EventRealServerQuiesced, Object: c.vs.Name + "/" + c.rs.Name, From: fmt.Sprint(c.wasWeighed), To: fmt.Sprint(c.isWeighed),
+		Text: fmt.Sprintf("%s gets no new connections of %s: check %s says %s", c.rs.Address, c.vs.Name, c.event.Target.Check, value),
+	}
+	if c.isWeighed > 0 {
+		ev.Kind, ev.Text = EventRealServerResumed, fmt.Sprintf("%s gets connections of %s again, weight %d: check %s says %s", c.rs.Address, c.vs.Name, c.isWeighed, c.event.Target.Check, value)
+	}
+	if c.isWeighed == 0 || c.wasWeighed == 0 {
 		d.record(ev)
 	}
 }

@@ -198,7 +198,7 @@ type published struct {
 // publish shows the loop's state to readers.
 func (d *Director) publish() {
 	facts, checks := d.facts, d.verdictsNow()
-	facts.Health, facts.Assumed = nil, nil
+	facts.Health, facts.Assumed, facts.Values = nil, nil, nil
 	facts = facts.clone()
 	p := &published{
 		replaced: make(chan struct{}), force: d.force, reload: d.reload, reloadOps: d.ops.done,

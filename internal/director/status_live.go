@@ -63,10 +63,11 @@ func carries(vr conf.VirtualRouter, addrs []netip.Addr) bool {
 	})
 }
 
-// overrideStatus adds what an operator wants of a real server.
+// overrideStatus adds what an operator wants of a real server, or else its checks want.
 func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *conf.RealServer, counted func() counted) {
 	o, ok := p.facts().Overrides[ServerID{vs.Name, rs.Name}]
 	if !ok {
+		r.Weight, r.WeightBy = p.facts().weight(rs)
 		return
 	}
 	if now, in := o.apply(*rs); in {

@@ -32,17 +32,23 @@ type RealStatus struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 	Forward string `json:"forward"`
-	// Weight is the configured one, or what an operator has made of it; 0 takes no new
-	// connections.
+	// Weight is the configured one, or what its checks or an operator have made of it; 0
+	// takes no new connections.
 	Weight uint32 `json:"weight"`
+	// WeightBy is the check that has made it what it is.
+	WeightBy string `json:"weight_by,omitempty"`
 	// ConfiguredWeight is the file's.
 	ConfiguredWeight uint32          `json:"configured_weight"`
 	Override         *OverrideStatus `json:"override,omitempty"`
-	// Status is the check's verdict: "up", "down", "unknown".
-	Status string    `json:"status"`
-	Cause  string    `json:"cause,omitempty"`
-	Since  time.Time `json:"since,omitzero"`
-	Check  string    `json:"check,omitempty"`
+	// Status is what its checks say together: "up" if all pass, "down" if one fails,
+	// "unknown", or "unchecked".
+	Status string `json:"status"`
+	// Cause is that of the first check that fails, with its name if there are several.
+	Cause string    `json:"cause,omitempty"`
+	Since time.Time `json:"since,omitzero"`
+	// Check names the checks, Checks is each of them.
+	Check  string        `json:"check,omitempty"`
+	Checks []CheckStatus `json:"checks"`
 	// InTable says that the kernel's table holds it in every service of the virtual
 	// server, as last read. The connections are those of all of them.
 	InTable     bool   `json:"in_table"`
@@ -54,7 +60,7 @@ type RealStatus struct {
 
 func (d *Director) virtualStatus(p *published) []VirtualStatus {
 	list := make([]VirtualStatus, 0, len(p.force.cfg.VirtualServers))
-	checks, facts := d.o.Health.Snapshots(), p.facts()
+	probes, facts := d.o.Health.Snapshots(), p.facts()
 	for i := range p.force.cfg.VirtualServers {
 		vs := &p.force.cfg.VirtualServers[i]
 		_, serves := Pool(vs, facts)
@@ -77,19 +83,9 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(vs, rs)
 			p.overrideStatus(&r, vs, rs, counted)
-			status := facts.Health[targetOf(rs)]
-			if status != healthcheck.Down {
+			r.checkStatus(rs, facts, probes)
+			if facts.status(rs) != healthcheck.Down {
 				v.Up++
-			}
-			r.Check, r.Status = rs.Check, status.String()
-			if rs.Check == "" {
-				r.Status = "unchecked"
-			}
-			check := checks[targetOf(rs)]
-			r.Since = check.Since
-			// The newest cause, also of a check that could not be made at all.
-			if status != healthcheck.Up && check.Err != nil {
-				r.Cause = check.Err.Error()
 			}
 			v.RealServers = append(v.RealServers, r)
 		}

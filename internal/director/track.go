@@ -173,17 +173,16 @@ func tracksNotReady(cfg *conf.Config, tracks map[string]TrackState) []string {
 	return why
 }
 
-// quorate says whether a virtual server's quorum is up, what is not down
-// counts, whatever operators want of it: a track is about failures. As long as that depends on real servers without a verdict, the status
-// stays what it was.
-func quorate(vs *conf.VirtualServer, health map[healthcheck.Target]healthcheck.Status, was TrackState) TrackState {
+// quorate says whether a virtual server's quorum is up. What is not down counts, whatever
+// operators and values want of it: a track is about failures. As long as that depends on
+// real servers without a verdict, the status stays what it was.
+func quorate(vs *conf.VirtualServer, f Facts, was TrackState) TrackState {
 	up, waiting := 0, 0
 	for i := range vs.RealServers {
-		rs := &vs.RealServers[i]
-		switch status := health[targetOf(rs)]; {
-		case rs.Check == "" || status == healthcheck.Up:
+		switch f.status(&vs.RealServers[i]) {
+		case healthcheck.Up:
 			up++
-		case status == healthcheck.Unknown:
+		case healthcheck.Unknown:
 			waiting++
 		}
 	}

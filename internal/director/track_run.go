@@ -112,7 +112,7 @@ func quorumTracks(tracked map[*conf.VirtualServer][]string, f Facts) map[string]
 	states := make(map[string]TrackState)
 	for vs, names := range tracked {
 		for _, name := range names {
-			states[name] = quorate(vs, f.Health, f.Tracks[name])
+			states[name] = quorate(vs, f, f.Tracks[name])
 		}
 	}
 	return states

@@ -164,18 +164,18 @@ func TestQuorate(t *testing.T) {
 			vs := &conf.VirtualServer{Quorum: tt.quorum}
 			health := make(map[healthcheck.Target]healthcheck.Status)
 			for i, s := range tt.servers {
-				rs := conf.RealServer{Address: target("10.0.0.1:80").Addr, Check: "alive" + string(rune('0'+i))}
+				rs := conf.RealServer{Address: target("10.0.0.1:80").Addr, Checks: []string{"alive" + string(rune('0'+i))}}
 				switch s {
 				case 'u':
-					health[targetOf(&rs)] = healthcheck.Up
+					health[healthcheck.Target{Addr: rs.Address, Check: rs.Checks[0]}] = healthcheck.Up
 				case 'd':
-					health[targetOf(&rs)] = healthcheck.Down
+					health[healthcheck.Target{Addr: rs.Address, Check: rs.Checks[0]}] = healthcheck.Down
 				case '-':
-					rs.Check = ""
+					rs.Checks = nil
 				}
 				vs.RealServers = append(vs.RealServers, rs)
 			}
-			if diff := cmp.Diff(tt.want, quorate(vs, health, tt.was)); diff != "" {
+			if diff := cmp.Diff(tt.want, quorate(vs, Facts{Health: health}, tt.was)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

@@ -10,7 +10,7 @@ import (
 // change at a time, so they are a copy of all that is older, and the changes since. Nobody
 // writes to either.
 type verdicts struct {
-	copied Facts // Health and Assumed alone
+	copied Facts // Health, Assumed and Values alone
 	newest *factChange
 	n      int // changes
 }
@@ -33,14 +33,14 @@ func (d *Director) changeFacts(change func(Facts)) {
 // many costs as much as the changes.
 func (d *Director) verdictsNow() verdicts {
 	if d.verdicts.copied.Health == nil || 4*d.verdicts.n > len(d.facts.Health) {
-		d.verdicts = verdicts{copied: Facts{Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed)}}
+		d.verdicts = verdicts{copied: Facts{Health: maps.Clone(d.facts.Health), Assumed: maps.Clone(d.facts.Assumed), Values: maps.Clone(d.facts.Values)}}
 	}
 	return d.verdicts
 }
 
 // of returns f with the verdicts. The caller owns their maps.
 func (v verdicts) of(f Facts) Facts {
-	f.Health, f.Assumed = maps.Clone(v.copied.Health), maps.Clone(v.copied.Assumed)
+	f.Health, f.Assumed, f.Values = maps.Clone(v.copied.Health), maps.Clone(v.copied.Assumed), maps.Clone(v.copied.Values)
 	changes := make([]func(Facts), 0, v.n)
 	for c := v.newest; c != nil; c = c.before {
 		changes = append(changes, c.make)

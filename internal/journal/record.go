@@ -37,6 +37,8 @@ const (
 	PrioritiesDiffer   Kind = "priorities-differ"
 	RealServerLeft     Kind = "real-server-left"
 	RealServerReturned Kind = "real-server-returned"
+	RealServerQuiesced Kind = "real-server-quiesced"
+	RealServerResumed  Kind = "real-server-resumed"
 	RealServerDraining Kind = "real-server-draining"
 	RealServerDrained  Kind = "real-server-drained"
 	OverrideSet        Kind = "override-set"

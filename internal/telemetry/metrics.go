@@ -123,7 +123,7 @@ func (w writer) tracks(s director.Status) {
 }
 
 func (w writer) servers(s director.Status) {
-	w.gauge("hadirector_healthcheck_up", "Whether the real server passes its check; without a verdict it counts as up.")
+	w.gauge("hadirector_healthcheck_up", "Whether the real server passes its checks; without a verdict it counts as up.")
 	each := func(f func(v director.VirtualStatus, r director.RealStatus, labels []string)) {
 		for _, v := range s.VirtualServers {
 			for _, r := range v.RealServers {
@@ -146,7 +146,7 @@ func (w writer) servers(s director.Status) {
 			w.set(1, append(labels, "override", string(r.Override.Kind))...)
 		}
 	})
-	w.gauge("hadirector_real_server_weight", "The weight, as configured or as an operator wants it; 0 takes no new connections.")
+	w.gauge("hadirector_real_server_weight", "The weight, as configured or as its checks or an operator want it; 0 takes no new connections.")
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
 		w.set(float64(r.Weight), labels...)
 	})

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/hadirector/hadirector/internal/director"
+)
+
+// writeChecks says what the checks of a real server have found, where it is not simply up.
+func writeChecks(b *bytes.Buffer, r director.RealStatus) {
+	switch {
+	case len(r.Checks) > 1 && r.Status != "up":
+		list := make([]string, len(r.Checks))
+		for i, c := range r.Checks {
+			list[i] = c.Name + " " + c.Status
+			if c.Cause != "" {
+				list[i] += ": " + c.Cause
+			}
+		}
+		fmt.Fprintf(b, "  %s: checks %s\n", r.Name, strings.Join(list, "; "))
+	case r.Cause != "":
+		fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
+	}
+	for _, c := range r.Checks {
+		if c.Name == r.WeightBy {
+			fmt.Fprintf(b, "  %s: weight %d, configured %d: check %s says %s\n", r.Name, r.Weight, r.ConfiguredWeight, c.Name, c.Value)
+		}
+	}
+}
