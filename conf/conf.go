@@ -54,10 +54,20 @@ type VirtualServer struct {
 	SourceAddress SourceAddress
 	Checks        []string // names of checks; none: always up
 	RealServers   []RealServer
-	// Quorum is the number of real servers that must be up; below it the sorry
-	// server takes over, if there is one.
-	Quorum      int
-	SorryServer *RealServer
+	// Quorum is the number of real servers, without backups, that must take connections;
+	// below it the backups do so too, and with still fewer the sorry server alone, if there
+	// is one. It is lost below Quorum - QuorumHysteresis, and there again from Quorum +
+	// QuorumHysteresis on.
+	Quorum, QuorumHysteresis int
+	SorryServer              *RealServer
+	// QuiesceDown keeps a real server that is down in the table, with weight 0.
+	QuiesceDown bool
+	// SlowStart is how long a real server that comes up takes to its whole weight; 0: it has
+	// it at once.
+	SlowStart time.Duration
+	// PanicThreshold is the part of the checked real servers, in hundredths of a percent,
+	// below which failing checks take out no more of them; 0: there is no bound.
+	PanicThreshold int
 	// DrainTimeout is how long the connections of a real server that a reload removes
 	// may go on; 0: it is removed at once.
 	DrainTimeout time.Duration
@@ -77,6 +87,8 @@ type RealServer struct {
 	Tunnel                         Tunnel             // counts only with ForwardTunnel
 	// Checks have all to be passed; the virtual server's unless it says otherwise.
 	Checks []string
+	// Backup says that it takes connections below the quorum alone.
+	Backup bool
 }
 
 // IPVS is [ipvs]: what concerns the kernel's table as a whole.

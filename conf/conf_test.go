@@ -218,7 +218,7 @@ func TestWarnings(t *testing.T) {
 	if c := parse(t, good); len(c.Warnings) > 0 {
 		t.Fatalf("the good text: %v", c.Warnings)
 	}
-	for _, tt := range []struct{ name, old, new, want string }{
+	for _, tt := range slices.Concat(poolWarnings, []mistake{
 		{"equal priorities", "priority = 150\n", "",
 			`6:7: vrrp.web: warning: lb-a and lb-b have the same priority 100: the one with the higher address wins`},
 		{"equal priorities of one instance", "vrid = 51", "vrid = 51\npriority = { lb-b = 150 }",
@@ -263,7 +263,7 @@ func TestWarnings(t *testing.T) {
 			`25:11: admin.metrics: warning: 10.0.0.11 is the address of one machine, and this file is for 2 directors`},
 		{"cut short", "path = \"/health\"\n", `path = "/he"`,
 			`23:13: warning: the last line has no end: the file may have been cut short`},
-	} {
+	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.old != "" && strings.Count(good, tt.old) != 1 {
 				t.Fatalf("%q is not in the good text exactly once", tt.old)

@@ -72,6 +72,8 @@ const (
 	maxTrackWeight = 253
 	// maxDrainTimeout is our own.
 	maxDrainTimeout = 24 * time.Hour
+	// maxSlowStart is our own.
+	maxSlowStart = 24 * time.Hour
 	// maxPersistence is ipvsadm's; the kernel counts it in jiffies of 32 bits.
 	maxPersistence = 31 * 24 * time.Hour
 	// maxWeight is the kernel's: IPVS keeps weights in an int.

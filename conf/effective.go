@@ -123,7 +123,7 @@ func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
 			w.text("persistence_engine", vs.Service.Engine)
 		}
 	}
-	w.integer("quorum", int64(vs.Quorum))
+	w.poolKeys(vs)
 	if s := vs.SorryServer; s != nil {
 		w.value("sorry_server", fmt.Sprintf("{ address = %q, %s }", s.Address, forwarding(*s)))
 	}
@@ -136,6 +136,9 @@ func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
 		check := ""
 		if len(rs.Checks) > 0 {
 			check = ", check = " + oneOrMore(rs.Checks)
+		}
+		if rs.Backup {
+			check += ", backup = true"
 		}
 		w.value(rs.Name, fmt.Sprintf("{ address = %q, weight = %d%s, %s%s }", rs.Address, rs.Weight, connections(rs), forwarding(rs), check))
 	}

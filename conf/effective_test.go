@@ -52,6 +52,10 @@ scheduler = "wlc"
 forward = "dr"
 check = "front-page"
 quorum = 1
+quorum_hysteresis = 0
+on_down = "remove"
+slow_start = "0s"
+panic_threshold = "0%"
 drain_timeout = "30s"
 
 [virtual_server.web.real_server]

@@ -9,7 +9,7 @@ import (
 
 var (
 	realServerGrammar = grammar{keys: []string{"address", "weight", "connections_max", "connections_min", "forward",
-		"tunnel", "tunnel_port", "tunnel_checksum", "check"}}
+		"tunnel", "tunnel_port", "tunnel_checksum", "check", "backup"}}
 	sorryServerGrammar = grammar{keys: []string{"address", "forward", "tunnel", "tunnel_port", "tunnel_checksum"}}
 )
 
@@ -28,6 +28,7 @@ func (p *parser) realServers(n *node, vs VirtualServer) []RealServer {
 			Weight:  uint32(p.integer(t.kid("weight"), defaultWeight, 0, maxWeight)),
 			Forward: p.forward(t.kid("forward"), vs.Forward),
 			Checks:  p.checkNames(t.kid("check"), vs.Checks),
+			Backup:  p.boolean(t.kid("backup"), false),
 		}
 		rs.Tunnel = p.tunnel(t, rs.Forward, vs.Tunnel)
 		if name == SorryServerName {

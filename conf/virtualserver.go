@@ -10,7 +10,8 @@ import (
 var virtualServerGrammar = grammar{
 	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags",
 		"forward", "tunnel", "tunnel_port", "tunnel_checksum", "source_address", "check",
-		"persistence", "persistence_netmask", "persistence_engine", "quorum", "sorry_server", "drain_timeout",
+		"persistence", "persistence_netmask", "persistence_engine", "quorum", "quorum_hysteresis", "sorry_server",
+		"on_down", "panic_threshold", "slow_start", "drain_timeout",
 		"real_server"},
 }
 
@@ -23,8 +24,8 @@ func (p *parser) virtualServers(n *node, ds []Director) []VirtualServer {
 			Name:    name,
 			Forward: p.forward(t.kid("forward"), forwardMethods[defaultForward]),
 			Checks:  p.checkNames(t.kid("check"), nil),
-			Quorum:  int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1)),
 		}
+		p.poolKeys(t, &vs)
 		vs.Tunnel = p.tunnel(t, vs.Forward, Tunnel{})
 		p.serviceAddress(t, &vs)
 		vs.Service.Scheduler, vs.Service.Flags = p.scheduler(t)
@@ -36,6 +37,7 @@ func (p *parser) virtualServers(n *node, ds []Director) []VirtualServer {
 		p.sourceAddress(t, &vs, ds)
 		p.checkVirtualServer(t, vs)
 		p.astray(t, vs)
+		p.checkPool(t, vs)
 		vss = append(vss, vs)
 	}
 	return vss
@@ -131,15 +133,6 @@ func (p *parser) checkVirtualServer(t *node, vs VirtualServer) {
 		p.errorf(t.at("address"), "port 0 needs persistence: without it the kernel balances no port at all")
 	}
 	servers := len(vs.RealServers)
-	declared := t.kid("real_server")
-	switch {
-	case declared != nil && servers < len(declared.kids):
-		// Some were refused: their number is not known.
-	case vs.Quorum > max(servers, 1):
-		p.errorf(t.at("quorum"), "%d is more than the %d real servers there are", vs.Quorum, servers)
-	case servers == 0:
-		p.warnf(t, "has no real servers")
-	}
 	checked, weighted := len(vs.Checks) > 0, false
 	for _, rs := range vs.RealServers {
 		checked = checked || len(rs.Checks) > 0

@@ -147,3 +147,10 @@ func (s Service) clientBits() int {
 	}
 	return 32
 }
+
+// RefusesAtZero tells whether the service's scheduler refuses clients for the sake of a
+// real server of weight 0: dh, and sh without its fallback, give it its share of the hash
+// table all the same, and then do not look further (ip_vs_dh.c, ip_vs_sh.c).
+func (s Service) RefusesAtZero() bool {
+	return s.Scheduler == "dh" || s.Scheduler == "sh" && s.Flags&FlagSched1 == 0
+}

@@ -21,6 +21,9 @@ type Facts struct {
 	Health map[healthcheck.Target]healthcheck.Status
 	// Values are what targets say beside their status; one that is missing says nothing.
 	Values map[healthcheck.Target]healthcheck.Value
+	// Pools are what virtual servers remember, by name; one that is missing remembers
+	// nothing. Nobody writes to what is in it.
+	Pools map[string]Memory
 	// Assumed are the targets whose status is not their own check's verdict yet.
 	Assumed map[healthcheck.Target]bool
 	// Tracks is each track's state, by its name; one that is missing has no verdict.
@@ -172,67 +175,6 @@ func roles(cfg *conf.Config, states map[string]vrrp.State) (master, backup bool)
 		}
 	}
 	return master, backup
-}
-
-// pool is what serves a virtual server.
-type pool string
-
-// The pools.
-const (
-	poolReal  pool = "real-servers"
-	poolSorry pool = "sorry-server"
-	poolEmpty pool = "empty"
-)
-
-// Pool returns the real servers that the table holds, with the weights that they have
-// there, and what serves: those that are not down and not disabled by an operator.
-//
-// Those that take new connections, of weight 1 and more, count to the quorum. With fewer
-// than the quorum the sorry server, if there is one, is the only one that takes any; the
-// others stay with weight 0, so that their connections go on, unless the scheduler
-// would refuse clients for that. Without a sorry server what is left stays in.
-func Pool(vs *conf.VirtualServer, f Facts) ([]conf.RealServer, pool) {
-	var list []conf.RealServer
-	serving := 0
-	for i := range vs.RealServers {
-		rs, in := f.realServer(vs, &vs.RealServers[i])
-		if !in {
-			continue
-		}
-		if rs.Weight > 0 {
-			serving++
-		}
-		list = append(list, rs)
-	}
-	switch {
-	case serving < vs.Quorum && vs.SorryServer != nil:
-		if refusesAtZero(vs.Service) {
-			return []conf.RealServer{*vs.SorryServer}, poolSorry
-		}
-		for i := range list {
-			list[i].Weight = 0
-		}
-		return append(list, *vs.SorryServer), poolSorry
-	case serving == 0:
-		return list, poolEmpty
-	}
-	return list, poolReal
-}
-
-// realServer is a real server with the weight that it has in the table, or false if it is
-// not there. An operator's override counts in place of what checks say of the weight, and
-// of nothing else: one that is down is down.
-func (f Facts) realServer(vs *conf.VirtualServer, configured *conf.RealServer) (rs conf.RealServer, in bool) {
-	rs = *configured
-	if f.status(configured) == healthcheck.Down {
-		return rs, false
-	}
-	if o, ok := f.Overrides[ServerID{vs.Name, rs.Name}]; ok {
-		return o.apply(rs)
-	}
-	rs.Weight, _ = f.weight(configured)
-	// Clients come before the connections that could end.
-	return rs, rs.Weight > 0 || configured.Weight == 0 || !refusesAtZero(vs.Service)
 }
 
 // Targets returns every check to be made, once for all the virtual servers that

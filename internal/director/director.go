@@ -141,6 +141,7 @@ func New(o Options) (*Director, error) {
 			Health:  make(map[healthcheck.Target]healthcheck.Status),
 			Assumed: make(map[healthcheck.Target]bool),
 			Values:  make(map[healthcheck.Target]healthcheck.Value),
+			Pools:   make(map[string]Memory),
 			Tracks:  make(map[string]TrackState),
 		},
 		reload:    ReloadStatus{At: time.Now(), OK: true},
@@ -308,6 +309,7 @@ func (d *Director) configure() {
 // compile works out the desired state and hands it to the reconciler if it is a new
 // one.
 func (d *Director) compile() {
+	d.facts.rememberAll(d.force.cfg)
 	next := Compile(d.force.cfg, d.o.Self, d.facts)
 	next.changed = next.since(d.desired)
 	d.give(next)

@@ -57,6 +57,8 @@ const (
 	EventOverrideEnded      EventKind = "override-ended"
 	EventQuorumLost         EventKind = "quorum-lost"
 	EventQuorumGained       EventKind = "quorum-gained"
+	EventPanicBegan         EventKind = "panic-began"
+	EventPanicEnded         EventKind = "panic-ended"
 	EventIPVSFailure        EventKind = "ipvs-failure"
 	EventIPVSRecovered      EventKind = "ipvs-recovered"
 	EventIPVSRepair         EventKind = "ipvs-repair"

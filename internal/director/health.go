@@ -48,6 +48,8 @@ type serverChange struct {
 	// configured one.
 	was, is               healthcheck.Status
 	wasWeighed, isWeighed uint32
+	// held says that it stayed in while it was down, for a panic.
+	held bool
 }
 
 // health takes in what a target says, and returns the real servers for which that is a
@@ -65,7 +67,7 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 	}
 	changes := make([]serverChange, len(users))
 	for i, u := range users {
-		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs)}
+		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), held: d.facts.held(u.vs)[u.rs.Name]}
 		changes[i].wasWeighed, _ = d.facts.weight(u.rs)
 	}
 	d.changeFacts(func(f Facts) {
@@ -90,6 +92,15 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		c := &changes[i]
 		c.is = d.facts.status(c.rs)
 		c.isWeighed, _ = d.facts.weight(c.rs)
+		if down := c.is == healthcheck.Down; down || c.was == healthcheck.Down {
+			d.facts.rise(c.vs, c.rs.Name, e.At, !down && !c.held && c.vs.SlowStart > 0)
+		}
+		if c.was != healthcheck.Down {
+			d.facts.remember(c.vs, c.rs.Name)
+		} else {
+			d.facts.remember(c.vs)
+		}
+		c.held = c.held || d.facts.held(c.vs)[c.rs.Name]
 	}
 	return slices.DeleteFunc(changes, func(c serverChange) bool { return c.was == c.is && c.wasWeighed == c.isWeighed })
 }

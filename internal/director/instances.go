@@ -160,7 +160,7 @@ func (d *Director) applyInstances() {
 func (d *Director) arm() {
 	now := time.Now()
 	next := d.facts.DataPlane.change(now)
-	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft()} {
+	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft(), d.facts.nextRise()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -182,6 +182,7 @@ func (d *Director) timePassed() {
 	d.endSwitches(time.Now())
 	d.endOverrides(time.Now())
 	d.left(time.Now())
+	d.rise(time.Now())
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()

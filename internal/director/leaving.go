@@ -49,7 +49,7 @@ func leave(was map[identity]Leaving, before, after *conf.Config, self string, ke
 	}
 	leaves := func(l Leaving) bool {
 		if vs, stays := services[l.Service.Key]; stays {
-			return !wanted[l.identity()] && !refusesAtZero(vs.Service)
+			return !wanted[l.identity()] && !vs.Service.RefusesAtZero()
 		}
 		every := l.Service.Key // the service that takes every port of the address
 		every.Addr = netip.AddrPortFrom(every.Addr.Addr(), 0)

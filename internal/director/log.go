@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 // said once.
 type said struct {
 	pools   map[string]pool   // by virtual server; missing: poolReal
+	panics  map[string]bool   // the same
 	leaving map[identity]bool // that there are connections to be waited for
 	peers   map[string]peerState
 	epoch   int    // of the membership that peers tells of
@@ -36,7 +38,7 @@ type said struct {
 }
 
 func newSaid() said {
-	return said{pools: make(map[string]pool), leaving: make(map[identity]bool), peers: make(map[string]peerState)}
+	return said{pools: make(map[string]pool), panics: make(map[string]bool), leaving: make(map[identity]bool), peers: make(map[string]peerState)}
 }
 
 // record hands an event to the journal.
@@ -108,14 +110,24 @@ func (d *Director) logHealth(c serverChange) {
 	o, overridden := d.facts.Overrides[ServerID{c.vs.Name, c.rs.Name}]
 	switch {
 	case c.was != healthcheck.Down && c.is == healthcheck.Down:
-		d.o.Logger.Warn("real server removed", append(attrs, "err", c.event.Err)...)
-		ev.Kind, ev.Text = EventRealServerLeft, fmt.Sprintf("%s removed from %s: %s", c.rs.Address, c.vs.Name, named(c.rs, c.event.Target.Check, fmt.Sprint(c.event.Err)))
+		msg, what := "real server removed", "removed from"
+		switch {
+		case c.held:
+			msg, what = "real server fails its check, and stays in", "fails its check, and stays in"
+		case c.vs.QuiesceDown && !c.vs.Service.RefusesAtZero():
+			msg, what = "real server quiesced", "gets no new connections of"
+		}
+		d.o.Logger.Warn(msg, append(attrs, "err", c.event.Err)...)
+		ev.Kind, ev.Text = EventRealServerLeft, fmt.Sprintf("%s %s %s: %s", c.rs.Address, what, c.vs.Name, named(c.rs, c.event.Target.Check, fmt.Sprint(c.event.Err)))
 	case c.was == healthcheck.Down && c.is != healthcheck.Down:
-		rs, in := d.facts.realServer(c.vs, c.rs)
+		rs, in := d.facts.realServer(c.vs, c.rs, nil)
 		text := fmt.Sprintf("%s returned to %s with weight %d", c.rs.Address, c.vs.Name, rs.Weight)
 		if overridden {
 			attrs = append(attrs, "override", o.String())
 			text += ", override " + o.String()
+		} else if r := d.facts.Pools[c.vs.Name].Rising[c.rs.Name]; r.Step > 0 {
+			attrs = append(attrs, "slow_start", r.For)
+			text += fmt.Sprintf(", all of it in %v", r.For)
 		}
 		msg := "real server added"
 		if overridden && !in {
@@ -152,9 +164,10 @@ func (d *Director) logWeight(c serverChange, attrs []any) {
 	}
 }
 
-// logPool says when a virtual server goes over to its sorry server or to nothing at
-// all, and when its real servers serve again.
+// logPool says when a virtual server goes over to its backups, its sorry server or to
+// nothing at all, and when its real servers serve again; and when a panic begins and ends.
 func (d *Director) logPool(vs *conf.VirtualServer) {
+	d.logPanic(vs)
 	was := d.said.pools[vs.Name]
 	_, is := Pool(vs, d.facts)
 	if was == "" {
@@ -166,6 +179,8 @@ func (d *Director) logPool(vs *conf.VirtualServer) {
 	d.said.pools[vs.Name] = is
 	level, ev := slog.LevelError, Event{Kind: EventQuorumLost, Object: vs.Name, From: string(was), To: string(is)}
 	switch is {
+	case poolBackup:
+		level, ev.Text = slog.LevelWarn, fmt.Sprintf("fewer than %d real servers take connections: the backups do so too", vs.Quorum)
 	case poolEmpty:
 		ev.Text = "no real server takes connections, and there is no sorry server: they are refused"
 	case poolSorry:
@@ -176,6 +191,43 @@ func (d *Director) logPool(vs *conf.VirtualServer) {
 	d.log(level, "virtual server changed pool", "virtual_server", vs.Name, "from", was, "to", is)
 	d.record(ev)
 }
+
+// logPanic says when a panic begins and when it ends.
+func (d *Director) logPanic(vs *conf.VirtualServer) {
+	held := d.facts.held(vs)
+	is, was := held != nil, d.said.panics[vs.Name]
+	if is == was {
+		return
+	}
+	passing, checked := d.facts.passing(vs)
+	attrs := []any{"virtual_server", vs.Name, "passing", len(passing), "checked", checked, "threshold", percentage(vs.PanicThreshold)}
+	failing := slices.DeleteFunc(namesOfServers(vs), func(name string) bool { return passing[name] })
+	if is {
+		d.said.panics[vs.Name] = true
+		kept := slices.DeleteFunc(failing, func(name string) bool { return !held[name] })
+		d.o.Logger.Warn("panic: too many real servers fail their checks, those that were good stay in", append(attrs, "kept", listed(kept))...)
+		d.record(Event{Kind: EventPanicBegan, Object: vs.Name, Text: fmt.Sprintf("%d of %d checked real servers pass, fewer than %s: the last good ones stay in, of which %s fail",
+			len(passing), checked, percentage(vs.PanicThreshold), cmp.Or(listed(kept), "none"))})
+		return
+	}
+	delete(d.said.panics, vs.Name)
+	d.o.Logger.Warn("panic is over, real servers that fail their checks are out", append(attrs, "out", listed(failing))...)
+	d.record(Event{Kind: EventPanicEnded, Object: vs.Name, Text: fmt.Sprintf("%d of %d checked real servers pass: checks count again, out: %s", len(passing), checked, cmp.Or(listed(failing), "none"))})
+}
+
+// namesOfServers are the names of a virtual server's checked real servers.
+func namesOfServers(vs *conf.VirtualServer) []string {
+	var names []string
+	for _, rs := range vs.RealServers {
+		if len(rs.Checks) > 0 {
+			names = append(names, rs.Name)
+		}
+	}
+	return names
+}
+
+// percentage is a part in hundredths of a percent as an operator would write it.
+func percentage(hundredths int) string { return fmt.Sprintf("%g%%", float64(hundredths)/100) }
 
 // logPools is logPool for every virtual server.
 func (d *Director) logPools() {

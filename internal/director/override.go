@@ -174,10 +174,3 @@ func hasRealServer(cfg *conf.Config, name string) bool {
 	}
 	return false
 }
-
-// refusesAtZero tells whether a service's scheduler refuses clients for the sake of a
-// real server of weight 0: dh, and sh without its fallback, give it its share of the
-// hash table all the same, and then do not look further (ip_vs_dh.c, ip_vs_sh.c).
-func refusesAtZero(s ipvs.Service) bool {
-	return s.Scheduler == "dh" || s.Scheduler == "sh" && s.Flags&ipvs.FlagSched1 == 0
-}

@@ -236,11 +236,14 @@ func (d *Director) overrideWarnings(req OverrideRequest, ids []ServerID) []strin
 		case poolEmpty:
 			list = append(list, fmt.Sprintf("%s: no real server takes connections now, and there is no sorry server: they are refused", vs.Name))
 			continue
+		case poolBackup:
+			list = append(list, fmt.Sprintf("%s: fewer than %d real servers take connections now: the backups do so too", vs.Name, vs.Quorum))
+			continue
 		case poolSorry:
 			list = append(list, fmt.Sprintf("%s: fewer than %d real servers take connections now: sorry server %s serves", vs.Name, vs.Quorum, vs.SorryServer.Address))
 			continue
 		}
-		if zero := (Override{Kind: req.Kind, Weight: req.Weight}); req.Kind != OverrideDisable && zero.quiet() && refusesAtZero(vs.Service) {
+		if zero := (Override{Kind: req.Kind, Weight: req.Weight}); req.Kind != OverrideDisable && zero.quiet() && vs.Service.RefusesAtZero() {
 			list = append(list, fmt.Sprintf("%s: scheduler %s refuses the clients whose place in its table is at a real server of weight 0; disable gives them to others", vs.Name, vs.Service.Scheduler))
 		}
 	}

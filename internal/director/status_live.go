@@ -68,6 +68,7 @@ func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *co
 	o, ok := p.facts().Overrides[ServerID{vs.Name, rs.Name}]
 	if !ok {
 		r.Weight, r.WeightBy = p.facts().weight(rs)
+		r.Weight = p.facts().Pools[vs.Name].Rising[rs.Name].of(r.Weight)
 		return
 	}
 	if now, in := o.apply(*rs); in {

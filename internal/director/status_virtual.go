@@ -17,12 +17,18 @@ type VirtualStatus struct {
 	// ranges of ports all of them, in one text.
 	Address string `json:"address"`
 	// Addresses are the same one by one; for a firewall mark, those that get it.
-	Addresses   []string     `json:"addresses"`
-	Protocol    string       `json:"protocol"`
-	Scheduler   string       `json:"scheduler"`
-	Services    int          `json:"services"` // in the kernel
-	Up          int          `json:"up"`
-	Quorum      int          `json:"quorum"`
+	Addresses []string `json:"addresses"`
+	Protocol  string   `json:"protocol"`
+	Scheduler string   `json:"scheduler"`
+	Services  int      `json:"services"` // in the kernel
+	Up        int      `json:"up"`
+	Quorum    int      `json:"quorum"`
+	// Serves is what takes connections: "real-servers", "backup-servers", "sorry-server" or
+	// "empty".
+	Serves string `json:"serves"`
+	// Panic says that too many real servers fail their checks, and that the last good ones
+	// stay in.
+	Panic       bool         `json:"panic"`
 	SorryActive bool         `json:"sorry_active"`
 	RealServers []RealStatus `json:"real_servers"`
 }
@@ -49,6 +55,14 @@ type RealStatus struct {
 	// Check names the checks, Checks is each of them.
 	Check  string        `json:"check,omitempty"`
 	Checks []CheckStatus `json:"checks"`
+	// Backup says that it takes connections below the quorum alone, and Held that it stays in
+	// although it is down, for a panic.
+	Backup bool `json:"backup,omitempty"`
+	Held   bool `json:"held,omitempty"`
+	// SlowStart is the part of its weight, in percent, that it has on the way to all of it.
+	SlowStart int `json:"slow_start,omitempty"`
+	// InPool says that the kernel's table should hold it.
+	InPool bool `json:"in_pool"`
 	// InTable says that the kernel's table holds it in every service of the virtual
 	// server, as last read. The connections are those of all of them.
 	InTable     bool   `json:"in_table"`
@@ -63,10 +77,15 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 	probes, facts := d.o.Health.Snapshots(), p.facts()
 	for i := range p.force.cfg.VirtualServers {
 		vs := &p.force.cfg.VirtualServers[i]
-		_, serves := Pool(vs, facts)
+		servers, serves := Pool(vs, facts)
+		held, rising := facts.held(vs), facts.Pools[vs.Name].Rising
+		pooled := make(map[string]bool, len(servers))
+		for _, rs := range servers {
+			pooled[rs.Name] = true
+		}
 		v := VirtualStatus{
 			Name: vs.Name, Addresses: []string{}, Protocol: vs.Service.Key.Protocol.String(), Scheduler: vs.Service.Scheduler,
-			Quorum: vs.Quorum, SorryActive: serves == poolSorry, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
+			Quorum: vs.Quorum, SorryActive: serves == poolSorry, Serves: string(serves), Panic: held != nil, RealServers: make([]RealStatus, 0, len(vs.RealServers)+1),
 		}
 		for range vs.Services() {
 			v.Services++
@@ -87,11 +106,14 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 			if facts.status(rs) != healthcheck.Down {
 				v.Up++
 			}
+			r.Backup, r.Held, r.InPool = rs.Backup, held[rs.Name] && r.Status == "down", pooled[rs.Name]
+			r.SlowStart = rising[rs.Name].Step * 100 / slowSteps
 			v.RealServers = append(v.RealServers, r)
 		}
 		if vs.SorryServer != nil {
 			r := p.realStatus(vs, vs.SorryServer)
-			r.SorryServer, r.Status = true, "unchecked"
+			r.SorryServer, r.Status, r.InPool = true, "unchecked", pooled[vs.SorryServer.Name]
+			r.Checks = []CheckStatus{}
 			v.RealServers = append(v.RealServers, r)
 		}
 		list = append(list, v)

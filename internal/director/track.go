@@ -186,7 +186,14 @@ func quorate(vs *conf.VirtualServer, f Facts, was TrackState) TrackState {
 			waiting++
 		}
 	}
-	quorum := max(vs.Quorum, 1)
+	quorum := vs.Quorum
+	switch was.Status {
+	case healthcheck.Up:
+		quorum -= vs.QuorumHysteresis
+	case healthcheck.Down:
+		quorum += vs.QuorumHysteresis
+	}
+	quorum = max(quorum, 1)
 	switch {
 	case up >= quorum:
 		return TrackState{Status: healthcheck.Up}

@@ -47,6 +47,7 @@ func (d *Director) turnover(next inForce, now time.Time) (turnover, error) {
 	}
 	t := turnover{before: d.force, after: next, facts: d.facts}
 	t.facts.Health, t.facts.Assumed, t.facts.Values = carriedHealth(t.before, t.after, d.facts)
+	t.facts.Pools = carriedPools(t.before.cfg, cfg, d.facts.Pools)
 	t.facts.Tracks = carriedTracks(t.before.cfg, cfg, d.facts.Tracks)
 	t.facts.VRRP, t.yielded = carriedRouters(t.before.cfg, cfg, d.facts.VRRP, d.yielded)
 	t.live, t.moved = d.live.all.carried(t.before.cfg, cfg, d.o.Self, now.Round(0))
@@ -103,7 +104,7 @@ func carriedRouters(before, after *conf.Config, states map[string]vrrp.State, yi
 // clone returns facts that share no map with f.
 func (f Facts) clone() Facts {
 	f.VRRP, f.Health, f.Assumed = maps.Clone(f.VRRP), maps.Clone(f.Health), maps.Clone(f.Assumed)
-	f.Values = maps.Clone(f.Values)
+	f.Values, f.Pools = maps.Clone(f.Values), maps.Clone(f.Pools)
 	f.Tracks, f.Overrides, f.Leaving = maps.Clone(f.Tracks), maps.Clone(f.Overrides), maps.Clone(f.Leaving)
 	return f
 }

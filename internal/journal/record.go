@@ -45,6 +45,8 @@ const (
 	OverrideEnded      Kind = "override-ended"
 	QuorumLost         Kind = "quorum-lost"
 	QuorumGained       Kind = "quorum-gained"
+	PanicBegan         Kind = "panic-began"
+	PanicEnded         Kind = "panic-ended"
 	IPVSFailure        Kind = "ipvs-failure"
 	IPVSRecovered      Kind = "ipvs-recovered"
 	IPVSRepair         Kind = "ipvs-repair"

@@ -1,0 +1,240 @@
+package director
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// Memory is what a virtual server's pool depends on besides what is now. The zero value
+// is that of one that has just started. Nobody writes to its maps.
+type Memory struct {
+	// Lost and AllLost say whether the quorum was lost before, without and with the backups.
+	Lost, AllLost bool
+	// Held are the real servers, by name, that were good when a panic began; nil: there is
+	// none.
+	Held map[string]bool
+	// Rising are the real servers that are on their way to their whole weight.
+	Rising map[string]Rise
+}
+
+// remember keeps what a virtual server has to remember of what is now. good are the real
+// servers that were good until now and may not be any more.
+//
+// It must be told of each change of the facts before the next one: what a panic holds is
+// then the same however many events come at once.
+func (f Facts) remember(vs *conf.VirtualServer, good ...string) {
+	if vs.QuorumHysteresis == 0 && vs.PanicThreshold == 0 && vs.SlowStart == 0 {
+		delete(f.Pools, vs.Name) // there is nothing to remember
+		return
+	}
+	m := f.Pools[vs.Name]
+	if vs.PanicThreshold == 0 {
+		m.Held = nil
+	} else if passing, checked := f.passing(vs); !panics(vs, len(passing), checked) {
+		m.Held = nil
+	} else if m.Held == nil || len(good) > 0 {
+		maps.Copy(passing, m.Held)
+		m.Held = passing
+		for _, name := range good {
+			m.Held[name] = true
+		}
+	}
+	f.Pools[vs.Name] = m // which decides with it
+	if vs.QuorumHysteresis > 0 {
+		c := f.compose(vs)
+		m.Lost, m.AllLost = c.lost, c.allLost
+	}
+	if m.Held == nil && len(m.Rising) == 0 && !m.Lost && !m.AllLost {
+		delete(f.Pools, vs.Name)
+		return
+	}
+	f.Pools[vs.Name] = m
+}
+
+// rememberAll is remember for every virtual server.
+func (f Facts) rememberAll(cfg *conf.Config) {
+	for i := range cfg.VirtualServers {
+		f.remember(&cfg.VirtualServers[i])
+	}
+}
+
+// passing are the checked real servers of a virtual server that are not down, by name, and
+// how many checked ones there are. What operators want of them does not count: a panic is
+// about checks.
+func (f Facts) passing(vs *conf.VirtualServer) (passing map[string]bool, checked int) {
+	passing = make(map[string]bool)
+	for i := range vs.RealServers {
+		rs := &vs.RealServers[i]
+		if len(rs.Checks) == 0 {
+			continue
+		}
+		checked++
+		if f.status(rs) != healthcheck.Down {
+			passing[rs.Name] = true
+		}
+	}
+	return passing, checked
+}
+
+// panics tells whether too few checked real servers pass to believe the checks.
+func panics(vs *conf.VirtualServer, passing, checked int) bool {
+	return passing*100_00 < vs.PanicThreshold*checked
+}
+
+// held are the real servers, by name, that a panic keeps in although they are down; nil:
+// there is none. Where none of those is left that were good before, all are.
+func (f Facts) held(vs *conf.VirtualServer) map[string]bool {
+	if vs.PanicThreshold == 0 {
+		return nil
+	}
+	passing, checked := f.passing(vs)
+	if !panics(vs, len(passing), checked) {
+		return nil
+	}
+	was := f.Pools[vs.Name].Held
+	some := len(passing) > 0
+	all := make(map[string]bool)
+	for _, rs := range vs.RealServers {
+		if len(rs.Checks) > 0 {
+			all[rs.Name] = true
+			some = some || was[rs.Name]
+		}
+	}
+	if some {
+		return was
+	}
+	return all
+}
+
+// carriedPools is what virtual servers still remember with another configuration.
+func carriedPools(before, after *conf.Config, pools map[string]Memory) map[string]Memory {
+	type place struct{ server, name, address string }
+	same := make(map[place]bool)
+	for _, vs := range before.VirtualServers {
+		if _, ok := pools[vs.Name]; ok {
+			for _, rs := range vs.RealServers {
+				same[place{vs.Name, rs.Name, rs.Address.String()}] = true
+			}
+		}
+	}
+	kept := make(map[string]Memory, len(pools))
+	for _, vs := range after.VirtualServers {
+		was, ok := pools[vs.Name]
+		if !ok {
+			continue
+		}
+		m := Memory{Lost: was.Lost, AllLost: was.AllLost, Rising: make(map[string]Rise)}
+		if was.Held != nil {
+			m.Held = make(map[string]bool)
+		}
+		for _, rs := range vs.RealServers {
+			if !same[place{vs.Name, rs.Name, rs.Address.String()}] {
+				continue
+			}
+			if was.Held[rs.Name] {
+				m.Held[rs.Name] = true
+			}
+			if r, rises := was.Rising[rs.Name]; rises && vs.SlowStart > 0 {
+				m.Rising[rs.Name] = r
+			}
+		}
+		kept[vs.Name] = m
+	}
+	return kept
+}
+
+// slowSteps is in how many steps a real server gets its whole weight.
+const slowSteps = 10
+
+// Rise is a real server's way to its whole weight.
+type Rise struct {
+	Since time.Time
+	For   time.Duration
+	Step  int // of slowSteps, from 1 on; 0: it is not on its way
+}
+
+// of is what a weight is on the way: its part, rounded up, so that only 0 is nothing.
+func (r Rise) of(weight uint32) uint32 {
+	if r.Step == 0 {
+		return weight
+	}
+	return uint32((uint64(weight)*uint64(r.Step) + slowSteps - 1) / slowSteps)
+}
+
+// next is when the next step is due. The first is taken at once, and the last is the end.
+func (r Rise) next() time.Time { return r.Since.Add(r.For * time.Duration(r.Step) / (slowSteps - 1)) }
+
+// rise lets a real server begin with a part of its weight, or forgets that it did.
+func (f Facts) rise(vs *conf.VirtualServer, name string, at time.Time, rises bool) {
+	m := f.Pools[vs.Name]
+	if _, already := m.Rising[name]; !rises && !already {
+		return
+	}
+	m.Rising = maps.Clone(m.Rising)
+	if m.Rising == nil {
+		m.Rising = make(map[string]Rise)
+	}
+	if rises {
+		m.Rising[name] = Rise{Since: at, For: vs.SlowStart, Step: 1}
+	} else {
+		delete(m.Rising, name)
+	}
+	f.Pools[vs.Name] = m
+}
+
+// risen takes the steps that are due, and returns the names of the virtual servers that
+// they are about.
+func (f Facts) risen(now time.Time) []string {
+	var names []string
+	for vs, m := range f.Pools {
+		rising := make(map[string]Rise)
+		due := false
+		for name, r := range m.Rising {
+			for r.Step < slowSteps && !now.Before(r.next()) {
+				r.Step, due = r.Step+1, true
+			}
+			if r.Step < slowSteps {
+				rising[name] = r
+			}
+		}
+		if due {
+			m.Rising = rising
+			f.Pools[vs] = m
+			names = append(names, vs)
+		}
+	}
+	return names
+}
+
+// nextRise is when the next step of any real server is due; zero: never.
+func (f Facts) nextRise() time.Time {
+	var next time.Time
+	for _, m := range f.Pools {
+		for _, r := range m.Rising {
+			if t := r.next(); next.IsZero() || t.Before(next) {
+				next = t
+			}
+		}
+	}
+	return next
+}
+
+// rise brings the steps that are due to the kernel.
+func (d *Director) rise(now time.Time) {
+	names := d.facts.risen(now)
+	if len(names) == 0 {
+		return
+	}
+	touched := make(map[*conf.VirtualServer]bool)
+	for i := range d.force.cfg.VirtualServers {
+		if vs := &d.force.cfg.VirtualServers[i]; slices.Contains(names, vs.Name) {
+			touched[vs] = true
+			d.facts.remember(vs)
+		}
+	}
+	d.give(d.desired.recompile(touched, d.facts))
+}
