@@ -23,6 +23,15 @@ func writeChecks(b *bytes.Buffer, r director.RealStatus) {
 	case r.Cause != "":
 		fmt.Fprintf(b, "  %s: %s\n", r.Name, r.Cause)
 	}
+	switch {
+	case r.Held:
+		fmt.Fprintf(b, "  %s: stays in all the same (panic_threshold)\n", r.Name)
+	case r.Backup:
+		fmt.Fprintf(b, "  %s: backup\n", r.Name)
+	}
+	if r.SlowStart > 0 && r.Override == nil {
+		fmt.Fprintf(b, "  %s: weight %d, configured %d: slow start, %d %%\n", r.Name, r.Weight, r.ConfiguredWeight, r.SlowStart)
+	}
 	for _, c := range r.Checks {
 		if c.Name == r.WeightBy {
 			fmt.Fprintf(b, "  %s: weight %d, configured %d: check %s says %s\n", r.Name, r.Weight, r.ConfiguredWeight, c.Name, c.Value)

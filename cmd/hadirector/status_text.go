@@ -154,8 +154,14 @@ func where(v director.VirtualStatus) string {
 func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 	for _, v := range s.VirtualServers {
 		fmt.Fprintf(b, "\nvirtual server %s  %s %s %s, %d of %d up", v.Name, v.Protocol, where(v), v.Scheduler, v.Up, len(v.RealServers)-sorryServers(v))
-		if v.SorryActive {
+		switch v.Serves {
+		case "sorry-server":
 			fmt.Fprint(b, ", SORRY SERVER SERVES")
+		case "backup-servers":
+			fmt.Fprint(b, ", BACKUPS SERVE")
+		}
+		if v.Panic {
+			fmt.Fprint(b, ", PANIC: FAILING REAL SERVERS STAY IN")
 		}
 		fmt.Fprintln(b)
 		t := newTable(b, "  REAL SERVER", "ADDRESS", "FWD", "WEIGHT", "STATUS", "FOR", "ACTIVE", "INACT")
@@ -176,7 +182,7 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 			if r.Override != nil {
 				fmt.Fprintf(b, "  %s: %s\n", r.Name, overrideText(s.At, s.Director, r))
 			}
-			if serves := r.SorryServer == v.SorryActive && r.Status != "down" && !disabled(r); serves && !r.InTable {
+			if r.InPool && !r.InTable {
 				fmt.Fprintf(b, "  %s: NOT IN THE KERNEL'S TABLE\n", r.Name)
 			}
 		}

@@ -69,10 +69,10 @@ peer   lb-b 10.0.0.12 alive for 1h0m, version v1.2.3, backup of web
 				Counters:         vrrp.Counters{Discarded: map[string]uint64{"ttl": 3, "checksum": 4, "short": 0, "vrid": 52}},
 			}},
 			VirtualServers: []director.VirtualStatus{{
-				Name: "web", Address: "10.0.0.100:80", Protocol: "tcp", Scheduler: "wrr", Quorum: 1, SorryActive: true,
+				Name: "web", Address: "10.0.0.100:80", Protocol: "tcp", Scheduler: "wrr", Quorum: 1, SorryActive: true, Serves: "sorry-server",
 				RealServers: []director.RealStatus{
 					{Name: "web-1", Address: "10.0.0.21:80", Forward: "dr", Weight: 1, Status: "down", Cause: "connect refused", Since: ago(10 * time.Second)},
-					{Name: "sorry", Address: "10.0.0.9:80", Forward: "dr", Weight: 1, Status: "unchecked", SorryServer: true},
+					{Name: "sorry", Address: "10.0.0.9:80", Forward: "dr", Weight: 1, Status: "unchecked", SorryServer: true, InPool: true},
 				},
 			}},
 			IPVS:  director.IPVSStatus{Errors: []string{"ipvsadm -A -t 10.0.0.100:80 -s wrr: operation not permitted"}},

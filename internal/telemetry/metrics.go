@@ -159,6 +159,14 @@ func (w writer) servers(s director.Status) {
 	for _, v := range s.VirtualServers {
 		w.set(flag(v.SorryActive), "virtual_server", v.Name)
 	}
+	w.gauge("hadirector_virtual_server_backup_active", "Whether the backups serve, with what is left of the others.")
+	for _, v := range s.VirtualServers {
+		w.set(flag(v.Serves == "backup-servers"), "virtual_server", v.Name)
+	}
+	w.gauge("hadirector_virtual_server_panic", "Whether too many real servers fail their checks, so that the last good ones stay in.")
+	for _, v := range s.VirtualServers {
+		w.set(flag(v.Panic), "virtual_server", v.Name)
+	}
 }
 
 func (w writer) sync(s director.Status) {
