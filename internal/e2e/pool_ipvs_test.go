@@ -1,0 +1,87 @@
+//go:build ipvs
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hadirector/hadirector/lab/cluster"
+)
+
+// What checks make of a pool, in the kernel's table and for clients: a weight, a backup that
+// steps in, real servers that are down with weight 0 and keep their connections, and a panic.
+func TestPoolOfFailingRealServers(t *testing.T) {
+	b := newBed(t)
+	b.greet(8000)
+	dir := t.TempDir()
+	says := func(addr, weight string) {
+		path := filepath.Join(dir, addr)
+		if weight == "" {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		if err := os.WriteFile(path+".new", []byte(weight), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says("10.0.0.21", "3")
+	says("10.0.0.22", "2")
+	n := b.running(fmt.Sprintf(`[virtual_server.pool]
+address   = "10.0.0.100:8000"
+protocol  = "tcp"
+scheduler = "wrr"
+check     = ["port", "share"]
+on_down   = "weight-0"
+panic_threshold = "50%%"
+real_server = { rs-1 = { address = "10.0.0.21:8000" }, rs-2 = { address = "10.0.0.22:8000", backup = true } }
+[check.share]
+type     = "file"
+path     = "%s/{address}"
+interval = "100ms"
+fall     = 1
+%s`, dir, checked))
+	const target = "10.0.0.100:8000"
+	table := func(first, second int) {
+		t.Helper()
+		b.waitTable(cluster.LBA, []string{
+			"-A -t 10.0.0.100:8000 -s wrr",
+			fmt.Sprintf("-a -t 10.0.0.100:8000 -r 10.0.0.21:8000 -g -w %d", first),
+			fmt.Sprintf("-a -t 10.0.0.100:8000 -r 10.0.0.22:8000 -g -w %d", second),
+		})
+	}
+	all := func(rs1, rs2 int) {
+		t.Helper()
+		if got := b.spread(2, "", target); got != [2]int{rs1, rs2} {
+			t.Errorf("connections by real server %v, want %v", got, [2]int{rs1, rs2})
+		}
+	}
+	table(3, 0)
+	all(2, 0)
+
+	says("10.0.0.21", "")
+	n.wait("real server quiesced", "real_server=rs-1", "check=share", "file does not exist")
+	table(0, 2)
+	all(0, 2)
+
+	says("10.0.0.22", "")
+	n.wait("panic:", "virtual_server=pool", "kept=rs-2")
+	// What it says of its weight went with the file.
+	table(0, 1)
+	all(0, 2)
+	if v := b.status(cluster.LBA).VirtualServers[0]; !v.Panic || v.Serves != "backup-servers" || !v.RealServers[1].Held {
+		t.Errorf("status %+v", v)
+	}
+
+	says("10.0.0.21", "7")
+	n.wait("panic is over", "out=rs-2")
+	table(7, 0)
+	all(2, 0)
+}
