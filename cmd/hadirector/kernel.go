@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hadirector/hadirector/conf"
@@ -105,12 +106,12 @@ func (k *lazyKernel) Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, 
 	return reader.Refresh(ctx, last)
 }
 
-func (k *lazyKernel) Apply(ctx context.Context, op ipvs.Op) error {
+func (k *lazyKernel) ApplyAll(ctx context.Context, ops []ipvs.Op) []error {
 	opened, err := k.get()
 	if err != nil {
-		return err
+		return slices.Repeat([]error{err}, len(ops))
 	}
-	return opened.Apply(ctx, op)
+	return opened.ApplyAll(ctx, ops)
 }
 
 func (k *lazyKernel) Daemons(ctx context.Context) ([]syncd.Daemon, error) {

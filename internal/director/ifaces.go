@@ -23,7 +23,9 @@ type Kernel interface {
 	// cannot be read quickly is as in last. The result may share its services with last,
 	// and nobody writes to either.
 	Refresh(ctx context.Context, last ipvs.Table) (ipvs.Table, ipvs.Observed, error)
-	Apply(ctx context.Context, op ipvs.Op) error
+	// ApplyAll carries out operations one after the other, whatever becomes of those
+	// before, and returns what each has failed with.
+	ApplyAll(ctx context.Context, ops []ipvs.Op) []error
 	Daemons(ctx context.Context) ([]syncd.Daemon, error)
 	ApplyDaemon(ctx context.Context, op syncd.Op) error
 }

@@ -162,9 +162,9 @@ func BenchmarkRackFailure(b *testing.B) {
 // slowKernel takes its time for each change.
 type slowKernel struct{ Kernel }
 
-func (k slowKernel) Apply(ctx context.Context, op ipvs.Op) error {
-	time.Sleep(2 * time.Second)
-	return k.Kernel.Apply(ctx, op)
+func (k slowKernel) ApplyAll(ctx context.Context, ops []ipvs.Op) []error {
+	time.Sleep(time.Duration(len(ops)) * 2 * time.Second)
+	return k.Kernel.ApplyAll(ctx, ops)
 }
 
 func TestSlowProgrammingDoesNotDelayTheNextLook(t *testing.T) {

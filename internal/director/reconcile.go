@@ -28,6 +28,11 @@ const (
 	// the time.
 	wholeMin   = 30 * time.Second
 	wholeShare = 50
+
+	// The kernel is given as many operations at once as take so long, and no more than
+	// these: what is new does not wait for more.
+	portionTime = 5 * time.Millisecond
+	portionMax  = 64
 )
 
 // reconciler makes the kernel agree with the newest desired state. It is the only
@@ -63,6 +68,7 @@ type reconciler struct {
 	want Desired
 	open bool // a pass is under way
 	rest []ipvs.Op
+	each time.Duration // that an operation has taken last; 0: not known
 	next Pass
 	// compared says that rest comes from a table that was read for this pass: what the
 	// kernel refuses then is an error.
@@ -286,25 +292,54 @@ func (r *reconciler) skip() {
 // the others from being served.
 func (r *reconciler) work(ctx context.Context) {
 	for len(r.rest) > 0 && ctx.Err() == nil {
-		op := r.rest[0]
-		r.rest = r.rest[1:]
-		if r.orphan(op) {
-			continue // it would only fail for the same reason as its service
+		ops := r.portion()
+		if len(ops) == 0 {
+			continue
 		}
-		switch err := r.kernel.Apply(ctx, op); {
-		case err == nil:
-			r.applied(op)
-			r.next.Done = append(r.next.Done, op.String())
-		default:
-			r.failed(op)
+		start := time.Now()
+		for i, err := range r.kernel.ApplyAll(ctx, ops) {
+			if err == nil {
+				r.applied(ops[i])
+				r.next.Done = append(r.next.Done, ops[i].String())
+				continue
+			}
+			r.failed(ops[i])
 			if r.compared {
 				r.next.Errs = append(r.next.Errs, err)
 			}
 		}
+		r.each = max(1, time.Since(start)/time.Duration(len(ops)))
 		if len(r.desired) > 0 {
 			return
 		}
 	}
+}
+
+// portion takes from the rest what the kernel is given at once: as much as it is likely
+// to do in portionTime.
+func (r *reconciler) portion() []ipvs.Op {
+	most := 1
+	if r.each > 0 {
+		most = int(min(max(portionTime/r.each, 1), portionMax))
+	}
+	var ops []ipvs.Op
+	made := make(map[ipvs.ServiceKey]bool)
+	for len(r.rest) > 0 && len(ops) < most {
+		op := r.rest[0]
+		key := ipvs.ServiceOf(op)
+		if made[key] {
+			break // whether it is there decides what is done next
+		}
+		r.rest = r.rest[1:]
+		if r.orphan(op) {
+			continue // it would only fail for the same reason as its service
+		}
+		if _, makes := op.(ipvs.AddService); makes {
+			made[key] = true
+		}
+		ops = append(ops, op)
+	}
+	return ops
 }
 
 // finish ends the pass. It is told, unless the table has to be read again before the

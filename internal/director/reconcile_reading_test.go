@@ -30,11 +30,13 @@ type tornTable struct {
 	torn    atomic.Int32
 }
 
-func (k *tornTable) Apply(ctx context.Context, op ipvs.Op) error {
-	if _, is := op.(ipvs.DeleteService); is {
-		k.deleted.Store(true)
+func (k *tornTable) ApplyAll(ctx context.Context, ops []ipvs.Op) []error {
+	for _, op := range ops {
+		if _, is := op.(ipvs.DeleteService); is {
+			k.deleted.Store(true)
+		}
 	}
-	return k.longTable.Apply(ctx, op)
+	return k.longTable.ApplyAll(ctx, ops)
 }
 
 func (k *tornTable) Table(ctx context.Context) (ipvs.Table, ipvs.Observed, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/ipvs/ipvstest"
 )
 
 // moreTOML is pairTOML with another virtual server.
@@ -20,6 +21,10 @@ var moreTOML = strings.Replace(pairTOML, "[virtual_server.web]", "[virtual_serve
 type slowChanges struct {
 	*longTable
 	slow atomic.Bool
+}
+
+func (k *slowChanges) ApplyAll(ctx context.Context, ops []ipvs.Op) []error {
+	return ipvstest.ApplyEach(ctx, ops, k.Apply)
 }
 
 func (k *slowChanges) Apply(ctx context.Context, op ipvs.Op) error {

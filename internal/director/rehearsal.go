@@ -189,10 +189,12 @@ func (s *stage) Refresh(ctx context.Context, _ ipvs.Table) (ipvs.Table, ipvs.Obs
 	return s.Table(ctx)
 }
 
-func (s *stage) Apply(_ context.Context, op ipvs.Op) error {
-	s.steps = append(s.steps, Step{Command: "ipvsadm " + op.String(), Comment: s.about(op)})
-	s.table.Apply(op)
-	return nil
+func (s *stage) ApplyAll(_ context.Context, ops []ipvs.Op) []error {
+	for _, op := range ops {
+		s.steps = append(s.steps, Step{Command: "ipvsadm " + op.String(), Comment: s.about(op)})
+		s.table.Apply(op)
+	}
+	return make([]error, len(ops))
 }
 
 func (s *stage) Daemons(ctx context.Context) ([]syncd.Daemon, error) {

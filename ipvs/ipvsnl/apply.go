@@ -19,12 +19,40 @@ import (
 // the scheduler, mean that the table is not what the caller took it for: read it
 // again and compare. ErrNoTunnel: the kernel has no such tunnel.
 func (c *Client) Apply(ctx context.Context, op ipvs.Op) error {
-	return opError(op, c.do(ctx, func(k *conn) error {
-		if service, d, ok := tunnelOf(op); ok {
-			return c.applyTunnel(k, op, service, d)
+	return c.ApplyAll(ctx, []ipvs.Op{op})[0]
+}
+
+// ApplyAll is [Client.Apply] for one operation after the other, whatever becomes of those
+// before, and returns what each has failed with. It takes less time than a call for each.
+func (c *Client) ApplyAll(ctx context.Context, ops []ipvs.Op) []error {
+	results := make(chan error, len(ops)) // when do returns early, work may still be running
+	err := c.do(ctx, func(k *conn) error {
+		for _, op := range ops {
+			err := c.applyOne(k, op)
+			if cut := k.call.ctx.Err(); cut != nil {
+				return cut // err is of the sockets that were closed under it
+			}
+			k.call.alive()
+			results <- err
 		}
-		return apply(k, op)
-	}))
+		return nil
+	})
+	errs, told := make([]error, len(ops)), len(results)
+	for i, op := range ops {
+		failed := err
+		if i < told {
+			failed = <-results
+		}
+		errs[i] = opError(op, failed)
+	}
+	return errs
+}
+
+func (c *Client) applyOne(k *conn, op ipvs.Op) error {
+	if service, d, ok := tunnelOf(op); ok {
+		return c.applyTunnel(k, op, service, d)
+	}
+	return apply(k, op)
 }
 
 func apply(k *conn, op ipvs.Op) error {

@@ -91,7 +91,7 @@ func (c *Client) run(call call, sockets *conn) *conn {
 		sockets = fresh
 	}
 	used := *sockets
-	used.exchanger = &keepAlive{sockets.exchanger, call.alive}
+	used.exchanger, used.call = &keepAlive{sockets.exchanger, call.alive}, call
 	call.alive()
 	// Closing the sockets is what ends a wait for an answer that will not come.
 	stop := context.AfterFunc(call.ctx, sockets.close)

@@ -210,6 +210,63 @@ func TestHangIsCutOff(t *testing.T) {
 	})
 }
 
+// Of several operations those that were answered are told as they were, and nothing is
+// known of the others.
+func TestOperationsThatAreCutOff(t *testing.T) {
+	add := ipvs.AddService{Service: web}
+	dest := ipvs.AddDestination{Service: web.Key, Destination: web1}
+	for _, tt := range []struct {
+		name  string
+		hangs bool
+		ops   []ipvs.Op
+		want  []error
+	}{
+		{"none", false, []ipvs.Op{add, dest, dest, ipvs.DeleteDestination{Service: web.Key, Key: web1.Key}}, []error{nil, nil, unix.EEXIST, nil}},
+		{"the last ones", true, []ipvs.Op{dest, add, dest}, []error{unix.ESRCH, ErrTimeout, ErrTimeout}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				sockets := &conn{exchanger: f, services: f, closeOwn: func() {}}
+				if tt.hangs {
+					sockets.services = &hanging{fakeKernel: f, closed: make(chan struct{})}
+				}
+				c := newClient(5*time.Second, sockets, func() (*conn, error) { return nil, unix.EMFILE }, func() error { return nil })
+				defer c.Close()
+				for i, err := range c.ApplyAll(t.Context(), tt.ops) {
+					if !errors.Is(err, tt.want[i]) {
+						t.Errorf("%s: got %v, want %v", tt.ops[i], err, tt.want[i])
+					}
+				}
+			})
+		})
+	}
+}
+
+// slowly takes three seconds to make a service.
+type slowly struct{ *fakeKernel }
+
+func (s slowly) NewService(m *moby.Service) error {
+	time.Sleep(3 * time.Second)
+	return s.fakeKernel.NewService(m)
+}
+
+// The kernel is silent between two answers, however many there are.
+func TestManyOperationsHaveMoreTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := newClient(5*time.Second, &conn{exchanger: f, services: slowly{f}, closeOwn: func() {}}, nil, func() error { return nil })
+		defer c.Close()
+		var ops []ipvs.Op
+		for i := range 10 {
+			ops = append(ops, ipvs.AddService{Service: ipvs.Service{Key: ipvs.FWMarkKey(uint32(1+i), false), Scheduler: "rr"}})
+		}
+		if err := errors.Join(c.ApplyAll(t.Context(), ops)...); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestContextEndsCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

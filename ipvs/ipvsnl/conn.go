@@ -31,6 +31,7 @@ type conn struct {
 	exchanger
 	services serviceHandle
 	closeOwn func()
+	call     call // what they are used for
 }
 
 func (c *conn) close() {

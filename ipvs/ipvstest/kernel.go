@@ -137,6 +137,21 @@ func (k *Kernel) Apply(ctx context.Context, op ipvs.Op) error {
 	return k.record(ctx, op.String(), func() error { return k.apply(op) })
 }
 
+// ApplyAll carries out operations one after the other, whatever becomes of those before,
+// and returns what each has failed with.
+func (k *Kernel) ApplyAll(ctx context.Context, ops []ipvs.Op) []error {
+	return ApplyEach(ctx, ops, k.Apply)
+}
+
+// ApplyEach is ApplyAll for a kernel that does something else for an operation.
+func ApplyEach(ctx context.Context, ops []ipvs.Op, apply func(context.Context, ipvs.Op) error) []error {
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		errs[i] = apply(ctx, op)
+	}
+	return errs
+}
+
 // Daemons returns the running daemons, the master first, with every value that a
 // kernel fills in.
 func (k *Kernel) Daemons(ctx context.Context) ([]syncd.Daemon, error) {
