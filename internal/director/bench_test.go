@@ -103,6 +103,31 @@ func BenchmarkFirstVerdicts(b *testing.B) {
 	}
 }
 
+// BenchmarkFailure is what it costs that a real server fails, from its check to the kernel
+// and to readers.
+func BenchmarkFailure(b *testing.B) {
+	for _, size := range [][2]int{{1000, 10}, {10_000, 2}} {
+		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
+			d := benchmarkDirector(b, longTOML(size[0], size[1]), make(chan healthcheck.Event))
+			d.configure()
+			d.rec.pass(b.Context(), <-d.rec.desired)
+			targets := slices.Collect(maps.Keys(d.force.users))
+			for n := 0; b.Loop(); n++ {
+				d.healthBatch(healthcheck.Event{Target: targets[n/2%len(targets)], Status: healthcheck.Down - healthcheck.Status(n%2)})
+				d.publish()
+				d.rec.take(b.Context(), <-d.rec.desired)
+				d.rec.work(b.Context())
+				p, told := d.rec.finish(b.Context())
+				if !told || !p.Reached {
+					b.Fatal(p.Errs)
+				}
+				d.passed(p)
+				d.publish()
+			}
+		})
+	}
+}
+
 // restartChecks makes all checks such as have no verdict yet.
 func (d *Director) restartChecks() {
 	clear(d.facts.Health)

@@ -316,6 +316,7 @@ func benchmarkDirector(tb testing.TB, toml string, events <-chan healthcheck.Eve
 	}
 	d, err := New(Options{
 		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{}, Overrides: &memoryOverrides{},
+		Marker: &fakeTables[ipvs.Marking]{}, Translator: &fakeTables[ipvs.Translation]{}, Params: newFakeParameters(), Interfaces: fourInterfaces,
 		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, Tracks: &fakeTracks{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
 	})
 	if err != nil {

@@ -32,7 +32,11 @@ func (r *reconciler) own(services iter.Seq[ipvs.ServiceKey]) {
 // else went wrong: the next service with that key would be somebody else's.
 func (r *reconciler) disown() {
 	next := Owned{Services: r.owned.Services, SyncDaemons: r.owned.SyncDaemons, Leaving: r.want.Leaving}
-	for k := range r.owned.Services {
+	candidates := r.owned.Services
+	if len(candidates) == len(r.want.Table) {
+		candidates = nil // what is wanted is in the ledger, and nothing else then
+	}
+	for k := range candidates {
 		_, wanted := r.want.Table[k]
 		_, there := r.known[k]
 		if wanted || there || !r.readable() || r.doubt[k] {
