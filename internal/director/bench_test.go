@@ -110,7 +110,9 @@ func BenchmarkFailure(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
 			d := benchmarkDirector(b, longTOML(size[0], size[1]), make(chan healthcheck.Event))
 			d.configure()
-			d.rec.pass(b.Context(), <-d.rec.desired)
+			d.rec.want.Table = make(ipvs.Table)
+			d.rec.pass(b.Context(), Compile(d.force.cfg, "lb-a", d.facts))
+			<-d.rec.desired
 			targets := slices.Collect(maps.Keys(d.force.users))
 			for n := 0; b.Loop(); n++ {
 				d.healthBatch(healthcheck.Event{Target: targets[n/2%len(targets)], Status: healthcheck.Down - healthcheck.Status(n%2)})

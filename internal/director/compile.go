@@ -42,6 +42,7 @@ type Facts struct {
 
 // Desired is what the kernel should look like.
 type Desired struct {
+	// Table belongs to the loop; the reconciler has one of its own.
 	Table ipvs.Table
 	// Marks are the packets that get the firewall marks of services in Table.
 	Marks []ipvs.Marking
@@ -58,8 +59,9 @@ type Desired struct {
 	// Generation counts the desired states of a run from 1.
 	Generation uint64
 	// changed are the services that differ from those of the desired state that the
-	// reconciler was given before.
+	// reconciler was given before, and entries what they are now, unless they are gone.
 	changed map[ipvs.ServiceKey]bool
+	entries ipvs.Table
 	// look says that the outcome is to be told by a table that was read for it.
 	look bool
 }
@@ -131,7 +133,7 @@ func compileDaemons(cfg *conf.Config, self string, f Facts) (daemons []syncd.Dae
 }
 
 // recompile is [Compile] after a change of facts that are about these virtual servers
-// alone: what it says of all others is as it was.
+// alone: what it says of all others is as it was. The result goes on with d's table.
 func (d Desired) recompile(touched map[*conf.VirtualServer]bool, f Facts) Desired {
 	t := make(ipvs.Table)
 	for vs := range touched {
@@ -151,11 +153,8 @@ func (d Desired) recompile(touched map[*conf.VirtualServer]bool, f Facts) Desire
 			next.changed[key] = true
 		}
 	}
-	if len(next.changed) > 0 {
-		next.Table = maps.Clone(d.Table)
-		for key := range next.changed {
-			next.Table[key] = t[key]
-		}
+	for key := range next.changed {
+		next.Table[key] = t[key]
 	}
 	return next
 }

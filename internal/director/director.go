@@ -341,6 +341,13 @@ func (d *Director) hand(next Desired) {
 		next.changed, next.look = changed, next.look || untaken.look
 	default:
 	}
+	next.entries = make(ipvs.Table, len(next.changed))
+	for key := range next.changed {
+		if e, there := next.Table[key]; there {
+			next.entries[key] = e
+		}
+	}
+	next.Table = nil
 	d.rec.desired.put(next)
 }
 

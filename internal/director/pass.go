@@ -13,8 +13,8 @@ type Pass struct {
 	// ReadAt is when the kernel's table was last read, and Reading how long it took.
 	ReadAt  time.Time
 	Reading time.Duration
-	// Desired is what the pass was to reach. Its generation is the newest one whose outcome
-	// is known, and Newest the one that the pass has got to.
+	// Desired is what the pass was to reach, without the table. Its generation is the newest
+	// one whose outcome is known, and Newest the one that the pass has got to.
 	Desired Desired
 	Newest  uint64
 	// Reached says that the kernel could be read and now is as desired.
@@ -25,6 +25,8 @@ type Pass struct {
 	Read     bool
 	Table    ipvs.Table
 	Observed ipvs.Observed
+	// Own are the services that this daemon, or the one before it, has made.
+	Own map[ipvs.ServiceKey]bool
 	// Changed are the services that were changed since: what Observed says of them may
 	// be of before the change.
 	Changed map[ipvs.ServiceKey]bool

@@ -173,6 +173,16 @@ func (r *reconciler) unneeded() bool {
 
 // take begins a pass to a new desired state.
 func (r *reconciler) take(ctx context.Context, want Desired) {
+	if want.Table = r.want.Table; want.Table == nil {
+		want.Table = make(ipvs.Table, len(want.entries))
+	}
+	for key := range want.changed {
+		if e, there := want.entries[key]; there {
+			want.Table[key] = e
+		} else {
+			delete(want.Table, key)
+		}
+	}
 	r.want = want
 	if r.unneeded() {
 		r.skip()
@@ -347,8 +357,8 @@ func (r *reconciler) portion() []ipvs.Op {
 func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	r.open = false
 	if r.unneeded() {
-		p, r.next = r.next, Pass{}
-		p.Desired, p.Newest, p.Read, p.Reached = r.want, r.want.Generation, true, len(p.Errs) == 0
+		p = r.outcome()
+		p.Read, p.Reached = true, len(p.Errs) == 0
 		return p, true
 	}
 	if r.daemonsLast {
@@ -368,8 +378,8 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	if r.again() {
 		return Pass{}, false
 	}
-	p, r.next = r.next, Pass{}
-	p.Desired, p.Newest, p.Read = r.want, r.want.Generation, r.readable()
+	p = r.outcome()
+	p.Read = r.readable()
 	if r.looking { // the table has to be read once more for what came after it
 		p.Desired.Generation = max(r.answered, r.told)
 		r.paced = r.answered > 0
@@ -380,6 +390,15 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	r.tell(&p)
 	r.tellParameters(&p)
 	return p, true
+}
+
+// outcome ends the pass.
+func (r *reconciler) outcome() Pass {
+	p := r.next
+	r.next = Pass{}
+	p.Desired, p.Newest, p.Own = r.want, r.want.Generation, r.owned.Services
+	p.Desired.Table, p.Desired.entries = nil, nil // which are not for readers
+	return p
 }
 
 // pause is how long to wait before the table is read again.

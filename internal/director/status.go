@@ -331,7 +331,7 @@ func (p *published) ipvsStatus() IPVSStatus {
 		s.Errors = append(s.Errors, err.Error())
 	}
 	own := make(ipvs.Table)
-	for key := range p.pass.Desired.Table {
+	for key := range p.pass.Own {
 		if e, ok := p.pass.Table[key]; ok {
 			own[key] = e
 		}
