@@ -115,6 +115,12 @@ func BenchmarkFailure(b *testing.B) {
 			<-d.rec.desired
 			targets := slices.Collect(maps.Keys(d.force.users))
 			for n := 0; b.Loop(); n++ {
+				if n%256 == 0 { // as once a second or so
+					b.StopTimer()
+					d.rec.during = make(map[ipvs.ServiceKey]bool)
+					d.rec.learn(d.rec.read(b.Context(), nil))
+					b.StartTimer()
+				}
 				d.healthBatch(healthcheck.Event{Target: targets[n/2%len(targets)], Status: healthcheck.Down - healthcheck.Status(n%2)})
 				d.publish()
 				d.rec.take(b.Context(), <-d.rec.desired)

@@ -331,23 +331,21 @@ func (d *Director) give(next Desired) {
 
 // hand puts a desired state into the reconciler's mailbox.
 func (d *Director) hand(next Desired) {
+	changed, entries := make(map[ipvs.ServiceKey]bool, len(next.changed)), make(ipvs.Table, len(next.changed))
 	select {
 	case untaken := <-d.rec.desired: // what that one is about is still to be done
-		changed := maps.Clone(untaken.changed)
-		if changed == nil {
-			changed = make(map[ipvs.ServiceKey]bool)
-		}
-		maps.Copy(changed, next.changed)
-		next.changed, next.look = changed, next.look || untaken.look
+		changed, entries, next.look = untaken.changed, untaken.entries, next.look || untaken.look
 	default:
 	}
-	next.entries = make(ipvs.Table, len(next.changed))
 	for key := range next.changed {
+		changed[key] = true
 		if e, there := next.Table[key]; there {
-			next.entries[key] = e
+			entries[key] = e
+		} else {
+			delete(entries, key)
 		}
 	}
-	next.Table = nil
+	next.Table, next.changed, next.entries = nil, changed, entries
 	d.rec.desired.put(next)
 }
 

@@ -112,7 +112,7 @@ func (l Leaving) idle(p Pass) bool {
 	if !p.Read || p.Changed[l.Service.Key] {
 		return false
 	}
-	d, in := p.Table[l.Service.Key].Destinations[l.Destination.Key]
+	d, in := p.Table()[l.Service.Key].Destinations[l.Destination.Key]
 	c := p.Observed[l.Service.Key][l.Destination.Key]
 	return !in || d.Weight == 0 && c.Active == 0 && c.Inactive == 0
 }
@@ -185,7 +185,7 @@ func (f Facts) sortedLeaving() []identity {
 // logLeaving says, once, that a real server has connections to be waited for.
 func (d *Director) logLeaving(l Leaving) {
 	c, counted := d.lastPass.Observed[l.Service.Key][l.Destination.Key]
-	dest, in := d.lastPass.Table[l.Service.Key].Destinations[l.Destination.Key]
+	dest, in := d.lastPass.Table()[l.Service.Key].Destinations[l.Destination.Key]
 	if d.said.leaving[l.identity()] || !counted || !in || dest.Weight != 0 || d.lastPass.Changed[l.Service.Key] {
 		return
 	}

@@ -198,6 +198,9 @@ func (k *walk) settle() bool {
 	if shown := k.d.board.current.Load().facts(); !maps.Equal(shown.Health, k.d.facts.Health) || !maps.Equal(shown.Assumed, k.d.facts.Assumed) {
 		k.t.Errorf("readers are shown\n%v, assumed %v, where there is\n%v, assumed %v", shown.Health, shown.Assumed, k.d.facts.Health, k.d.facts.Assumed)
 	}
+	if shown := k.d.board.current.Load().pass.Table().String(); shown != k.kernel.String() {
+		k.t.Errorf("readers are shown the table\n%s\nand the kernel has\n%s", shown, k.kernel)
+	}
 	maps.DeleteFunc(k.conns, func(id string, _ bool) bool { _, in := want[id]; return !in })
 	k.table = want
 	if diff := cmp.Diff(k.text(want), k.kernel.String()); diff != "" {

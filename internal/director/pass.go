@@ -1,6 +1,8 @@
 package director
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -19,12 +21,11 @@ type Pass struct {
 	Newest  uint64
 	// Reached says that the kernel could be read and now is as desired.
 	Reached bool
-	// Read says that the kernel's table could be read when that was last tried. Table is
-	// what it held, with the changes that were made since, and Observed are the counts
-	// that were read then.
+	// Read says that the kernel's table could be read when that was last tried. Observed are
+	// the counts that were read then.
 	Read     bool
-	Table    ipvs.Table
 	Observed ipvs.Observed
+	shown    func() ipvs.Table // see Table
 	// Own are the services that this daemon, or the one before it, has made.
 	Own map[ipvs.ServiceKey]bool
 	// Changed are the services that were changed since: what Observed says of them may
@@ -53,4 +54,37 @@ type Pass struct {
 	// LedgerErr is why the ledger could not be written. The kernel is programmed
 	// all the same; only the clean-up after a crash would miss something.
 	LedgerErr error
+}
+
+// Table is what the kernel's table held when it was last read, with the changes that were
+// made since. Nobody writes to it.
+func (p Pass) Table() ipvs.Table {
+	if p.shown == nil {
+		return nil
+	}
+	return p.shown()
+}
+
+// tableChange is an operation since the table was read, and those before it. For readers
+// the table is put together when they ask, because it may be long, and few do.
+type tableChange struct {
+	op     ipvs.Op
+	before *tableChange
+}
+
+// after returns the table that read was and that these changes have been made to. Nobody
+// writes to either.
+func (c *tableChange) after(read ipvs.Table) ipvs.Table {
+	var ops []ipvs.Op
+	for ; c != nil; c = c.before {
+		ops = append(ops, c.op)
+	}
+	if len(ops) == 0 {
+		return read
+	}
+	t, copied := maps.Clone(read), make(map[ipvs.ServiceKey]bool)
+	for _, op := range slices.Backward(ops) {
+		applyCopied(t, op, copied)
+	}
+	return t
 }

@@ -100,11 +100,11 @@ func TestATornReadingIsBelievedInWhatItShows(t *testing.T) {
 		if k.torn.Load() != 1 {
 			t.Fatalf("%d torn readings, want 1", k.torn.Load())
 		}
-		if _, known := d.board.current.Load().pass.Table[ipvs.AddrKey(ipvs.TCP, netip.MustParseAddrPort("10.0.0.100:82"))]; known {
+		if _, known := d.board.current.Load().pass.Table()[ipvs.AddrKey(ipvs.TCP, netip.MustParseAddrPort("10.0.0.100:82"))]; known {
 			t.Error("told before a reading for the reload")
 		}
 		d.Settle(t.Context())
-		if _, known := d.board.current.Load().pass.Table[webKey]; !known {
+		if _, known := d.board.current.Load().pass.Table()[webKey]; !known {
 			t.Error("the service that was passed over is not known any more")
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -12,11 +13,14 @@ import (
 // tableState is what the reconciler knows of the kernel's table.
 type tableState struct {
 	// known is the table as it was last read, with what was changed since; nil: never
-	// read. It is shown to others with each pass. Then lent is true, and what is
-	// written is copied first: the whole, and each service that is not in copied.
-	known    ipvs.Table
-	lent     bool
-	copied   map[ipvs.ServiceKey]bool
+	// read. While lent is true others have it too, and it is copied before it is written
+	// to; and so is each service that is not in copied.
+	known  ipvs.Table
+	lent   bool
+	copied map[ipvs.ServiceKey]bool
+	// lastRead and since are the same for those who are told of a pass.
+	lastRead ipvs.Table
+	since    *tableChange
 	observed ipvs.Observed
 	readAt   time.Time     // the end of the last reading
 	took     time.Duration // the last reading
@@ -146,7 +150,8 @@ func (t *tableState) learn(got reading) {
 		t.wholeAt, t.wholeTook = t.readAt, got.took
 	}
 	// The services may still be those of the table before, which others have.
-	t.known, t.observed, t.lent, t.copied = got.table, got.observed, false, make(map[ipvs.ServiceKey]bool)
+	t.known, t.observed, t.lent, t.copied = got.table, got.observed, true, make(map[ipvs.ServiceKey]bool)
+	t.lastRead, t.since = got.table, nil
 	t.changed, t.during = t.during, nil
 }
 
@@ -242,11 +247,19 @@ func (r *reconciler) applied(op ipvs.Op) {
 	if r.lent {
 		r.known, r.lent, r.copied = maps.Clone(r.known), false, make(map[ipvs.ServiceKey]bool)
 	}
-	if e, there := r.known[key]; there && !r.copied[key] {
-		r.known[key] = e.Clone()
-		r.copied[key] = true
+	applyCopied(r.known, op, r.copied)
+	r.since = &tableChange{op, r.since}
+}
+
+// applyCopied carries an operation out in a table whose services belong to others too, but
+// for those that have been copied.
+func applyCopied(t ipvs.Table, op ipvs.Op, copied map[ipvs.ServiceKey]bool) {
+	key := ipvs.ServiceOf(op)
+	if e, there := t[key]; there && !copied[key] {
+		t[key] = e.Clone()
+		copied[key] = true
 	}
-	r.known.Apply(op)
+	t.Apply(op)
 }
 
 // failed takes note of an operation that the kernel has refused or not answered.
@@ -288,7 +301,8 @@ func (r *reconciler) again() bool {
 
 // tell shows what is known.
 func (t *tableState) tell(p *Pass) {
-	p.Table, p.Observed, p.ReadAt, p.Reading = t.known, t.observed, t.readAt, t.took
+	read, since := t.lastRead, t.since
+	p.shown = sync.OnceValue(func() ipvs.Table { return since.after(read) })
+	p.Observed, p.ReadAt, p.Reading = t.observed, t.readAt, t.took
 	p.Changed = maps.Clone(t.changed)
-	t.lent = true
 }

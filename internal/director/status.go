@@ -332,7 +332,7 @@ func (p *published) ipvsStatus() IPVSStatus {
 	}
 	own := make(ipvs.Table)
 	for key := range p.pass.Own {
-		if e, ok := p.pass.Table[key]; ok {
+		if e, ok := p.pass.Table()[key]; ok {
 			own[key] = e
 		}
 	}

@@ -77,7 +77,7 @@ func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *co
 	c := counted()
 	safe := c.here && o.quiet() && p.pass.Read && r.Active == 0 && r.Inactive == 0 && r.Persistent == 0
 	for at := range places(vs) {
-		if d, in := p.pass.Table[at.of.Key].Destinations[at.key]; at.rs == rs && in && (d.Weight > 0 || p.pass.Changed[at.of.Key]) {
+		if d, in := p.pass.Table()[at.of.Key].Destinations[at.key]; at.rs == rs && in && (d.Weight > 0 || p.pass.Changed[at.of.Key]) {
 			safe = false
 		}
 	}

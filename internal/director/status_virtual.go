@@ -126,7 +126,7 @@ func (p *published) realStatus(vs *conf.VirtualServer, rs *conf.RealServer) Real
 	r := RealStatus{Name: rs.Name, Address: rs.Address.String(), Forward: rs.Forward.String(), Weight: rs.Weight, ConfiguredWeight: rs.Weight, InTable: true}
 	for service := range vs.Services() {
 		dest := vs.Destination(service.Key, rs).Key
-		if _, ok := p.pass.Table[service.Key].Destinations[dest]; !ok {
+		if _, ok := p.pass.Table()[service.Key].Destinations[dest]; !ok {
 			r.InTable = false
 			continue
 		}

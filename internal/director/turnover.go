@@ -59,7 +59,7 @@ func (d *Director) turnover(next inForce, now time.Time) (turnover, error) {
 // inTable is what the kernel's table holds, as far as the loop can know: what the last pass
 // has told and, until a pass tells of what is desired now, that as well.
 func (d *Director) inTable() ipvs.Table {
-	is := d.lastPass.Table
+	is := d.lastPass.Table()
 	if d.lastPass.Desired.Generation >= d.desired.Generation {
 		return is
 	}
