@@ -1,0 +1,154 @@
+//go:build ipvs
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hadirector/hadirector/lab/cluster"
+)
+
+// programs are virtual servers whose real server is checked by a program's word, each by
+// another type. The numbers are ones of the director's network namespace that mean nothing
+// to the kernel (net.ipv4.conf.*.tag).
+const programs = `
+[virtual_server.agent]
+address  = "10.0.0.100:1001"
+protocol = "tcp"
+check    = ["reachable", "agent"]
+real_server = { rs-1 = { address = "10.0.0.21:1001", weight = 10 } }
+
+[virtual_server.file]
+address  = "10.0.0.100:1002"
+protocol = "tcp"
+check    = "file"
+real_server = { rs-1 = { address = "10.0.0.21:1002", weight = 10 } }
+
+[virtual_server.script]
+address  = "10.0.0.100:1003"
+protocol = "tcp"
+check    = "script"
+real_server = { rs-1 = { address = "10.0.0.21:1003", weight = 10 } }
+
+[check.reachable]
+type     = "icmp"
+interval = "200ms"
+timeout  = "500ms"
+fall     = 2
+
+[check.agent]
+type     = "agent"
+port     = 7777
+send     = "state\n"
+interval = "200ms"
+fall     = 1
+on_no_answer = "ignore"
+
+[check.file]
+type     = "file"
+path     = "/proc/sys/net/ipv4/conf/eth0/tag"
+interval = "200ms"
+fall     = 1
+
+[check.script]
+type     = "script"
+command  = ["/bin/sh", "-c", 'test "$1" = 10.0.0.21:1003 || exit 1; exit $(cat "$2")', "sh", "{address}:{port}", "/proc/sys/net/ipv4/conf/eth1/tag"]
+dynamic_weight = true
+interval = "200ms"
+fall     = 1
+`
+
+// number sets a number that a check looks at.
+func (b *bed) number(machine, ifname string, n int) {
+	b.t.Helper()
+	b.run(machine, "sysctl", "-qw", fmt.Sprintf("net.ipv4.conf.%s.tag=%d", ifname, n))
+}
+
+// agent answers on a machine's port 7777 what it is told to answer; empty: it refuses.
+func (b *bed) agent(machine string, line *atomic.Value) {
+	b.t.Helper()
+	var l net.Listener
+	err := b.Do(machine, func() (err error) {
+		l, err = net.Listen("tcp4", ":7777")
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if text, _ := line.Load().(string); text != "" {
+				_, _ = conn.Read(make([]byte, 64))
+				fmt.Fprintf(conn, "%s\r\n", text)
+			}
+			conn.Close()
+		}
+	}()
+}
+
+// What programs say becomes the weight in the kernel, or takes the real server out.
+func TestProgramsChecks(t *testing.T) {
+	b := newBed(t)
+	var line atomic.Value
+	b.agent(cluster.RS1, &line)
+	b.configure(cluster.VRRP + programs)
+	say := func(agent string, file, script int) {
+		line.Store(agent)
+		b.number(cluster.LBA, "eth0", file)
+		b.number(cluster.LBA, "eth1", script)
+	}
+	weights := func(agent, file, script string) {
+		t.Helper()
+		var table []string
+		for i, weight := range []string{agent, file, script} {
+			port := 1001 + i
+			table = append(table, fmt.Sprintf("-A -t 10.0.0.100:%d -s wlc", port))
+			if weight != "" {
+				table = append(table, fmt.Sprintf("-a -t 10.0.0.100:%d -r 10.0.0.21:%[1]d -g -w %s", port, weight))
+			}
+		}
+		b.waitTable(cluster.LBA, slices.Sorted(slices.Values(table)))
+	}
+	say("75%", 7, 0)
+	n := b.director(cluster.LBA)
+	n.wait(changedState, "to=master")
+	weights("8", "7", "10")
+	say("up 30%", 0, 5)
+	weights("3", "0", "3")
+	say("drain", 2147483647, 255)
+	weights("0", "2147483647", "253")
+	say("down # disk full", -1, 1)
+	weights("", "", "")
+	for name, want := range map[string]string{"agent": "check agent: agent: down # disk full", "file": "weight in the file is negative: -1", "script": "exit status 1"} {
+		for _, vs := range b.status(cluster.LBA).VirtualServers {
+			if got := vs.RealServers[0].Cause; vs.Name == name && got != want {
+				t.Errorf("%s is down because of %q, want %q", name, got, want)
+			}
+		}
+	}
+	say("up", 10, 2)
+	weights("10", "10", "0")
+
+	// An agent that does not answer any more leaves it at that, and the host's end does not.
+	say("50%", 10, 2)
+	weights("5", "10", "0")
+	line.Store("")
+	b.until("the agent is missed", func() bool {
+		return strings.Contains(b.operate("status", "--json"), "no answer of the agent, ignored: closed by peer while waiting for the agent's line")
+	})
+	weights("5", "10", "0")
+	b.run(cluster.RS1, "ip", "link", "set", "eth0", "down")
+	weights("", "10", "0")
+	b.run(cluster.RS1, "ip", "link", "set", "eth0", "up")
+	weights("5", "10", "0")
+}
