@@ -54,3 +54,21 @@ func (p *parser) agentRequest(n *node) string {
 	}
 	return s
 }
+
+// lonelyAgents warns of agents that are ignored when they do not answer, and are all that a
+// real server is checked by.
+func (p *parser) lonelyAgents(c *Config) {
+	ignored := map[string]bool{}
+	for _, s := range c.Checks {
+		ignored[s.Name] = s.Agent.IgnoreSilence
+	}
+	for _, vs := range c.VirtualServers {
+		for _, rs := range vs.RealServers {
+			if len(rs.Checks) == 1 && ignored[rs.Checks[0]] {
+				ignored[rs.Checks[0]] = false // said once
+				p.warnf(p.root.at("check", rs.Checks[0], "on_no_answer"),
+					"%s/%s has no other check: with %q nobody notices that it has died", vs.Name, rs.Name, noAnswerIgnore)
+			}
+		}
+	}
+}

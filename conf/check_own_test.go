@@ -106,3 +106,32 @@ command = ["/check", "{adress}", "--port={Port}", "{print}", "{address}{port}"]`
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// An agent whose silence is ignored is for beside another check.
+func TestLonelyAgent(t *testing.T) {
+	text := strings.Replace(good, `type = "http"
+path = "/health"`, `type = "agent"
+port = 7777
+on_no_answer = "ignore"
+[check.port]
+type = "tcp"`, 1)
+	for check, want := range map[string][]string{
+		`"front-page"`: {
+			`f:24:16: check.front-page.on_no_answer: warning: web/web-1 has no other check: with "ignore" nobody notices that it has died`,
+			`f:25:8: check.port: warning: no virtual server uses this check`,
+		},
+		`["port", "front-page"]`: nil,
+	} {
+		cfg, err := conf.Parse([]byte(strings.Replace(text, `check = "front-page"`, `check = `+check, 1)), "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, w := range cfg.Warnings {
+			got = append(got, w.Error())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", check, diff)
+		}
+	}
+}

@@ -17,6 +17,7 @@ func (p *parser) contradictions(c *Config) {
 	p.uncoveredAddresses(c)
 	p.fullNATContradictions(c)
 	p.quiescedPersistence(c)
+	p.lonelyAgents(c)
 	for _, s := range c.Checks {
 		if !p.usedChecks[s.Name] {
 			p.warnf(p.root.at("check", s.Name), "no virtual server uses this check")

@@ -100,8 +100,8 @@ type FileSpec struct {
 type AgentSpec struct {
 	Port uint16
 	Send string // sent as it is when the connection is there; may be empty
-	// IgnoreSilence makes it no verdict when no answer comes that can be understood. Else
-	// it is a failure.
+	// IgnoreSilence has the last answer stand when none comes that can be understood. Else
+	// that is a failure.
 	IgnoreSilence bool
 }
 

@@ -20,8 +20,12 @@ const awaitingAgent step = "waiting for the agent's line"
 type agentCheck struct {
 	dial    dialFunc
 	send    string
-	ignore  bool          // no answer is no verdict
-	timeout time.Duration // for the cause's text
+	timeout time.Duration
+
+	// ignore makes an agent that gives no answer change nothing: what it has said last
+	// stands, or, as long as it has said nothing, that all is well.
+	ignore bool
+	last   agentAnswer
 }
 
 func newAgent(sp healthcheck.Spec, t healthcheck.Target) (*agentCheck, error) {
@@ -29,10 +33,14 @@ func newAgent(sp healthcheck.Spec, t healthcheck.Target) (*agentCheck, error) {
 	if !t.Addr.IsValid() || a.Port == 0 {
 		return nil, fmt.Errorf("address %v and port %d cannot be connected to", t.Addr.Addr(), a.Port)
 	}
-	return &agentCheck{
+	c := &agentCheck{
 		dial: dialWithin(netip.AddrPortFrom(t.Addr.Addr(), a.Port), sp.ConnectTimeout),
-		send: a.Send, ignore: a.IgnoreSilence, timeout: sp.Timeout,
-	}, nil
+		send: a.Send, timeout: sp.Timeout, ignore: a.IgnoreSilence,
+	}
+	if c.ignore {
+		c.timeout -= c.timeout / 10 // after the whole of it success would be too late
+	}
+	return c, nil
 }
 
 // Check succeeds unless the agent says that the real server is down.
@@ -43,23 +51,32 @@ func (c *agentCheck) Check(ctx context.Context) error {
 
 // Measure returns what the agent says of the weight.
 func (c *agentCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
+	answer, err := c.answer(ctx)
+	switch {
+	case err == nil:
+		c.last = answer
+	case !c.ignore, errors.Is(err, healthcheck.ErrNotAsked), errors.Is(err, context.Canceled):
+		return healthcheck.Value{}, err
+	}
+	return c.last.verdict()
+}
+
+// answer asks the agent.
+func (c *agentCheck) answer(ctx context.Context) (agentAnswer, error) {
+	if c.ignore {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
 	line, err := c.ask(ctx)
 	if err != nil {
-		return healthcheck.Value{}, c.unanswered(err)
+		return agentAnswer{}, err
 	}
 	answer, ok := parseAgent(line)
 	if !ok {
-		return healthcheck.Value{}, c.unanswered(notAgent(line))
+		return agentAnswer{}, notAgent(line)
 	}
-	return answer.verdict()
-}
-
-// unanswered is the cause when the agent has not given an answer, for this reason.
-func (c *agentCheck) unanswered(err error) error {
-	if !c.ignore || errors.Is(err, healthcheck.ErrNotAsked) {
-		return err
-	}
-	return &cause{text: "no answer of the agent, ignored: " + err.Error(), errs: []error{healthcheck.ErrNotAsked, err}}
+	return answer, nil
 }
 
 // ask returns the agent's line, without its end.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -149,11 +150,6 @@ func tells(pieces ...string) func(*net.TCPConn) {
 	}
 }
 
-// telling is an agent that writes pieces.
-func telling(pieces ...string) func(*testing.T) healthcheck.Target {
-	return func(t *testing.T) healthcheck.Target { return listen(t, tells(pieces...)) }
-}
-
 func TestAgent(t *testing.T) {
 	for _, tt := range agentTests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,33 +172,79 @@ func TestAgent(t *testing.T) {
 	}
 }
 
-// Beside another check an agent that gives no answer can be left out of account; one that
-// says down cannot.
+// Beside another check an agent that gives no answer changes nothing.
 func TestAgentWithoutAnAnswerIgnored(t *testing.T) {
+	const silence = "" // the agent closes
+	said := silence
+	c := newAgentCheck(t, realServer, true)
+	c.dial = func(ctx context.Context) (net.Conn, error) { return playing([]byte(said))(ctx) }
 	for _, tt := range []struct {
-		name   string
-		target func(*testing.T) healthcheck.Target
-		want   string
-		asked  bool
+		said  string
+		value healthcheck.Value
+		want  string
 	}{
-		{"nobody listens", refusing, "no answer of the agent, ignored: connect refused", false},
-		{"says nothing", telling(), "no answer of the agent, ignored: closed by peer while waiting for the agent's line", false},
-		{"is none", telling("220 mail ESMTP\r\n"), `no answer of the agent, ignored: agent's line has no known word: "220 mail ESMTP"`, false},
-		{"says down", telling("down\n"), "agent: down", true},
+		{silence, healthcheck.Value{}, ""},
+		{"220 mail ESMTP\r\n", healthcheck.Value{}, ""},
+		{"50%\n", percent(50), ""},
+		{silence, percent(50), ""},
+		{"?" + strings.Repeat(" ", maxAgentLine), percent(50), ""},
+		{"up\n", healthcheck.Value{}, ""},
+		{silence, healthcheck.Value{}, ""},
+		{"down # disk full\n", healthcheck.Value{}, "agent: down # disk full"},
+		{silence, healthcheck.Value{}, "agent: down # disk full"},
+		{"drain\n", percent(0), ""},
+		{silence, percent(0), ""},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := newAgentCheck(t, tt.target(t), true).Measure(t.Context())
-			checkCause(t, err, tt.want)
-			if asked := !errors.Is(err, healthcheck.ErrNotAsked); asked != tt.asked {
-				t.Errorf("a verdict: %t, want %t", asked, tt.asked)
-			}
-		})
+		said = tt.said
+		value, err := c.Measure(t.Context())
+		checkCause(t, err, tt.want)
+		if value != tt.value {
+			t.Errorf("%q: value %v, want %v", tt.said, value, tt.value)
+		}
+	}
+
+	c.dial = func(context.Context) (net.Conn, error) { return nil, failed("dial", "socket", syscall.EMFILE) }
+	if err := c.Check(t.Context()); !errors.Is(err, healthcheck.ErrNotAsked) {
+		t.Errorf("%v without a file descriptor, want no verdict", err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := newAgentCheck(t, refusing(t), true).Check(canceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not wrap context.Canceled", err)
 	}
+}
+
+// An agent that does not come to an end is ignored before the probe itself is late.
+func TestAgentThatIsSilentIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := healthcheck.Target{Addr: realServer.Addr, Check: "c"}
+		sp := agentSpec(target)
+		sp.Agent.IgnoreSilence = true
+		events := make(chan healthcheck.Event, 1)
+		m, err := healthcheck.NewMonitor(healthcheck.Options{Events: events, NewChecker: func(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
+			c, err := newAgent(sp, t)
+			c.dial = func(context.Context) (net.Conn, error) {
+				probe, agent := net.Pipe()
+				go untilClosed(agent)
+				return probe, nil
+			}
+			return c, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- m.Run(ctx) }()
+		m.Apply(map[healthcheck.Target]healthcheck.Spec{target: sp})
+		if e := <-events; e.Status != healthcheck.Up {
+			t.Errorf("%v, %v, want up", e.Status, e.Err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAgentIsSentItsText(t *testing.T) {
