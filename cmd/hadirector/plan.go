@@ -142,6 +142,7 @@ func (o planOptions) planStart(ctx context.Context, stderr io.Writer) (director.
 		p, err = director.PlanStart(ctx, director.Options{
 			Config: cfg, Self: self, Kernel: k, Params: keptParameters{params}, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface,
 			Ledger: director.FileLedger{Path: o.ledger()}, Overrides: director.FileOverrides{Path: o.overrides()},
+			Statuses: director.FileStatuses{Path: o.statuses()},
 		}, left)
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, os.ErrPermission) {

@@ -168,6 +168,9 @@ func (o runOptions) parameters() string { return filepath.Join(o.runtime, "param
 // overrides is the file of what operators want instead of the configuration.
 func (o runOptions) overrides() string { return filepath.Join(o.state, "overrides.json") }
 
+// statuses is the file of the real servers that are down.
+func (o runOptions) statuses() string { return filepath.Join(o.state, "health.json") }
+
 // devices is the file of the links that virtual routers have of their own.
 func (o runOptions) devices() string { return filepath.Join(o.runtime, "devices.json") }
 

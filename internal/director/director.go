@@ -33,8 +33,10 @@ type Options struct {
 	Ledger     Ledger
 	// Overrides keeps what operators want instead of the configuration.
 	Overrides OverrideStore
-	VRRP      VRRP
-	Health    Health
+	// Statuses keeps which targets are down, for checks whose initial is "last".
+	Statuses StatusStore
+	VRRP     VRRP
+	Health   Health
 	// Reports and HealthEvents are where VRRP and Health tell what happened.
 	Reports      <-chan vrrp.Report
 	HealthEvents <-chan healthcheck.Event
@@ -100,6 +102,7 @@ type Director struct {
 	running, ranBefore *conf.Config
 	started            bool // the virtual routers take part
 	live               overrideState
+	statuses           keptStatuses
 	ready              bool // nothing is missing to preempt a Master
 	everReady          bool // it has been, since the start
 	// yielded is when a virtual router was switched over to another director. Until it
@@ -161,6 +164,8 @@ func New(o Options) (*Director, error) {
 	}
 	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
 	d.live.heard, d.live.refused = make(map[string]string), make(map[string]string)
+	d.statuses.keeper = statusKeeper{store: o.Statuses, logger: o.Logger, want: newMailbox[map[healthcheck.Target]bool]()}
+	d.loadStatuses()
 	d.stillLeaving(owned.Leaving)
 	d.peers = newPeersRunner(o, d.peersChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
@@ -178,7 +183,7 @@ func (d *Director) Run(ctx context.Context) error {
 	checks, tracks := spawn(d.o.Health.Run), spawn(d.o.Tracks.Run)
 	peers := spawn(d.peers.run)
 	witness, split := spawn(d.witness.run), spawn(d.split.run)
-	reconciler, keeper := spawn(d.rec.run), spawn(d.live.keeper.run)
+	reconciler, keeper, statuses := spawn(d.rec.run), spawn(d.live.keeper.run), spawn(d.statuses.keeper.run)
 
 	d.record(Event{Kind: EventStart, Object: d.o.Self, Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
 	d.loadOverrides()
@@ -191,7 +196,7 @@ func (d *Director) Run(ctx context.Context) error {
 	// connections find it, while what is still under way here is still served.
 	err := d.stopRouters(routers)
 	d.unwatchLinks()
-	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop())
+	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop(), statuses.stop())
 	kept := keeper.stop()
 	d.answerOverrides(kept)
 	err = errors.Join(err, kept)
@@ -296,6 +301,7 @@ func (d *Director) stopRouters(routers *runner) error {
 func (d *Director) configure() {
 	d.o.Health.Apply(d.force.targets)
 	d.waiting = d.facts.waiting(d.force.targets)
+	d.keepAllStatuses()
 	d.configureTracks()
 	d.peers.configure(d.force.cfg)
 	d.announce()

@@ -32,6 +32,7 @@ type world struct {
 	params  *fakeParameters
 	ledger  *memoryLedger
 	kept    *memoryOverrides
+	down    *memoryStatuses
 	vrrp    *fakeVRRP
 	health  *fakeHealth
 	tracks  *fakeTracks
@@ -57,7 +58,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, kernel: ipvstest.New(), marker: &fakeTables[ipvs.Marking]{}, fullNAT: &fakeTables[ipvs.Translation]{},
-		params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{},
+		params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{}, down: &memoryStatuses{},
 	}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
@@ -131,7 +132,7 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 	}}
 	o := Options{
 		Config: parse(w.t, toml), Self: self, Version: "v1",
-		Kernel: w.kernel, Marker: w.marker, Translator: w.fullNAT, Params: w.params, Ledger: w.ledger, Overrides: w.kept, VRRP: w.vrrp, Health: w.health,
+		Kernel: w.kernel, Marker: w.marker, Translator: w.fullNAT, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Statuses: w.down, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
@@ -299,6 +300,48 @@ func (o *memoryOverrides) fail(err error) {
 	o.err = err
 }
 
+// memoryStatuses is a StatusStore, as a file would be.
+type memoryStatuses struct {
+	mu    sync.Mutex // guards what follows
+	saved map[healthcheck.Target]bool
+	saves int
+	err   error
+}
+
+func (s *memoryStatuses) Load() (map[healthcheck.Target]bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved, s.err
+}
+
+func (s *memoryStatuses) Save(down map[healthcheck.Target]bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saves++
+	if s.err == nil {
+		s.saved = down
+	}
+	return s.err
+}
+
+func (s *memoryStatuses) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// kept returns the addresses that are saved, and how often that has been tried.
+func (s *memoryStatuses) kept() (addrs string, saves int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []string
+	for t := range s.saved {
+		list = append(list, t.Addr.String())
+	}
+	slices.Sort(list)
+	return strings.Join(list, " "), s.saves
+}
+
 func owned(keys ...ipvs.ServiceKey) Owned {
 	o := Owned{Services: make(map[ipvs.ServiceKey]bool)}
 	for _, k := range keys {
@@ -315,7 +358,7 @@ func benchmarkDirector(tb testing.TB, toml string, events <-chan healthcheck.Eve
 		tb.Fatal(err)
 	}
 	d, err := New(Options{
-		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{}, Overrides: &memoryOverrides{},
+		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{}, Overrides: &memoryOverrides{}, Statuses: &memoryStatuses{},
 		Marker: &fakeTables[ipvs.Marking]{}, Translator: &fakeTables[ipvs.Translation]{}, Params: newFakeParameters(), Interfaces: fourInterfaces,
 		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, Tracks: &fakeTracks{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
 	})

@@ -38,6 +38,7 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	}
 	d.virtualServerTracks(touched)
 	d.readiness()
+	d.keepStatuses()
 }
 
 // serverChange is what an event has changed about a real server.
@@ -79,6 +80,7 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 			f.Values[target] = value
 		}
 	})
+	d.keepStatus(target)
 	switch waits := d.facts.waits(target); {
 	case waits && !waited:
 		d.waiting++

@@ -171,7 +171,7 @@ func (d planDraft) with(out rehearsed) Plan {
 
 // PlanStart says what a start of the daemon would do on a machine where none runs. It
 // changes nothing. Of the options it takes Config, Self, Kernel, Params, Ledger, Overrides,
-// InterfaceOf and Interfaces; left is what is done before the virtual routers start.
+// Statuses, InterfaceOf and Interfaces; left is what is done before the virtual routers start.
 func PlanStart(ctx context.Context, o Options, left []Step) (Plan, error) {
 	if !hasDirector(o.Config, o.Self) {
 		return Plan{}, fmt.Errorf("director %q is not in %s", o.Self, o.Config.File)
@@ -190,7 +190,15 @@ func PlanStart(ctx context.Context, o Options, left []Step) (Plan, error) {
 		names[id] = true
 	}
 	inForce, _ := overrides.split(names, now)
-	f := Facts{Overrides: inForce, Leaving: leave(owned.Leaving, o.Config, o.Config, o.Self, nil, now)}
+	f := Facts{
+		Overrides: inForce, Leaving: leave(owned.Leaving, o.Config, o.Config, o.Self, nil, now),
+		Health: make(map[healthcheck.Target]healthcheck.Status), Assumed: make(map[healthcheck.Target]bool),
+	}
+	down, err := o.Statuses.Load()
+	if err != nil {
+		return Plan{}, err
+	}
+	f.assume(nil, Targets(o.Config), down)
 	nothing := map[healthcheck.Target]healthcheck.Spec{}
 	draft := planDraft{steps: steps{checks: checkSteps(nothing, Targets(o.Config))}}
 	draft.checks = append(draft.checks, trackSteps(&conf.Config{}, o.Config)...)

@@ -268,7 +268,7 @@ func TestPlanStartIsWhatAStartDoes(t *testing.T) {
 		}
 		before := w.kernel.String()
 		p, err := PlanStart(t.Context(), Options{
-			Config: parse(t, pairTOML), Self: "lb-a", Kernel: w.kernel, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Interfaces: w.interfaces,
+			Config: parse(t, pairTOML), Self: "lb-a", Kernel: w.kernel, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Statuses: w.down, Interfaces: w.interfaces,
 			InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
 		}, []Step{{Comment: "what is left"}})
 		if err != nil || p.Running {
@@ -313,7 +313,7 @@ func TestPlanTellsWhatWouldFail(t *testing.T) {
 		w := newWorld(t)
 		noInterface := errors.New("no interface has 10.0.0.11")
 		p, err := PlanStart(t.Context(), Options{
-			Config: parse(t, edited("interface = \"eth1\"", "")), Self: "lb-a", Kernel: w.kernel, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Interfaces: w.interfaces,
+			Config: parse(t, edited("interface = \"eth1\"", "")), Self: "lb-a", Kernel: w.kernel, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Statuses: w.down, Interfaces: w.interfaces,
 			InterfaceOf: func(netip.Addr) (string, error) { return "", noInterface },
 		}, nil)
 		if diff := cmp.Diff([]string{"find the interface for connection sync: no interface has 10.0.0.11"}, p.Refused); err != nil || diff != "" || len(p.commands()) != 3 {

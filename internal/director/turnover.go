@@ -47,6 +47,7 @@ func (d *Director) turnover(next inForce, now time.Time) (turnover, error) {
 	}
 	t := turnover{before: d.force, after: next, facts: d.facts}
 	t.facts.Health, t.facts.Assumed, t.facts.Values = carriedHealth(t.before, t.after, d.facts)
+	t.facts.assume(t.before.targets, t.after.targets, nil)
 	t.facts.Pools = carriedPools(t.before.cfg, cfg, d.facts.Pools)
 	t.facts.Tracks = carriedTracks(t.before.cfg, cfg, d.facts.Tracks)
 	t.facts.VRRP, t.yielded = carriedRouters(t.before.cfg, cfg, d.facts.VRRP, d.yielded)
