@@ -165,15 +165,20 @@ func TestDocumentedDefaults(t *testing.T) {
 	}
 	sp := cfg.Checks[0]
 	want := map[string]string{
-		"type":     "",
-		"interval": sp.Interval.String(),
-		"timeout":  sp.Timeout.String(),
-		"rise":     strconv.Itoa(sp.Rise),
-		"fall":     strconv.Itoa(sp.Fall),
-		"method":   sp.HTTP.Method,
-		"path":     sp.HTTP.Path,
-		"host":     sp.HTTP.Host,
-		"status":   strconv.Itoa(sp.HTTP.StatusMin) + "-" + strconv.Itoa(sp.HTTP.StatusMax),
+		"type":            "",
+		"interval":        sp.Interval.String(),
+		"fast_interval":   sp.FastInterval.String(),
+		"down_interval":   sp.DownInterval.String(),
+		"jitter":          strconv.Itoa(sp.Jitter) + "%",
+		"timeout":         sp.Timeout.String(),
+		"connect_timeout": sp.ConnectTimeout.String(),
+		"initial":         sp.Initial.String(),
+		"rise":            strconv.Itoa(sp.Rise),
+		"fall":            strconv.Itoa(sp.Fall),
+		"method":          sp.HTTP.Method,
+		"path":            sp.HTTP.Path,
+		"host":            sp.HTTP.Host,
+		"status":          strconv.Itoa(sp.HTTP.StatusMin) + "-" + strconv.Itoa(sp.HTTP.StatusMax),
 	}
 	got := map[string]string{}
 	for _, row := range tableRows(t, "key") {

@@ -241,6 +241,8 @@ func (*fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
 	return map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Err: errors.New("connect refused")}}
 }
 
+func (*fakeHealth) Load() healthcheck.Load { return healthcheck.Load{Probes: 7, Late: 1} }
+
 // memoryLedger is a Ledger, as a file would be.
 type memoryLedger struct {
 	mu    sync.Mutex // guards saved and err

@@ -80,6 +80,7 @@ type Health interface {
 	Apply(map[healthcheck.Target]healthcheck.Spec)
 	Run(ctx context.Context) error
 	Snapshots() map[healthcheck.Target]healthcheck.Snapshot
+	Load() healthcheck.Load
 }
 
 // Links tells of interfaces.

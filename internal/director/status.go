@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
+	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/vrrp"
 )
@@ -28,6 +29,8 @@ type Status struct {
 	VirtualRouters []RouterStatus  `json:"virtual_routers"`
 	Tracks         []TrackStatus   `json:"tracks"`
 	VirtualServers []VirtualStatus `json:"virtual_servers"`
+	// Probes is how the checks of real servers keep up.
+	Probes healthcheck.Load `json:"probes"`
 	// Leaving are the real servers that a reload has removed and whose connections may
 	// still end.
 	Leaving []LeavingStatus `json:"leaving"`
@@ -237,6 +240,7 @@ func (d *Director) Status() Status {
 	s.VirtualRouters = d.routerStatus(p)
 	s.Tracks = d.trackStatus(p)
 	s.VirtualServers = d.virtualStatus(p)
+	s.Probes = d.o.Health.Load()
 	s.Leaving = p.leavingStatus()
 	s.Unnamed = p.unnamedStatus(s.At)
 	s.Parameters, s.ParametersRepaired = p.pass.parameterStatus(), p.said.parametersRepaired

@@ -35,6 +35,8 @@ func (f *fakeTracks) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
 	return maps.Clone(f.snapshots)
 }
 
+func (f *fakeTracks) Load() healthcheck.Load { return healthcheck.Load{} }
+
 // names are those of the tracks that are asked.
 func (f *fakeTracks) names() string {
 	f.mu.Lock()

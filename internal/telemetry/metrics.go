@@ -136,6 +136,7 @@ func (w writer) servers(s director.Status) {
 			w.set(flag(r.Status != "down"), labels...)
 		}
 	})
+	w.probes(s)
 	w.gauge("hadirector_real_server_in_table", "Whether the kernel's table holds the real server.")
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
 		w.set(flag(r.InTable), labels...)
@@ -167,6 +168,21 @@ func (w writer) servers(s director.Status) {
 	for _, v := range s.VirtualServers {
 		w.set(flag(v.Panic), "virtual_server", v.Name)
 	}
+}
+
+func (w writer) probes(s director.Status) {
+	p := s.Probes
+	w.gauge("hadirector_healthcheck_probes", "Probes of real servers that run, and those that are due and wait for a place.")
+	w.set(float64(p.Running), "state", "running")
+	w.set(float64(p.Waiting), "state", "waiting")
+	w.counter("hadirector_healthcheck_begun_total", "Probes of real servers that have begun.")
+	w.count(p.Probes)
+	w.counter("hadirector_healthcheck_late_total", "Probes that began more than 100 ms after they were due.")
+	w.count(p.Late)
+	w.gauge("hadirector_healthcheck_lateness_max_seconds", "How late the latest of all probes began.")
+	w.set(p.MaxLate.Seconds())
+	w.counter("hadirector_healthcheck_standstills_total", "Times that this director stood still, so that failures of its checks did not count.")
+	w.count(p.Standstills)
 }
 
 func (w writer) sync(s director.Status) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/vrrp"
 )
@@ -39,7 +40,8 @@ func status() director.Status {
 			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6, Weight: 4, Override: &director.OverrideStatus{Override: director.Override{Kind: director.OverrideWeight, Weight: 4}}},
 			{Name: `we"b`, Status: "down"},
 		}}},
-		IPVS: director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
+		Probes: healthcheck.Load{Running: 3, Waiting: 4, Probes: 500, Late: 5, MaxLate: 250 * time.Millisecond, Standstills: 2},
+		IPVS:   director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
 		Parameters: []director.ParameterStatus{
 			{Parameter: "net.ipv4.ip_forward", OK: true}, {Parameter: "net.ipv4.conf.eth0/5.send_redirects"},
 		},
@@ -85,6 +87,12 @@ func TestMetrics(t *testing.T) {
 		`hadirector_healthcheck_up{virtual_server="web",real_server="web-1"} 1`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="we\"b"} 0`,
 		`hadirector_real_server_connections{virtual_server="web",real_server="web-1",state="inactive"} 6`,
+		`hadirector_healthcheck_probes{state="running"} 3`,
+		`hadirector_healthcheck_probes{state="waiting"} 4`,
+		`hadirector_healthcheck_begun_total 500`,
+		`hadirector_healthcheck_late_total 5`,
+		`hadirector_healthcheck_lateness_max_seconds 0.25`,
+		`hadirector_healthcheck_standstills_total 2`,
 		`hadirector_ipvs_operations_total{result="error"} 1`,
 		`hadirector_ipvs_last_reconcile_timestamp_seconds 2.5`,
 		`hadirector_sync_daemon_running{role="master"} 1`,
