@@ -81,7 +81,7 @@ type CheckStatus struct {
 // checkStatus adds what the checks say of a real server.
 func (r *RealStatus) checkStatus(rs *conf.RealServer, f Facts, probes map[healthcheck.Target]healthcheck.Snapshot) {
 	status := f.status(rs)
-	r.Status, r.Check, r.Checks = status.String(), strings.Join(rs.Checks, ", "), []CheckStatus{}
+	r.Status, r.Check, r.Checks = status.String(), strings.Join(rs.Checks, ", "), make([]CheckStatus, 0, len(rs.Checks))
 	if len(rs.Checks) == 0 {
 		r.Status = "unchecked"
 	}

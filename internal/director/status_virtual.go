@@ -79,9 +79,12 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		vs := &p.force.cfg.VirtualServers[i]
 		servers, serves := Pool(vs, facts)
 		held, rising := facts.held(vs), facts.Pools[vs.Name].Rising
-		pooled := make(map[string]bool, len(servers))
-		for _, rs := range servers {
-			pooled[rs.Name] = true
+		pooled := func(rs *conf.RealServer) bool { // asked in the order of the pool
+			in := len(servers) > 0 && servers[0].Name == rs.Name
+			if in {
+				servers = servers[1:]
+			}
+			return in
 		}
 		v := VirtualStatus{
 			Name: vs.Name, Addresses: []string{}, Protocol: vs.Service.Key.Protocol.String(), Scheduler: vs.Service.Scheduler,
@@ -106,13 +109,13 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 			if facts.status(rs) != healthcheck.Down {
 				v.Up++
 			}
-			r.Backup, r.Held, r.InPool = rs.Backup, held[rs.Name] && r.Status == "down", pooled[rs.Name]
+			r.Backup, r.Held, r.InPool = rs.Backup, held[rs.Name] && r.Status == "down", pooled(rs)
 			r.SlowStart = rising[rs.Name].Step * 100 / slowSteps
 			v.RealServers = append(v.RealServers, r)
 		}
 		if vs.SorryServer != nil {
 			r := p.realStatus(vs, vs.SorryServer)
-			r.SorryServer, r.Status, r.InPool = true, "unchecked", pooled[vs.SorryServer.Name]
+			r.SorryServer, r.Status, r.InPool = true, "unchecked", pooled(vs.SorryServer)
 			r.Checks = []CheckStatus{}
 			v.RealServers = append(v.RealServers, r)
 		}
