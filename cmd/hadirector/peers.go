@@ -83,7 +83,7 @@ func (m *membership) Run(ctx context.Context) error {
 
 // Update tells the others about this director.
 func (m *membership) Update(a director.Announcement) {
-	l := peers.Local{Version: a.Version, Started: m.started, Sources: a.Sources, Config: a.Config, Shared: a.Overrides}
+	l := peers.Local{Version: a.Version, Started: m.started, Sources: a.Sources, Config: a.Config, Shared: a.Overrides, Sight: peers.Sight(a.Sight)}
 	for _, name := range slices.Sorted(maps.Keys(a.Roles)) {
 		l.Roles = append(l.Roles, peers.Role{VirtualRouter: name, State: peers.State(a.Roles[name])})
 	}
@@ -106,7 +106,7 @@ func (m *membership) Snapshots() []director.Peer {
 		if text, _ := m.PeerConfig(name); peers.FingerprintOf(text) == p.Meta.Config {
 			d.Config = text // and not the one that it ran before
 		}
-		d.Overrides, d.OverridesID = m.PeerShared(name), p.Meta.Shared
+		d.Overrides, d.OverridesID, d.Sight = m.PeerShared(name), p.Meta.Shared, director.Sight(p.Meta.Sight)
 		list = append(list, d)
 	}
 	return list

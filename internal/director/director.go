@@ -88,11 +88,16 @@ type Director struct {
 	force inForce
 	facts Facts
 	// waiting is how many checks have no verdict of their own yet.
-	waiting  int
-	verdicts verdicts // those of facts, for readers
-	links    linkWatch
-	desired  Desired // the newest
-	look     bool    // what is desired next comes from a reload
+	waiting int
+	// seen counts the checked real servers by their status, toldSight is what other directors
+	// have been told of that, and blinded the one that sees more.
+	seen      [3]int
+	toldSight Sight
+	blinded   string
+	verdicts  verdicts // those of facts, for readers
+	links     linkWatch
+	desired   Desired // the newest
+	look      bool    // what is desired next comes from a reload
 	// instancesAt is the generation of the desired state that must have been tried
 	// before the configured virtual routers are applied; 0: they have been.
 	instancesAt uint64
@@ -301,6 +306,7 @@ func (d *Director) stopRouters(routers *runner) error {
 func (d *Director) configure() {
 	d.o.Health.Apply(d.force.targets)
 	d.waiting = d.facts.waiting(d.force.targets)
+	d.lookAround()
 	d.keepAllStatuses()
 	d.configureTracks()
 	d.peers.configure(d.force.cfg)
@@ -310,6 +316,7 @@ func (d *Director) configure() {
 	d.knownTracks()
 	d.readiness()
 	d.configureRouters()
+	d.compareSight()
 }
 
 // compile works out the desired state and hands it to the reconciler if it is a new

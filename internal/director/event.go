@@ -59,6 +59,8 @@ const (
 	EventQuorumGained       EventKind = "quorum-gained"
 	EventPanicBegan         EventKind = "panic-began"
 	EventPanicEnded         EventKind = "panic-ended"
+	EventSightLost          EventKind = "sight-lost" // every check fails here alone
+	EventSightBack          EventKind = "sight-back"
 	EventIPVSFailure        EventKind = "ipvs-failure"
 	EventIPVSRecovered      EventKind = "ipvs-recovered"
 	EventIPVSRepair         EventKind = "ipvs-repair"

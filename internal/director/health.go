@@ -38,6 +38,7 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	}
 	d.virtualServerTracks(touched)
 	d.readiness()
+	d.compareSight()
 	d.keepStatuses()
 }
 
@@ -94,6 +95,8 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		c := &changes[i]
 		c.is = d.facts.status(c.rs)
 		c.isWeighed, _ = d.facts.weight(c.rs)
+		d.seen[c.was]--
+		d.seen[c.is]++
 		if down := c.is == healthcheck.Down; down || c.was == healthcheck.Down {
 			d.facts.rise(c.vs, c.rs.Name, e.At, !down && !c.held && c.vs.SlowStart > 0)
 		}

@@ -121,6 +121,8 @@ type Announcement struct {
 	// be an older one, or empty; the OverridesID is zero if its program does not share them.
 	Overrides   string
 	OverridesID [16]byte
+	// Sight is what the director sees of its real servers.
+	Sight Sight
 }
 
 // Peer is another director as it was last heard of.

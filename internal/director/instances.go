@@ -131,12 +131,14 @@ func (d *Director) priority(vr *conf.VirtualRouter, now time.Time) vrrp.Priority
 }
 
 // lowered says why this director's priorities are lowered, in words for the operator,
-// if they are: it has not been ready since its start, or the kernel does not take its
-// table. A reload that adds checks lowers nothing.
+// if they are: it has not been ready since its start, it sees no real server while others
+// do, or the kernel does not take its table. A reload that adds checks lowers nothing.
 func (d *Director) lowered(now time.Time) string {
 	switch {
 	case !d.everReady:
 		return "not ready since the start"
+	case d.blinded != "":
+		return "every check fails here, and " + d.blinded + " sees real servers that pass"
 	case d.facts.DataPlane.broken(now):
 		return fmt.Sprintf("ipvs table not as configured for more than %v", brokenAfter)
 	}

@@ -167,11 +167,11 @@ func (d *Director) announce() {
 	for _, vr := range d.force.cfg.VirtualRouters {
 		roles[vr.Name] = d.facts.VRRP[vr.Name]
 	}
-	d.announced = d.sources()
+	d.announced, d.toldSight = d.sources(), d.sight()
 	d.peers.update(Announcement{
 		Version: d.o.Version, Roles: roles, Sources: d.announced,
 		Fingerprint: d.force.fingerprint, Config: d.force.text,
-		Overrides: d.live.text, OverridesID: d.live.id,
+		Overrides: d.live.text, OverridesID: d.live.id, Sight: d.toldSight,
 	})
 }
 
@@ -189,6 +189,7 @@ func (d *Director) peersNews() {
 		d.applyInstances()
 	}
 	d.overridesNews(list)
+	d.compareSight()
 	if epoch != d.said.epoch {
 		// A new membership has yet to find the peers that the old one knew.
 		d.said.epoch, d.said.peers = epoch, make(map[string]peerState)

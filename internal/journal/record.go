@@ -47,6 +47,8 @@ const (
 	QuorumGained       Kind = "quorum-gained"
 	PanicBegan         Kind = "panic-began"
 	PanicEnded         Kind = "panic-ended"
+	SightLost          Kind = "sight-lost"
+	SightBack          Kind = "sight-back"
 	IPVSFailure        Kind = "ipvs-failure"
 	IPVSRecovered      Kind = "ipvs-recovered"
 	IPVSRepair         Kind = "ipvs-repair"

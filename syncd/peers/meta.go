@@ -86,7 +86,19 @@ type Meta struct {
 	// Shared identifies what the directors share, as this one has it; zero if its program
 	// shares nothing.
 	Shared Fingerprint
+	// Sight is what the director sees of what it watches.
+	Sight Sight
 }
+
+// Sight is what a director sees of what it watches: its real servers.
+type Sight uint8
+
+// The sights. Unknown is also that of a program that does not tell.
+const (
+	SightUnknown Sight = iota
+	SightSome          // some of it is well
+	SightNone          // nothing is
+)
 
 // MaxSources is how many Sources are told.
 const MaxSources = 8
@@ -94,6 +106,8 @@ const MaxSources = 8
 const (
 	flagTooLong = 1 << iota
 	flagLeaving
+	flagSightSome
+	flagSightNone
 )
 
 // metaHeader is the length of the fields before the roles, the version's text apart.
@@ -118,6 +132,7 @@ func newMeta(l Local) Meta {
 		Version:       l.Version[:min(len(l.Version), 32)],
 		Config:        FingerprintOf(l.Config),
 		ConfigTooLong: len(l.Config) > MaxConfig,
+		Sight:         l.Sight,
 	}
 	if l.Shared != "" {
 		m.Shared = FingerprintOf(l.Shared)
@@ -161,6 +176,12 @@ func (m Meta) appendTo(b []byte) []byte {
 	}
 	if m.Leaving {
 		flags |= flagLeaving
+	}
+	switch m.Sight {
+	case SightSome:
+		flags |= flagSightSome
+	case SightNone:
+		flags |= flagSightNone
 	}
 	if !m.Started.IsZero() {
 		started = m.Started.Unix()
@@ -215,6 +236,12 @@ func parseMeta(b []byte) (Meta, error) {
 	r := reader{b: b[1:]}
 	flags := r.take(1)[0]
 	m := Meta{ConfigTooLong: flags&flagTooLong != 0, Leaving: flags&flagLeaving != 0}
+	switch flags & (flagSightSome | flagSightNone) {
+	case flagSightSome:
+		m.Sight = SightSome
+	case flagSightNone:
+		m.Sight = SightNone
+	}
 	if started := int64(r.uint64()); started != 0 {
 		m.Started = time.Unix(started, 0)
 	}

@@ -86,7 +86,7 @@ func roles(n int, s State, format string) []Role {
 	return rs
 }
 
-const metaHex = "01" + "03" + // version; text too long, leaving
+const metaHex = "01" + "0b" + // version; text too long, leaving, nothing is well
 	"000000006b01a3a0" + // 1795269536
 	"000102030405060708090a0b0c0d0e0f" + // fingerprint
 	"03312e32" + // "1.2"
@@ -106,6 +106,7 @@ func TestMetaBytes(t *testing.T) {
 		Config:        Fingerprint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 		ConfigTooLong: true,
 		Leaving:       true,
+		Sight:         SightNone,
 		Roles:         []Role{{"web", Master}, {"dn", Backup}},
 		Sources:       []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("fe80::1")},
 		Omitted:       7,

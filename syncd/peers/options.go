@@ -51,6 +51,8 @@ type Local struct {
 	// caller's, at most MaxShared bytes. It is sent to every peer that has another one;
 	// what directors make of each other's is the caller's matter. Empty: nothing is shared.
 	Shared string
+	// Sight is what this director sees of what it watches.
+	Sight Sight
 }
 
 func (l Local) empty() bool {
