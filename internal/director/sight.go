@@ -73,8 +73,11 @@ func (d *Director) compareSight() {
 	if sight != d.toldSight {
 		d.announce()
 	}
-	peers, _ := d.peers.snapshots()
 	was := d.blinded
+	if sight != SightNone && was == "" {
+		return // whatever the others see: asking for that costs much for each failing check
+	}
+	peers, _ := d.peers.snapshots()
 	d.blinded = blinded(sight, was, peers, d.force.fingerprint)
 	if d.blinded == was {
 		return
