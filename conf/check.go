@@ -23,8 +23,10 @@ type checkKind struct {
 
 // checkKinds are the types of checks, in the order in which messages name them.
 var checkKinds = []checkKind{
-	{name: healthcheck.TCP, connects: true},
+	tcpCheck,
 	httpCheck,
+	dnsCheck,
+	udpCheck,
 	icmpCheck,
 	scriptCheck,
 	fileCheck,
@@ -32,9 +34,19 @@ var checkKinds = []checkKind{
 }
 
 var (
-	checkGrammar = grammar{keys: checkKeys()}
+	checkGrammar = grammar{keys: checkKeys(), others: othersCheckKeys}
 	checkTypes   = namesOf(checkKinds)
-	laterTypes   = []string{"https", "dns", "smtp", "udp", "grpc"}
+	laterTypes   = []string{"https", "smtp", "grpc"}
+)
+
+// What keepalived calls our types and keys.
+var (
+	othersCheckTypes = map[string]string{"tcp_check": "tcp", "http_get": "http", "dns_check": "dns", "udp_check": "udp",
+		"misc_check": "script", "file_check": "file", "ping_check": "icmp"}
+	othersCheckKeys = map[string]string{
+		"delay_loop": "interval", "require_reply": "reply",
+		"min_reply_length": "reply_min", "max_reply_length": "reply_max",
+	}
 )
 
 // checkKeys are the keys of all types together.
@@ -77,7 +89,7 @@ func (p *parser) checks(n *node) []healthcheck.Spec {
 		if later, _ := stringOf(t.kid("type")); !slices.Contains(laterTypes, later) {
 			p.table(t, checkGrammar) // a later type has keys that are not known
 		}
-		kind := p.choice(p.required(t, "type", strings.Join(checkTypes, ", ")), "a check's type", "", checkTypes, laterTypes, nil)
+		kind := p.choice(p.required(t, "type", strings.Join(checkTypes, ", ")), "a check's type", "", checkTypes, laterTypes, othersCheckTypes)
 		if kind == "" {
 			specs = append(specs, healthcheck.Spec{Name: name})
 			continue

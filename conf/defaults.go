@@ -52,6 +52,9 @@ const (
 	defaultPath      = "/"
 	defaultStatusMin = 200
 	defaultStatusMax = 299
+	// defaultName and defaultRecord are keepalived's: every resolver knows them.
+	defaultName   = "."
+	defaultRecord = "SOA"
 
 	defaultSyncPort  = 9651
 	defaultLogLevel  = slog.LevelInfo

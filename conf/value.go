@@ -15,6 +15,8 @@ type grammar struct {
 	keys []string
 	// later are keys that the product's grammar has and this version does not.
 	later []string
+	// others are keys of other programs, with ours.
+	others map[string]string
 }
 
 // table reports what is wrong with n as a table of the grammar g, and tells whether
@@ -38,7 +40,10 @@ func (p *parser) table(n *node, g grammar) bool {
 		case slices.Contains(g.later, k.name):
 			p.keyErrorf(k, "%s is not supported yet", k.name)
 		default:
-			meant := p.suggest(k.name, g.keys)
+			meant := g.others[k.name]
+			if meant == "" {
+				meant = p.suggest(k.name, g.keys)
+			}
 			if _, taken := n.byName[meant]; meant != "" && !taken {
 				n.byName[meant] = k
 			}

@@ -15,6 +15,9 @@ type Type string
 const (
 	TCP     Type = "tcp"
 	HTTP    Type = "http"
+	DNS     Type = "dns"
+	SMTP    Type = "smtp"
+	UDP     Type = "udp"
 	Script  Type = "script"
 	Ping    Type = "ping"
 	Process Type = "process"
@@ -42,7 +45,10 @@ type Spec struct {
 	Rise, Fall int
 	// Initial is what a target counts as until its first verdict.
 	Initial Initial
+	TCP     TCPSpec     // for Type TCP
 	HTTP    HTTPSpec    // for Type HTTP
+	DNS     DNSSpec     // for Type DNS
+	UDP     UDPSpec     // for Type UDP
 	Script  ScriptSpec  // for Type Script
 	Ping    PingSpec    // for Type Ping
 	Process ProcessSpec // for Type Process

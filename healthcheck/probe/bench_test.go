@@ -11,7 +11,10 @@ import (
 )
 
 func BenchmarkTCP(b *testing.B) {
-	c := newTCP(tcpSpec(), listen(b, untilClosedTCP))
+	c, err := New(tcpSpec(), listen(b, untilClosedTCP))
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := c.Check(b.Context()); err != nil {

@@ -104,6 +104,20 @@ func TestNewErrors(t *testing.T) {
 		{"no address", tcpSpec(), netip.AddrPort{}, "address invalid AddrPort cannot be connected to"},
 		{"port 0", tcpSpec(), netip.MustParseAddrPort("192.0.2.1:0"), "address 192.0.2.1:0 cannot be connected to"},
 		{"type", with(func(s *healthcheck.Spec) { s.Type = "gopher" }), good, `type "gopher" is not known`},
+		{"what is sent without an expectation", talkSpec(ping, ""), good, "what is sent to a server needs an expected answer"},
+		{"two expectations", with(func(s *healthcheck.Spec) {
+			*s = talkSpec("", "a")
+			s.TCP.Regexp = "b"
+		}), good, "an answer is expected by its text or by a regular expression, not both"},
+		{"regular expression", regexpSpec("", "("), good, "error parsing regexp: missing closing ): `(`"},
+		{"record", with(func(s *healthcheck.Spec) { *s = dnsSpec("UDP"); s.DNS.Record = "B" }), good, `record type "B" is not known`},
+		{"domain name", with(func(s *healthcheck.Spec) { *s = dnsSpec("UDP"); s.DNS.Name = "example.org" }), good, `name "example.org" is not a full domain name`},
+		{"response code", with(func(s *healthcheck.Spec) { *s = dnsSpec("UDP"); s.DNS.Codes = "NOERROR," }), good, `response code "" is not known`},
+		{"no address to send to", dnsSpec("UDP"), none, "address invalid AddrPort cannot be connected to"},
+		{"payload", with(func(s *healthcheck.Spec) { s.Type = healthcheck.UDP }), good, "there is no payload to send"},
+		{"mask", with(func(s *healthcheck.Spec) { *s = waitSpec(0); s.UDP.Reply.Value = "x" }), good, "the reply's pattern has a mask of another length"},
+		{"wait", waitSpec(3 * time.Second), good, "wait 3s is not within the timeout 2s"},
+		{"reply lengths", replySpec(t, "x", "", 0, 4097), good, "reply of 0 to 4097 bytes is not within 0 to 4096"},
 		{"method", with(func(s *healthcheck.Spec) { s.HTTP.Method = "POST" }), good, `method "POST" is neither GET nor HEAD`},
 		{"relative path", with(func(s *healthcheck.Spec) { s.HTTP.Path = "health" }), good, `path "health" is not one that a request can carry`},
 		{"path with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Path = "/\r\nX: y" }), good, `path "/\r\nX: y" is not one that a request can carry`},

@@ -21,16 +21,20 @@ type Prober struct {
 // refused all of these before.
 func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
 	switch sp.Type {
-	case healthcheck.TCP, healthcheck.HTTP:
+	case healthcheck.TCP, healthcheck.HTTP, healthcheck.DNS, healthcheck.UDP:
 		if !t.Addr.IsValid() || t.Addr.Port() == 0 {
 			return nil, fmt.Errorf("address %v cannot be connected to", t.Addr)
 		}
 	}
 	switch sp.Type {
 	case healthcheck.TCP:
-		return newTCP(sp, t), nil
+		return checker(newTCP(sp, t))
 	case healthcheck.HTTP:
 		return checker(newHTTP(sp, t))
+	case healthcheck.DNS:
+		return checker(newDNS(sp, t))
+	case healthcheck.UDP:
+		return checker(newUDP(sp, t))
 	case healthcheck.Script:
 		return checker(newScript(sp, t))
 	case healthcheck.Ping:

@@ -57,7 +57,7 @@ func full(t *testing.T) healthcheck.Target {
 }
 
 func TestConnect(t *testing.T) {
-	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec()} {
+	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec(), dnsSpec("TCP")} {
 		t.Run(string(sp.Type), func(t *testing.T) {
 			t.Run("refused", func(t *testing.T) {
 				c, err := New(sp, refusing(t))
@@ -168,6 +168,9 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 		serve func(*net.TCPConn)
 	}{
 		{"tcp", tcpSpec(), untilClosedTCP},
+		{"tcp, an answer", talkSpec(ping, "+PONG"), hears(ping, "+PONG\r\n")},
+		{"tcp, another answer", talkSpec(ping, "+PONG"), hears(ping, "-ERR\r\n")},
+		{"dns over TCP", dnsSpec("TCP"), overTCP(answers(unchanged))},
 		{"http", httpSpec(), saysAndWaits(ok + "Content-Length: 0\r\n\r\n")},
 		{"http, the server closes first", httpSpec(), says(ok + "Content-Length: 0\r\n\r\n")},
 		{"http, a wrong status", httpSpec(), saysAndWaits("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")},

@@ -122,6 +122,7 @@ var doors = []struct {
 	{"github.com/mdlayher/arp", []string{"internal/netif"}},
 	{"github.com/mdlayher/ndp", []string{"internal/netif"}},
 	{"github.com/mdlayher/packet", []string{"internal/netif"}},
+	{"github.com/miekg/dns", []string{"healthcheck/probe"}},
 	{"github.com/moby/ipvs", []string{"ipvs/ipvsnl"}},
 	{"github.com/sirupsen/logrus", []string{"ipvs/ipvsnl"}}, // the logger of moby/ipvs
 	{"github.com/spf13/cobra", []string{"cmd/hadirector"}},
