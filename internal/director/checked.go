@@ -90,6 +90,8 @@ func (r *RealStatus) checkStatus(rs *conf.RealServer, f Facts, probes map[health
 		c := CheckStatus{Name: t.Check, Status: is.String(), Value: f.Values[t].String()}
 		if is != healthcheck.Up && probe.Err != nil {
 			c.Cause = errText(probe.Err)
+		} else if f.Assumed[t] {
+			c.Cause = "no verdict yet"
 		}
 		r.Checks = append(r.Checks, c)
 		if is != status {

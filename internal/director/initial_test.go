@@ -61,6 +61,9 @@ func TestInitial(t *testing.T) {
 				if got := w.inTable(); got != tt.want || strings.Join(status, " ") != tt.status {
 					t.Errorf("in the table %q, status %q; want %q and %q", got, status, tt.want, tt.status)
 				}
+				if rs := s.VirtualServers[0].RealServers[0]; (rs.Cause == "no verdict yet") != (rs.Status == "down") {
+					t.Errorf("it is %s: %q", rs.Status, rs.Cause)
+				}
 				if diff := cmp.Diff([]string{"2 checks have no verdict yet"}, s.NotReady); diff != "" {
 					t.Errorf("not ready -want +got:\n%s", diff)
 				}
