@@ -229,7 +229,7 @@ func (r *run) step(ctx context.Context) time.Duration {
 		var probe context.Context
 		probe, e.cancel = context.WithTimeout(ctx, e.check.spec.Timeout)
 		r.probes++
-		go r.ask(probe, e.cancel, e, e.check)
+		go r.ask(probe, e.cancel, e, e.check, now)
 	}
 	wait := time.Hour
 	if at, ok := r.schedule.deadline(); ok {
@@ -242,13 +242,13 @@ func (r *run) step(ctx context.Context) time.Duration {
 	return wait
 }
 
-// ask makes one probe. The entry is only passed through: its fields belong to Run.
-func (r *run) ask(ctx context.Context, cancel context.CancelFunc, e *entry, c check) {
+// ask makes one probe, which has begun already: a director that is short of processor time
+// may get here late. The entry is only passed through: its fields belong to Run.
+func (r *run) ask(ctx context.Context, cancel context.CancelFunc, e *entry, c check, began time.Time) {
 	defer cancel()
 	v := verdict{entry: e, err: errNoVerdict} // stands if the Checker ends its goroutine
-	started := time.Now()
 	defer func() {
-		v.took = time.Since(started)
+		v.took = time.Since(began)
 		if p := recover(); p != nil {
 			v.err = fmt.Errorf("check panicked: %v", p)
 		}

@@ -131,6 +131,7 @@ func TestMonitorStandstill(t *testing.T) {
 		s := newServers(t, func(ctx context.Context, _ healthcheck.Target, _ int) error {
 			if at := time.Since(begin); at > 1500*time.Millisecond && at < 2600*time.Millisecond {
 				<-ctx.Done()
+				time.Sleep(time.Until(begin.Add(7700 * time.Millisecond))) // it stands still too
 				return ctx.Err()
 			}
 			return nil
@@ -148,7 +149,7 @@ func TestMonitorStandstill(t *testing.T) {
 		go func() { done <- m.Run(running) }()
 		sleep(2600 * time.Millisecond)
 		hang, _ := s.probes()
-		sleep(5 * time.Second)
+		sleep(5200 * time.Millisecond)
 		if l := m.Load(); l.Standstills != 1 || l.Running > 5 {
 			t.Errorf("load right after it = %+v, want one standstill and no crowd of probes", l)
 		}

@@ -32,9 +32,11 @@ func (s *schedule) stood(d time.Duration) {
 
 // excuse tells whether a verdict is a failure that says nothing about the target, and makes
 // it one that does not count. A timeout may have passed while the answer was waiting to be
-// read, and a server may have given a silent client up.
+// read, and a server may have given a silent client up. A failure that took less time than
+// the director stood still was there before.
 func (e *entry) excuse(v *verdict) bool {
-	if v.err == nil || e.stood == 0 || e.stood < e.check.spec.Timeout/4 || e.excused >= maxExcused {
+	long := e.stood > 0 && e.stood >= e.check.spec.Timeout/4 && v.took >= e.stood
+	if v.err == nil || !long || e.excused >= maxExcused {
 		e.excused = 0
 		return false
 	}

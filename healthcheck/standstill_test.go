@@ -38,7 +38,7 @@ func TestExcuse(t *testing.T) {
 					s.stood(stood)
 				}
 				before := e.snapshot.Failed
-				s.finish(now, verdict{entry: e, err: refused}, out)
+				s.finish(now, verdict{entry: e, err: refused, took: stood}, out)
 				if e.snapshot.Failed > before {
 					got.WriteByte('x')
 				} else {
@@ -53,6 +53,20 @@ func TestExcuse(t *testing.T) {
 				t.Errorf("what counts is %s, want %s", got.String(), tt.want)
 			}
 		})
+	}
+}
+
+// A failure that came at once counts, however long it took until anybody looked at it.
+func TestFailureBeforeAStandstillCounts(t *testing.T) {
+	s, out := newSchedule(1, 1), &outbox{}
+	s.apply(epoch, numberedSet(1, everySecond()), out)
+	now := epoch.Add(startSpread)
+	s.wake(now, out)
+	e := s.take(now)
+	s.stood(time.Hour)
+	s.finish(now.Add(time.Hour), verdict{entry: e, err: errors.New("connect refused"), took: time.Millisecond}, out)
+	if e.snapshot.Status != Down {
+		t.Errorf("it is %v, want down", e.snapshot.Status)
 	}
 }
 
