@@ -60,8 +60,8 @@ func TestHealthOfTheLastRun(t *testing.T) {
 	if err := b.Cut(cluster.RS2); err != nil {
 		t.Fatal(err)
 	}
-	n.wait(removed, "10.0.0.22:80")
-	n.wait(removed, "10.0.0.22:81")
+	both := func(what string) func() bool { return func() bool { return n.count(what, "10.0.0.22:") == 2 } }
+	b.until("rs-2 has left both", both(removed))
 	n.stop()
 	n = b.running(text)
 	table := b.run(cluster.LBA, "ipvsadm", "-Sn")
@@ -71,8 +71,7 @@ func TestHealthOfTheLastRun(t *testing.T) {
 	if err := b.Mend(cluster.RS2); err != nil {
 		t.Fatal(err)
 	}
-	n.wait(added, "10.0.0.22:80")
-	n.wait(added, "10.0.0.22:81")
+	b.until("rs-2 is back in both", both(added))
 	if n := n.count(removed); n != 0 {
 		t.Errorf("%d real servers removed after the restart", n)
 	}
