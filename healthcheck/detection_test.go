@@ -89,12 +89,11 @@ func detection(t *testing.T, sp healthcheck.Spec, silent, latest bool) (seconds 
 			}
 		})
 		m.Apply(targets(1, sp))
-		for status := healthcheck.Up; status == healthcheck.Up; {
-			ev := <-events
-			status = ev.Status
-			synctest.Wait() // and dies is written no more
-			seconds = ev.At.Sub(dies).Round(time.Millisecond).Seconds()
+		ev := <-events
+		for ev.Status == healthcheck.Up {
+			ev = <-events
 		}
+		seconds = ev.At.Sub(dies).Round(time.Millisecond).Seconds()
 	})
 	// Of the floating point number, the digits that are meant.
 	seconds, err := strconv.ParseFloat(fmt.Sprintf("%.3f", seconds), 64)
