@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -226,7 +227,7 @@ func TestAgentThatIsSilentIgnored(t *testing.T) {
 			c.dial = func(context.Context) (net.Conn, error) {
 				probe, agent := net.Pipe()
 				go untilClosed(agent)
-				return probe, nil
+				return slowConn{probe}, nil
 			}
 			return c, err
 		}})
@@ -245,6 +246,14 @@ func TestAgentThatIsSilentIgnored(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// slowConn is a connection of a busy director.
+type slowConn struct{ net.Conn }
+
+func (c slowConn) Close() error {
+	time.Sleep(100 * time.Millisecond)
+	return c.Conn.Close()
 }
 
 func TestAgentIsSentItsText(t *testing.T) {
