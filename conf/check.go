@@ -39,10 +39,11 @@ var (
 	laterTypes   = []string{"https", "smtp", "grpc"}
 )
 
-// What keepalived calls our types and keys.
+// What keepalived and others call our types and keys.
 var (
 	othersCheckTypes = map[string]string{"tcp_check": "tcp", "http_get": "http", "dns_check": "dns", "udp_check": "udp",
-		"misc_check": "script", "file_check": "file", "ping_check": "icmp"}
+		"misc_check": "script", "file_check": "file", "ping_check": "icmp",
+		"ping": "icmp", "exec": "script", "agent-check": "agent"}
 	othersCheckKeys = map[string]string{
 		"delay_loop": "interval", "require_reply": "reply",
 		"min_reply_length": "reply_min", "max_reply_length": "reply_max",

@@ -2,6 +2,8 @@ package conf_test
 
 // ownCheckMistakes are in the checks that take a program's or an agent's word.
 var ownCheckMistakes = []mistake{
+	{"another name of a type", `type = "http"`, `type = "ping"`,
+		`22:8: check.front-page.type: "ping" is not a check's type; did you mean "icmp"?`},
 	{"script without a command", ``, "[check.x]\ntype = \"script\"\n",
 		`24:8: check.x.command: missing: want the program and its arguments, such as ["/usr/lib/hadirector/check", "{address}"]`},
 	{"script as a string", ``, "[check.x]\ntype = \"script\"\ncommand = \"/bin/check\"\n",
