@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/internal/netnstest"
 )
@@ -145,6 +148,61 @@ func TestICMPManyHosts(t *testing.T) {
 	}
 }
 
+// Somebody who sends replies that nobody has asked for makes nothing fail and nothing
+// succeed.
+func TestICMPUnderAFlood(t *testing.T) {
+	director, host := netnstest.New(t, "director"), netnstest.New(t, "host")
+	netnstest.Cable(t, director, "e0", host, "e0")
+	director.IP(t, "address add 192.0.2.1/24 dev e0")
+	host.IP(t, "address add 192.0.2.2/24 dev e0")
+	director.IP(t, "neigh add 192.0.2.3 lladdr 02:00:00:00:00:99 dev e0") // nobody's
+	var p Prober
+	defer holdSockets(t, director, &p)()
+	var flood *echoSocket
+	var err error
+	host.Do(func() { flood, err = openEcho(false, "") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flood.close()
+	stop := make(chan struct{})
+	var flooding sync.WaitGroup
+	defer flooding.Wait()
+	defer close(stop)
+	forged, err := (&icmp.Message{Type: ipv4.ICMPTypeEchoReply, Body: &echo}).Marshal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flooding.Go(func() {
+		for id := uint16(0); ; id++ { // the checksum is wrong then, which raw sockets do not mind
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			forged[4], forged[5] = byte(id>>8), byte(id)
+			if err := flood.send(netip.MustParseAddr("192.0.2.1"), forged); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var asking sync.WaitGroup
+	for range 256 {
+		asking.Go(func() {
+			if err := newICMP(t, &p, netip.MustParseAddr("192.0.2.2")).Check(t.Context()); err != nil {
+				t.Errorf("a host that answers: %v", err)
+			}
+		})
+		asking.Go(func() {
+			checkCause(t, newICMP(t, &p, netip.MustParseAddr("192.0.2.3")).Check(ctx), "timeout after 2s waiting for the echo reply")
+		})
+	}
+	asking.Wait()
+}
+
 // A socket that fails takes no real server out, and the next probe opens another.
 func TestICMPSocketThatFails(t *testing.T) {
 	ns := netnstest.New(t, "director")
@@ -175,4 +233,25 @@ func TestICMPSocketThatFails(t *testing.T) {
 	if p.echoes.sockets != [2]*sharedSocket{} {
 		t.Error("a socket is open although nobody waits")
 	}
+}
+
+// BenchmarkICMP asks one host after the other, with the socket open all the time, as it is
+// with many hosts, and with one that is opened for each.
+func BenchmarkICMP(b *testing.B) {
+	ns := netnstest.New(b, "director")
+	var p Prober
+	c := newICMP(b, &p, netip.MustParseAddr("127.0.0.1"))
+	ask := func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.Check(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("open", func(b *testing.B) {
+		defer holdSockets(b, ns, &p)()
+		ask(b)
+	})
+	b.Run("closed", func(b *testing.B) { ns.Do(func() { ask(b) }) })
 }
