@@ -66,7 +66,7 @@ func (m *member) send(a vrrp.Advert) {
 func (m *member) acquire(now time.Time, addrs []netip.Prefix) {
 	m.unreleased = without(m.unreleased, addrs)
 	m.unacquired = without(m.unacquired, addrs)
-	m.losses.seen = false
+	m.losses.seen, m.losses.due = false, time.Time{}
 	err := m.holders.acquire(m, m.in.Link(), addrs)
 	if err != nil {
 		m.unacquired = append(m.unacquired, addrs...)

@@ -178,6 +178,29 @@ func TestOldReport(t *testing.T) {
 	})
 }
 
+// TestLateReport: a virtual router looks again a second after it has made its link. If the
+// kernel's word of the addresses has not come by then, nobody has taken them away.
+func TestLateReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newLAN()
+		a := newHost(t, lan, "a", "10.0.0.1/24")
+		in := web(200)
+		in.VMAC, in.AdvertInterval = &vrrp.VMAC{Link: "vrrp.51"}, 250*time.Millisecond
+		a.set.Apply(only(in))
+		pass(500 * time.Millisecond)
+		a.mu.Lock()
+		a.silent = true // no reports from here on
+		a.mu.Unlock()
+		pass(time.Second)
+		check(t, "reports", a.transitions(), []string{"0s web stopped→backup startup", "804.6875ms web backup→master master-down"})
+		a.change(func() { a.silent = false })
+		pass(2 * time.Second)
+		if n := a.snapshot("web").Counters.Restored; n != 0 {
+			t.Errorf("%d addresses were put back, none was lost:\n%s", n, a.log.String())
+		}
+	})
+}
+
 // TestSendFails: the virtual router goes on, the error is counted for each advert
 // and logged once.
 func TestSendFails(t *testing.T) {

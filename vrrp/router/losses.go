@@ -16,6 +16,7 @@ const restoreAfter = 20 * time.Millisecond
 // interface.
 type losses struct {
 	seen  bool           // all addresses have been on the interface since they were written
+	due   time.Time      // when what is missing is added again; zero: nothing is known to be missing
 	at    time.Time      // when addresses were last added again
 	said  time.Time      // when the log last told
 	addrs []netip.Prefix // what it told of
@@ -38,15 +39,30 @@ func (m *member) missing() []netip.Prefix {
 // been seen, this may be a report from before our own acquisition, and is looked at
 // again first.
 func (m *member) guardAddrs(now time.Time) {
+	l := &m.losses
 	switch {
 	case m.state != vrrp.Master:
+		return
 	case len(m.missing()) == 0:
-		m.losses.seen = true
-	case m.losses.seen:
-		m.wakeBy(later(now.Add(restoreAfter), m.losses.at.Add(retryInterval)))
+		l.seen, l.due = true, time.Time{}
+		return
+	case !l.due.IsZero():
+	case l.seen:
+		l.due = later(now.Add(restoreAfter), l.at.Add(retryInterval))
 	default:
-		m.wakeBy(now.Add(retryInterval))
+		l.due = now.Add(retryInterval)
 	}
+	m.wakeBy(l.due)
+}
+
+// lost returns the missing addresses that are to be added again now. It is asked whenever
+// something else is tried again too, and then the last report of the interface may be from
+// before our own acquisition.
+func (m *member) lost(now time.Time) []netip.Prefix {
+	if m.losses.due.IsZero() || now.Before(m.losses.due) {
+		return nil
+	}
+	return without(m.missing(), m.unacquired)
 }
 
 // restored notes that lost addresses are added again: each time in the counter, and at

@@ -170,7 +170,7 @@ func (m *member) retry(now time.Time) {
 		m.release(now, m.unreleased)
 	}
 	m.unroute(now, m.unrouted)
-	lost := without(m.missing(), m.unacquired)
+	lost := m.lost(now)
 	if len(lost) > 0 {
 		m.losses.restored(m, now, lost)
 	}
