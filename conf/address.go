@@ -1,7 +1,10 @@
 package conf
 
 import (
+	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -90,8 +93,41 @@ func (p *parser) addressPort(n *node) netip.AddrPort {
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
 		p.errorf(n, "%q has no port: want ADDRESS:PORT, such as %q", s, netip.AddrPortFrom(a, 80))
+	} else if fault := addressPortFault(s); fault != "" {
+		p.errorf(n, "%q is not ADDRESS:PORT: %s", shorten(s), fault)
 	} else {
 		p.errorf(n, "%q is not ADDRESS:PORT, such as \"10.0.0.100:80\" or \"[2001:db8::1]:80\"%s", shorten(s), looksLikeHost(s))
 	}
 	return netip.AddrPort{}
+}
+
+// addressPortFault says what is wrong with a text that nearly is ADDRESS:PORT; empty if
+// that is not clear.
+func addressPortFault(s string) string {
+	if px, err := netip.ParsePrefix(s); err == nil {
+		return "it has a prefix length in the place of a port"
+	} else if host, port, ok := cutLast(s, ":"); ok {
+		px, err = netip.ParsePrefix(strings.Trim(host, "[]"))
+		a, noAddress := netip.ParseAddr(strings.Trim(host, "[]"))
+		number, noNumber := strconv.Atoi(port)
+		first, _, list := strings.Cut(port, ",")
+		switch {
+		case err == nil:
+			return "it has a prefix length, write " + strconv.Quote(px.Addr().String()) + " and the port"
+		case noAddress != nil && noNumber == nil && leadingZero(host):
+			return "a number with a leading zero could be octal, write it without"
+		case noAddress != nil:
+		case noNumber == nil && (number < 0 || number > 65535):
+			return "a port is at most 65535"
+		case list:
+			return "several are an array, such as [" + strconv.Quote(net.JoinHostPort(a.String(), first)) + ", …]"
+		case noNumber != nil && port != "" && !strings.ContainsFunc(port, func(r rune) bool { return !unicode.IsLetter(r) && r != '-' }):
+			return "want the port's number, names of services are not looked up"
+		}
+	}
+	return ""
+}
+
+func leadingZero(ip string) bool {
+	return slices.ContainsFunc(strings.Split(ip, "."), func(part string) bool { return len(part) > 1 && part[0] == '0' })
 }

@@ -251,6 +251,8 @@ func TestWarnings(t *testing.T) {
 		{"weights 0", "web-1 = { address = \"10.0.0.21:80\", weight = 1 }\nweb-2 = { address = \"10.0.0.22:80\" }",
 			"web-1 = { address = \"10.0.0.21:80\", weight = 0 }",
 			`12:17: virtual_server.web: warning: every real server has weight 0: no connection is accepted`},
+		{"virtual address as a real server", "web-2 = { address = \"10.0.0.22:80\" }", "web-2 = { address = \"10.0.0.101:80\" }",
+			`19:21: virtual_server.web.real_server.web-2.address: warning: 10.0.0.101 is a virtual address: the director that has it serves such connections itself, not through another virtual server`},
 		{"answers to single packets", "protocol = \"tcp\"\nforward = \"dr\"", "protocol = \"udp\"\nforward = \"nat\"\none_packet = true",
 			`16:14: virtual_server.web.one_packet: warning: with forward = "nat" answers come from the real server's own address, which clients do not expect: ` +
 				`the kernel keeps no connections with one_packet; right for packets that nobody answers, or with persistence_engine = "sip"`},

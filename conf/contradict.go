@@ -132,6 +132,14 @@ func (p *parser) equalPriorities(c *Config) {
 	}
 }
 
+// ownAddress warns of a real server that is the Master itself. IPVS does not hand packets
+// from one of its services to another.
+func (p *parser) ownAddress(n *node, a netip.Addr, vips map[netip.Addr]bool) {
+	if vips[a] {
+		p.warnf(n, "%s is a virtual address: the director that has it serves such connections itself, not through another virtual server", a)
+	}
+}
+
 // uncoveredAddresses reports virtual servers whose address no director would take.
 func (p *parser) uncoveredAddresses(c *Config) {
 	if len(c.VirtualRouters) == 0 {
@@ -160,6 +168,13 @@ func (p *parser) uncoveredAddresses(c *Config) {
 			if !vips[a] {
 				p.errorf(p.whereOf(key, a), "no [vrrp] instance has %s among its virtual_addresses: no director would answer for it", a)
 			}
+		}
+		t := p.root.at("virtual_server", vs.Name)
+		for _, rs := range vs.RealServers {
+			p.ownAddress(t.at("real_server", rs.Name, "address"), rs.Address.Addr(), vips)
+		}
+		if vs.SorryServer != nil {
+			p.ownAddress(t.at("sorry_server", "address"), vs.SorryServer.Address.Addr(), vips)
 		}
 	}
 }

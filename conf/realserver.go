@@ -8,8 +8,14 @@ import (
 )
 
 var (
-	realServerGrammar = grammar{keys: []string{"address", "weight", "connections_max", "connections_min", "forward",
-		"tunnel", "tunnel_port", "tunnel_checksum", "check", "backup"}}
+	realServerGrammar = grammar{
+		keys: []string{"address", "weight", "connections_max", "connections_min", "forward",
+			"tunnel", "tunnel_port", "tunnel_checksum", "check", "backup"},
+		others: map[string]string{
+			"ip": "address", "mode": "forward", "method": "forward", "lvs_method": "forward",
+			"uthreshold": "connections_max", "max_connections": "connections_max", "lthreshold": "connections_min",
+		},
+	}
 	sorryServerGrammar = grammar{keys: []string{"address", "forward", "tunnel", "tunnel_port", "tunnel_checksum"}}
 )
 
@@ -133,6 +139,8 @@ func (p *parser) checkDestination(t *node, rs RealServer, vs VirtualServer) {
 		p.errorf(at, "%s is %s, and the firewall mark is for %s: want family = %q", addr, family(addr), familyName(key.IPv6), familyWord(addr.Is6()))
 	case addr.Is4() == key.Is6():
 		p.errorf(at, "%s is %s, the virtual server's %s is %s", addr, family(addr), key.Addr.Addr(), family(key.Addr.Addr()))
+	case addr.IsLoopback() && rs.Forward.Kernel() == ipvs.ForwardMasq:
+		p.errorf(at, "%s is this machine, and the kernel does not translate to a loopback address: want forward = \"dr\", and a service that listens at the virtual address", addr)
 	case slices.ContainsFunc(vs.Ports(), func(to ipvs.Ports) bool { return to.Addr == addr && to.Has(port) }):
 		p.errorf(at, "%s is the virtual server's own address", rs.Address)
 	case port == one:

@@ -9,6 +9,13 @@ import (
 // schedulers are the kernel's (net/netfilter/ipvs/ip_vs_*.c).
 var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos"}
 
+// schedulerOther are what other load balancers call some of them.
+var schedulerOther = map[string]string{
+	"roundrobin": "rr", "round-robin": "rr", "round_robin": "rr", "weighted-round-robin": "wrr",
+	"leastconn": "lc", "least-conn": "lc", "least_conn": "lc", "least-connection": "lc", "least-connections": "lc",
+	"source": "sh", "source-hash": "sh", "destination-hash": "dh", "maglev": "mh", "failover": "fo", "overflow": "ovf",
+}
+
 // schedulerFlags are the flags of the schedulers that have any, by ipvsadm's names. The
 // kernel gives both schedulers the same bits (IP_VS_SVC_F_SCHED_*, linux/ip_vs.h).
 var schedulerFlags = []struct {
@@ -27,7 +34,7 @@ func (p *parser) scheduler(t *node) (name string, flags ipvs.ServiceFlags) {
 	if n == nil {
 		return defaultScheduler, p.schedulerFlags(t.kid("scheduler_flags"), defaultScheduler)
 	}
-	name = p.choice(n, "a scheduler", "", schedulers, nil, nil)
+	name = p.choice(n, "a scheduler", "", schedulers, nil, schedulerOther)
 	flags = p.schedulerFlags(t.kid("scheduler_flags"), name)
 	if name == "" {
 		name = defaultScheduler

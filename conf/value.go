@@ -176,8 +176,8 @@ func quoteHint[T any](found any) string {
 	var zero T
 	switch any(zero).(type) {
 	case int64:
-		_, err := strconv.ParseInt(s, 10, 64)
-		ok = err == nil
+		_, err := strconv.ParseInt(s, 0, 64)
+		ok = err == nil && (len(s) == 1 || s[0] != '0' || s[1] > '9') // TOML has 0x10, and no 010
 	case bool:
 		ok = s == "true" || s == "false"
 	default:

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hadirector/hadirector/ipvs"
@@ -13,6 +14,11 @@ var virtualServerGrammar = grammar{
 		"persistence", "persistence_netmask", "persistence_engine", "quorum", "quorum_hysteresis", "sorry_server",
 		"on_down", "panic_threshold", "slow_start", "drain_timeout",
 		"real_server"},
+	others: map[string]string{
+		"ip": "address", "vip": "address", "mode": "forward", "method": "forward",
+		"lb_kind": "forward", "lvs_method": "forward", "lb_algo": "scheduler", "lvs_sched": "scheduler", "algorithm": "scheduler",
+		"ops": "one_packet", "persistence_timeout": "persistence", "persistence_granularity": "persistence_netmask", "pe": "persistence_engine",
+	},
 }
 
 // virtualServers reads [virtual_server.NAME].
@@ -123,7 +129,15 @@ func (p *parser) checkName(n *node, want string) string {
 			names = append(names, k.name)
 		}
 	}
-	p.errorf(n, "no check is named %q%s", shorten(name), didYouMean(p.suggest(name, names)))
+	hint := didYouMean(p.suggest(name, names))
+	switch {
+	case hint != "":
+	case len(names) == 0:
+		hint = ": the file has no [check.NAME]"
+	case len(names) <= 5:
+		hint = ": want one of " + strings.Join(names, ", ")
+	}
+	p.errorf(n, "no check is named %q%s", shorten(name), hint)
 	return ""
 }
 
