@@ -327,6 +327,13 @@ protocol = "tcp"
 forward  = "fullnat"
 real_server = { rs-1 = { address = "10.0.0.21:8080" } }
 
+[virtual_server.every]
+address     = "10.0.0.101:0"
+protocol    = "tcp"
+persistence = "60s"
+forward     = "fullnat"
+real_server = { rs-1 = { address = "10.0.0.21:0" } }
+
 [sync]
 interface = "eth1"
 `
@@ -338,13 +345,17 @@ func TestFullNATFailover(t *testing.T) {
 	b := newBed(t)
 	b.farAway()
 	b.witness(cluster.RS1, "tcp", ":8080")
-	b.configure(strings.Replace(cluster.VRRP, "[vrrp.web]", "[vrrp.web]\nadvert_interval = \"300ms\"", 1) + fullNATSync)
+	b.configure(strings.Replace(twoVIPs(fullNATSync), "[vrrp.web]", "[vrrp.web]\nadvert_interval = \"300ms\"", 1))
 	master, backup := b.pair()
 
-	var quiet, pushed *far
-	for _, f := range []**far{&quiet, &pushed} {
+	// The last one's real server keeps the port that the client chose.
+	var quiet, pushed, kept *far
+	for _, tt := range []struct {
+		f  **far
+		to string
+	}{{&quiet, "10.0.0.100:80"}, {&pushed, "10.0.0.100:80"}, {&kept, "10.0.0.101:8080"}} {
 		var err error
-		if *f, err = b.farDial("tcp", "10.0.0.100:80"); err != nil {
+		if *tt.f, err = b.farDial("tcp", tt.to); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -361,29 +372,33 @@ func TestFullNATFailover(t *testing.T) {
 	if first != want {
 		t.Errorf("the real server saw %s, want %s", first, want)
 	}
-	for _, f := range []*far{quiet, pushed} {
+	for _, f := range []*far{quiet, pushed, kept} {
 		port := netip.MustParseAddrPort(f.LocalAddr().String()).Port()
 		b.until("lb-b knows the connections", func() bool {
 			ask(f, "at first") // a packet now and then is what the other director is told of
 			return strings.Contains(b.run(cluster.LBB, "ipvsadm", "-Lnc"), fmt.Sprintf("%s:%d", farClient4, port))
 		})
 	}
-	// One is in the middle of an answer. The other director does not know how to translate
+	// Two are in the middle of an answer. The other director does not know how to translate
 	// that until the client has said something, and must not tear it down.
-	if _, err := pushed.ask("push\n"); err != nil {
-		t.Fatal(err)
+	for _, f := range []*far{pushed, kept} {
+		if _, err := f.ask("push\n"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := b.CutLAN(cluster.LBA); err != nil {
 		t.Fatal(err)
 	}
 	backup.wait(changedState, "to=master")
 	before := b.retransmitted(cluster.RS1)
-	b.until("the real server has spoken to lb-b", func() bool { return b.retransmitted(cluster.RS1) > before })
+	b.until("the real server has spoken to lb-b", func() bool { return b.retransmitted(cluster.RS1) > before+3 })
 	if again := ask(quiet, "after the failover"); again != first {
 		t.Errorf("after the failover the real server saw %s, before it %s", again, first)
 	}
-	if err := pushed.goesOn(); err != nil {
-		t.Errorf("a connection with an answer on its way ended with the failover: %v", err)
+	for _, f := range []*far{pushed, kept} {
+		if err := f.goesOn(); err != nil {
+			t.Errorf("a connection to %s with an answer on its way ended with the failover: %v", f.RemoteAddr(), err)
+		}
 	}
 	// More than a window of data goes by the other director.
 	for range 20 {
@@ -403,8 +418,10 @@ func TestFullNATFailover(t *testing.T) {
 	if again := ask(quiet, "after the failback"); again != first {
 		t.Errorf("after the failback the real server saw %s, before it %s", again, first)
 	}
-	if err := pushed.goesOn(); err != nil {
-		t.Errorf("a connection with an answer on its way ended with the failback: %v", err)
+	for _, f := range []*far{pushed, kept} {
+		if err := f.goesOn(); err != nil {
+			t.Errorf("a connection to %s with an answer on its way ended with the failback: %v", f.RemoteAddr(), err)
+		}
 	}
 }
 

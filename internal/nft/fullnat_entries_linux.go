@@ -31,12 +31,14 @@ const (
 	markedServers natSet = "marked_servers"
 	// guardedServers are real servers with their ports.
 	guardedServers natSet = "servers"
+	// anyPortServers are real servers that keep the port that the client chose.
+	anyPortServers natSet = "any_port_servers"
 
 	fromSuffix = "_from"
 )
 
 // natSets are all of them, in the order of their rules.
-var natSets = []natSet{byService, byServiceFrom, byAddress, byAddressFrom, byMark, byMarkFrom, markedServers, guardedServers}
+var natSets = []natSet{byService, byServiceFrom, byAddress, byAddressFrom, byMark, byMarkFrom, markedServers, guardedServers, anyPortServers}
 
 func (s natSet) isMap() bool { return strings.HasSuffix(string(s), fromSuffix) }
 
@@ -91,10 +93,12 @@ func entriesOf(want []ipvs.Translation) map[nftables.TableFamily]natEntries {
 		default:
 			e.add(byService, source, server, vip, port(t.Service.Addr), protocol)
 		}
-		// Where a real server keeps the client's port, what it answers cannot be told from
-		// what it asks others.
-		if t.Server.Port() != 0 && (t.Service.FWMark != 0 || t.Service.Protocol == ipvs.TCP) {
+		switch {
+		case t.Service.FWMark == 0 && t.Service.Protocol != ipvs.TCP:
+		case t.Server.Port() != 0:
 			e.add(guardedServers, nil, server, port(t.Server))
+		default:
+			e.add(anyPortServers, nil, server)
 		}
 	}
 	return entries

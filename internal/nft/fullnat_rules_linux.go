@@ -21,7 +21,7 @@ const (
 
 // rules are the table's rules, by chain.
 func (t natTable) rules() map[string][]*natRule {
-	rules := map[string][]*natRule{guardChain: {t.guard()}}
+	rules := map[string][]*natRule{guardChain: {t.guard()}, lateChain: {t.lateGuard()}}
 	for _, s := range natSets[:6] {
 		rules[fullNATChain] = append(rules[fullNATChain], t.translate(s))
 	}
@@ -60,6 +60,24 @@ func (t natTable) guard() *natRule {
 		t.network(true, keyRegister),
 		&expr.Payload{DestRegister: keyRegister + t.addr.Bytes/4, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2},
 		&expr.Lookup{SourceRegister: keyRegister, SetName: string(guardedServers)},
+	).dropUnknown()
+}
+
+// lateGuard drops what comes from a real server, begins no connection and belongs to none.
+func (t natTable) lateGuard() *natRule {
+	const flagsAt, syn = 13, 0x02
+	return t.rule().add(isProtocol(unix.IPPROTO_TCP)...).add(
+		t.network(true, keyRegister),
+		&expr.Lookup{SourceRegister: keyRegister, SetName: string(anyPortServers)},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: flagsAt, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{syn}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
+	).dropUnknown()
+}
+
+// dropUnknown drops packets of connections that are new or invalid.
+func (r *natRule) dropUnknown() *natRule {
+	return r.add(
 		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4,
 			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitNEW | expr.CtStateBitINVALID), Xor: make([]byte, 4)},

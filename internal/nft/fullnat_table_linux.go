@@ -12,6 +12,7 @@ const (
 	fullNATTable = "hadirector_fullnat" // one of the family ip, one of ip6
 	fullNATChain = "postrouting"
 	guardChain   = "input"
+	lateChain    = "late_input"
 	// fullNATPriority is before that of others' source NAT: of several the first one wins.
 	fullNATPriority = 99
 	// natChunk is how many elements go into one message. Those of IPv6 have nearly a hundred
@@ -28,6 +29,8 @@ const (
 //	  ... the same by addresses, and by marks }
 //	chain input { type filter hook input priority filter; policy accept;
 //	  ip saddr . tcp sport @servers ct state invalid,new drop }
+//	chain late_input { type filter hook input priority 110; policy accept;
+//	  ip saddr @any_port_servers tcp flags & syn == 0 ct state invalid,new drop }
 //
 // What IPVS has forwarded by NAT is not where the client sent it: that is how it is told
 // from what only passes through.
@@ -35,7 +38,9 @@ const (
 // The second chain is for what a real server sends to a director that has just become
 // Master and does not know the connection yet: a reset in answer to it would end the
 // connection. The client's next packet makes it known, and then the real server's next
-// attempt comes through.
+// attempt comes through. Where a real server keeps the client's port, what it answers cannot
+// be told from what it asks others. So the third chain comes behind IPVS, which takes what
+// real servers ask of virtual servers, and leaves the beginnings of connections alone.
 type natTable struct {
 	table *nftables.Table
 	addr  nftables.SetDatatype // an address of the family
@@ -103,6 +108,10 @@ func (t natTable) create(entries natEntries) error {
 	c.AddChain(&nftables.Chain{
 		Name: guardChain, Table: t.table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+	})
+	c.AddChain(&nftables.Chain{
+		Name: lateChain, Table: t.table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityRef(inputPriority),
 	})
 	for _, name := range natSets {
 		s := t.set(name)
