@@ -104,15 +104,15 @@ func (p *parser) addressPort(n *node) netip.AddrPort {
 // addressPortFault says what is wrong with a text that nearly is ADDRESS:PORT; empty if
 // that is not clear.
 func addressPortFault(s string) string {
-	if px, err := netip.ParsePrefix(s); err == nil {
+	if _, err := netip.ParsePrefix(s); err == nil {
 		return "it has a prefix length in the place of a port"
 	} else if host, port, ok := cutLast(s, ":"); ok {
-		px, err = netip.ParsePrefix(strings.Trim(host, "[]"))
+		px, noPrefix := netip.ParsePrefix(strings.Trim(host, "[]"))
 		a, noAddress := netip.ParseAddr(strings.Trim(host, "[]"))
 		number, noNumber := strconv.Atoi(port)
 		first, _, list := strings.Cut(port, ",")
 		switch {
-		case err == nil:
+		case noPrefix == nil:
 			return "it has a prefix length, write " + strconv.Quote(px.Addr().String()) + " and the port"
 		case noAddress != nil && noNumber == nil && leadingZero(host):
 			return "a number with a leading zero could be octal, write it without"
