@@ -208,8 +208,27 @@ func TestKindsOfServices(t *testing.T) {
 	if taken := b.spread(2, "", "10.0.0.101:8003"); taken != [2]int{1, 1} {
 		t.Errorf("the new port spread 2 connections %v", taken)
 	}
+	b.refusedByTheKernel(n, slices.Concat(foreign, otherKinds, listTable("10.0.0.100:8000", "10.0.0.101:8002", "10.0.0.101:8003")))
 	n.stop()
 	b.waitKernel(foreign)
+}
+
+// refusedByTheKernel reloads with a real server that only the kernel knows to be none. It is
+// named with the kernel's reason, and everything else is there.
+func (b *bed) refusedByTheKernel(n *node, table []string) {
+	b.t.Helper()
+	b.configure(twoVIPs(strings.Replace(kinds, `"10.0.0.101:8000-8002"`, `"10.0.0.101:8002-8003"`, 1)) + `
+[virtual_server.broadcast]
+address  = "10.0.0.100:7000"
+protocol = "tcp"
+real_server = { rs-1 = { address = "10.0.0.21:7000" }, rs-2 = { address = "10.0.0.255:7000" } }
+`)
+	const want = "the kernel refused: ipvsadm -a -t 10.0.0.100:7000 -r 10.0.0.255:7000 -g -w 1: invalid argument " +
+		"(10.0.0.255 is no machine's address here: it is a network's broadcast address, or not unicast)"
+	if out, err := b.Command(n.Machine, b.daemon, "reload"); err == nil || !strings.Contains(out+err.Error(), want) {
+		b.t.Errorf("reload: %v\n%s\nwant %s", err, out, want)
+	}
+	b.waitKernel(append(table, "-A -t 10.0.0.100:7000 -s wlc", "-a -t 10.0.0.100:7000 -r 10.0.0.21:7000 -g -w 1"))
 }
 
 // run1 runs a command against a machine's daemon.

@@ -75,6 +75,7 @@ func TestErrors(t *testing.T) {
 	c := f.client(t)
 	ctx := t.Context()
 	started := syncd.Start{Daemon: syncd.Daemon{Role: syncd.RoleMaster, Interface: "eth1", SyncID: 51}}
+	gue := ipvs.Destination{Key: web1.Key, Weight: 1, Forward: ipvs.ForwardTunnel, Tunnel: ipvs.TunnelGUE}
 	six := ipvs.Destination{Key: netip.MustParseAddrPort("[fd00::1]:80"), Weight: 1}
 	for _, tt := range []struct {
 		prepare func()
@@ -95,6 +96,12 @@ func TestErrors(t *testing.T) {
 			unix.ENOENT, "ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.21:80: no such file or directory (the service has no such destination)"},
 		{nil, func() error { return c.Apply(ctx, ipvs.AddDestination{Service: web.Key, Destination: six}) },
 			unix.EINVAL, "ipvsadm -a -t 10.0.0.100:80 -r [fd00::1]:80 -m -w 1: invalid argument (only a tunnel leads to the other address family, and only while no sync daemon runs)"},
+		{func() { f.FailNext("-a", unix.EINVAL) }, func() error { return c.Apply(ctx, ipvs.AddDestination{Service: web.Key, Destination: web1}) },
+			unix.EINVAL, "ipvsadm -a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 1: invalid argument (10.0.0.21 is no machine's address here: it is a network's broadcast address, or not unicast)"},
+		{nil, func() error { return c.Apply(ctx, ipvs.AddDestination{Service: web.Key, Destination: gue}) },
+			unix.EINVAL, "ipvsadm -a -t 10.0.0.100:80 -r 10.0.0.21:80 -i -w 1 --tun-type gue --tun-port 0 --tun-nocsum: invalid argument (a gue tunnel needs a port)"},
+		{func() { f.FailNext("-a", unix.ENOMEM) }, func() error { return c.Apply(ctx, ipvs.AddDestination{Service: web.Key, Destination: web1}) },
+			unix.ENOMEM, "ipvsadm -a -t 10.0.0.100:80 -r 10.0.0.21:80 -g -w 1: cannot allocate memory (the kernel is short of memory)"},
 		{func() { f.FailNext("-D", unix.EPERM) }, func() error { return c.Apply(ctx, ipvs.DeleteService{Key: web.Key}) },
 			unix.EPERM, "ipvsadm -D -t 10.0.0.100:80: operation not permitted (CAP_NET_ADMIN is needed)"},
 		{func() { _ = f.ApplyDaemon(ctx, started) }, func() error { return c.ApplyDaemon(ctx, started) },

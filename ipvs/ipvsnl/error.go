@@ -135,7 +135,11 @@ func destinationHint(key ipvs.ServiceKey, d ipvs.Destination, errno unix.Errno) 
 		if d.Key.Addr().Is6() != key.Is6() {
 			return "only a tunnel leads to the other address family, and only while no sync daemon runs"
 		}
-		return "a gue tunnel needs a port"
+		if d.Tunnel == ipvs.TunnelGUE && d.TunnelPort == 0 {
+			return "a gue tunnel needs a port"
+		}
+		// ip_vs_new_dest takes addresses of machines alone.
+		return fmt.Sprintf("%s is no machine's address here: it is a network's broadcast address, or not unicast", d.Key.Addr())
 	}
 	return ""
 }
