@@ -4,7 +4,7 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit integration vm vm-reloads fuzz demo lab bench-failover bench-vrrp bench-reload clean
+.PHONY: help build test lint unit integration vm vm-reloads vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,8 +23,8 @@ test: ## everything below, up to vm (installs what it needs when run as root)
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt -w $$files" >&2; exit 1; }
 	go vet ./...
-	go vet -tags integration,ipvs ./...
-	go tool staticcheck -tags integration,ipvs ./...
+	go vet -tags integration,ipvs,systemd ./...
+	go tool staticcheck -tags integration,ipvs,systemd ./...
 	go mod tidy -diff
 
 unit: ## the tests that need nothing, and each fuzz target's seeds
@@ -38,6 +38,9 @@ vm: ## the tests with real IPVS, in a virtual machine
 
 vm-reloads: ## 50 random reloads with 1000 open connections, in a virtual machine
 	go run ./lab/runtests -tag ipvs -vm -full -timeout 30m -run TestReloadsBreakNoConnection ./internal/e2e
+
+vm-systemd: build ## the unit files under a live systemd, in a virtual machine of their own
+	go run ./lab/runtests -tag ipvs,systemd -vm
 
 fuzz: ## ten seconds of each fuzz target
 	@git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u | while read -r dir; do \

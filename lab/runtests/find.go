@@ -23,8 +23,9 @@ type pkg struct {
 }
 
 // find returns the packages of the module in root that have test functions in files which
-// tag adds to the build, sorted by path.
-func find(root, tag string) ([]pkg, error) {
+// the tags, separated by commas, add to the build, sorted by path. Of several tags it is the
+// last one that adds them: the tests of the others alone are not among them.
+func find(root, tags string) ([]pkg, error) {
 	module, err := modulePath(filepath.Join(root, "go.mod"))
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func find(root, tag string) ([]pkg, error) {
 		case !strings.HasSuffix(file, "_test.go"):
 			return nil
 		}
-		names, err := guarded(file, tag)
+		names, err := guarded(file, tags)
 		if err != nil {
 			return err
 		}
@@ -68,13 +69,14 @@ func find(root, tag string) ([]pkg, error) {
 	return pkgs, nil
 }
 
-// guarded returns the test functions of a file that is built with tag and not without it.
-func guarded(file, tag string) ([]string, error) {
+// guarded returns the test functions of a file that is built with the tags and not without
+// the last of them.
+func guarded(file, tags string) ([]string, error) {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}
-	if !addedBy(f, tag) {
+	if !addedBy(f, strings.Split(tags, ",")) {
 		return nil, nil
 	}
 	var names []string
@@ -87,7 +89,8 @@ func guarded(file, tag string) ([]string, error) {
 	return names, nil
 }
 
-func addedBy(f *ast.File, tag string) bool {
+func addedBy(f *ast.File, tags []string) bool {
+	others := tags[:len(tags)-1]
 	for _, group := range f.Comments {
 		if group.Pos() > f.Package {
 			return false
@@ -97,8 +100,8 @@ func addedBy(f *ast.File, tag string) bool {
 			if err != nil {
 				continue // an ordinary comment
 			}
-			with := expr.Eval(func(t string) bool { return t == "linux" || t == tag })
-			without := expr.Eval(func(t string) bool { return t == "linux" })
+			with := expr.Eval(func(t string) bool { return t == "linux" || slices.Contains(tags, t) })
+			without := expr.Eval(func(t string) bool { return t == "linux" || slices.Contains(others, t) })
 			return with && !without
 		}
 	}

@@ -3,6 +3,7 @@
 //
 //	runtests -tag integration          in this machine's kernel, as root, with -race
 //	runtests -tag ipvs -vm             in one boot of the virtual machine (lab/vm)
+//	runtests -tag ipvs,systemd -vm     the same of tests that no others may share it with
 //
 // It finds the test functions in the files that only the tag adds, compiles each package's
 // test binary, and runs exactly these functions. A test that is skipped, or that did not
@@ -25,7 +26,7 @@ import (
 
 func main() {
 	var r run
-	flag.StringVar(&r.tag, "tag", "", "the build `tag` of the tests")
+	flag.StringVar(&r.tag, "tag", "", "the build `tag` of the tests; of several, separated by commas, those that the last one adds")
 	flag.BoolVar(&r.vm, "vm", false, "run them in the virtual machine")
 	flag.BoolVar(&r.race, "race", false, "with the race detector")
 	flag.BoolVar(&r.full, "full", false, "the long form of the tests that have one")

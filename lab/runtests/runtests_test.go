@@ -18,6 +18,7 @@ func TestFind(t *testing.T) {
 		"a/tagged_test.go":     "// Copyright.\n\n//go:build ipvs\n\npackage a\n\nfunc TestB(t *testing.T) {}\nfunc TestA(t *testing.T) {}\nfunc TestMain(m *testing.M) {}\nfunc helper() {}\n",
 		"a/other_test.go":      "//go:build integration\n\npackage a\n\nfunc TestOther(t *testing.T) {}\n",
 		"a/without_test.go":    "//go:build !ipvs\n\npackage a\n\nfunc TestWithout(t *testing.T) {}\n",
+		"a/alone_test.go":      "//go:build ipvs && alone\n\npackage a\n\nfunc TestAlone(t *testing.T) {}\n",
 		"b/both_test.go":       "//go:build linux && (ipvs || integration)\n\npackage b\n\nfunc TestBoth(t *testing.T) {}\n",
 		"c/testdata/x_test.go": "//go:build ipvs\n\npackage x\n\nfunc TestData(t *testing.T) {}\n",
 		"c/late_test.go":       "package c\n\n//go:build ipvs\n\nfunc TestLate(t *testing.T) {}\n",
@@ -41,6 +42,14 @@ func TestFind(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pkg{})); diff != "" {
 		t.Errorf("find (-want +got):\n%s", diff)
+	}
+	got, err = find(root, "ipvs,alone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = []pkg{{path: "example.com/m/a", dir: "a", tests: []string{"TestAlone"}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pkg{})); diff != "" {
+		t.Errorf("find with two tags (-want +got):\n%s", diff)
 	}
 }
 
