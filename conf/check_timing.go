@@ -1,7 +1,6 @@
 package conf
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,24 +85,6 @@ func (p *parser) jitter(n *node) int {
 		return int(v)
 	}
 	return defaultJitter
-}
-
-// panicAtStart looks for virtual servers all of whose real servers would be down at a start:
-// a panic leaves them in.
-func (p *parser) panicAtStart(c *Config) {
-	down := make(map[string]bool)
-	for _, s := range c.Checks {
-		down[s.Name] = s.Initial == healthcheck.InitialDown
-	}
-	for _, vs := range c.VirtualServers {
-		out := func(rs RealServer) bool {
-			return slices.ContainsFunc(rs.Checks, func(check string) bool { return down[check] })
-		}
-		if vs.PanicThreshold > 0 && slices.ContainsFunc(vs.RealServers, out) {
-			p.warnf(p.root.at("virtual_server", vs.Name, "panic_threshold"),
-				"initial = \"down\" of a check has no effect when the daemon starts: with no real server up the panic leaves all in")
-		}
-	}
 }
 
 func (w *writer) timing(s healthcheck.Spec, connects bool) {

@@ -239,8 +239,6 @@ func TestWarnings(t *testing.T) {
 			`23:19: check.front-page.connect_timeout: warning: the connect timeout 3s is longer than the timeout 2s of the whole probe, which comes first`},
 		{"fast interval above the interval", `path = "/health"`, `fast_interval = "6s"`,
 			`23:17: check.front-page.fast_interval: warning: the fast interval 6s is longer than the interval 5s: a real server that begins to fail is asked less often`},
-		{"panic at the start", "path = \"/health\"\n", "initial = \"down\"\n[virtual_server.more]\naddress = \"10.0.0.101:80\"\nprotocol = \"tcp\"\ncheck = \"front-page\"\npanic_threshold = \"50%\"\nreal_server = { a = { address = \"10.0.0.21:80\" } }\n",
-			`28:19: virtual_server.more.panic_threshold: warning: initial = "down" of a check has no effect when the daemon starts: with no real server up the panic leaves all in`},
 		{"unused check", "", "[check.other]\ntype = \"tcp\"\n",
 			`24:8: check.other: warning: no virtual server uses this check`},
 		{"no check", "check = \"front-page\"\n", "",

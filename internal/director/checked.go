@@ -36,6 +36,17 @@ func (f Facts) status(rs *conf.RealServer) healthcheck.Status {
 	return status
 }
 
+// fails tells whether a check of a real server has found it to be down. What is assumed
+// until the first verdict does not count.
+func (f Facts) fails(rs *conf.RealServer) bool {
+	for t := range targetsOf(rs) {
+		if f.Health[t] == healthcheck.Down && !f.Assumed[t] {
+			return true
+		}
+	}
+	return false
+}
+
 // weight is what the checks of a real server make of its configured weight, and the one
 // whose word counts: of several the one with the smallest result. by is empty if none says
 // anything.

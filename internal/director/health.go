@@ -50,8 +50,9 @@ type serverChange struct {
 	// configured one.
 	was, is               healthcheck.Status
 	wasWeighed, isWeighed uint32
-	// held says that it stayed in while it was down, for a panic.
-	held bool
+	// failed says that it was down by a check's own verdict, held that it stayed in while it
+	// was down, for a panic.
+	failed, held bool
 }
 
 // health takes in what a target says, and returns the real servers for which that is a
@@ -69,7 +70,7 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 	}
 	changes := make([]serverChange, len(users))
 	for i, u := range users {
-		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), held: d.facts.held(u.vs)[u.rs.Name]}
+		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), failed: d.facts.fails(u.rs), held: d.facts.held(u.vs)[u.rs.Name]}
 		changes[i].wasWeighed, _ = d.facts.weight(u.rs)
 	}
 	d.changeFacts(func(f Facts) {
@@ -88,9 +89,6 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 	case waited && !waits:
 		d.waiting--
 	}
-	if !changed {
-		return nil
-	}
 	for i := range changes {
 		c := &changes[i]
 		c.is = d.facts.status(c.rs)
@@ -98,7 +96,7 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		d.seen[c.was]--
 		d.seen[c.is]++
 		if down := c.is == healthcheck.Down; down || c.was == healthcheck.Down {
-			d.facts.rise(c.vs, c.rs.Name, e.At, !down && !c.held && c.vs.SlowStart > 0)
+			d.facts.rise(c.vs, c.rs.Name, e.At, !down && c.failed && !c.held && c.vs.SlowStart > 0)
 		}
 		if c.was != healthcheck.Down {
 			d.facts.remember(c.vs, c.rs.Name)
@@ -107,7 +105,10 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		}
 		c.held = c.held || d.facts.held(c.vs)[c.rs.Name]
 	}
-	return slices.DeleteFunc(changes, func(c serverChange) bool { return c.was == c.is && c.wasWeighed == c.isWeighed })
+	return slices.DeleteFunc(changes, func(c serverChange) bool {
+		// A verdict that confirms what was assumed may still begin a panic.
+		return c.was == c.is && c.wasWeighed == c.isWeighed && c.vs.PanicThreshold == 0
+	})
 }
 
 // carriedHealth lets a real server whose check was exchanged start with the verdict of

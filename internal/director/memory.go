@@ -32,11 +32,10 @@ func (f Facts) remember(vs *conf.VirtualServer, good ...string) {
 		return
 	}
 	m := f.Pools[vs.Name]
-	if vs.PanicThreshold == 0 {
-		m.Held = nil
-	} else if passing, checked := f.passing(vs); !panics(vs, len(passing), checked) {
+	if !f.panics(vs) {
 		m.Held = nil
 	} else if m.Held == nil || len(good) > 0 {
+		passing, _ := f.passing(vs)
 		maps.Copy(passing, m.Held)
 		m.Held = passing
 		for _, name := range good {
@@ -80,21 +79,35 @@ func (f Facts) passing(vs *conf.VirtualServer) (passing map[string]bool, checked
 	return passing, checked
 }
 
-// panics tells whether too few checked real servers pass to believe the checks.
-func panics(vs *conf.VirtualServer, passing, checked int) bool {
-	return passing*100_00 < vs.PanicThreshold*checked
+// panics tells whether too few checked real servers pass to believe the checks. A panic
+// begins with verdicts alone, not with what is assumed until there are some; but it goes on
+// with that, after a reload that has exchanged the checks.
+func (f Facts) panics(vs *conf.VirtualServer) bool {
+	if vs.PanicThreshold == 0 {
+		return false
+	}
+	goesOn := f.Pools[vs.Name].Held != nil
+	left, checked := 0, 0
+	for i := range vs.RealServers {
+		rs := &vs.RealServers[i]
+		if len(rs.Checks) == 0 {
+			continue
+		}
+		checked++
+		if f.status(rs) != healthcheck.Down || !goesOn && !f.fails(rs) {
+			left++
+		}
+	}
+	return left*100_00 < vs.PanicThreshold*checked
 }
 
 // held are the real servers, by name, that a panic keeps in although they are down; nil:
 // there is none. Where none of those is left that were good before, all are.
 func (f Facts) held(vs *conf.VirtualServer) map[string]bool {
-	if vs.PanicThreshold == 0 {
+	if !f.panics(vs) {
 		return nil
 	}
-	passing, checked := f.passing(vs)
-	if !panics(vs, len(passing), checked) {
-		return nil
-	}
+	passing, _ := f.passing(vs)
 	was := f.Pools[vs.Name].Held
 	some := len(passing) > 0
 	all := make(map[string]bool)

@@ -404,3 +404,47 @@ func checkPoolRules(t *testing.T, vs *conf.VirtualServer, f Facts) {
 		t.Error("a panic has left nothing")
 	}
 }
+
+// What is assumed until the first verdict takes real servers out, as initial says, and makes
+// neither a panic nor a slow start.
+func TestAssumedIsNoFailure(t *testing.T) {
+	toml := strings.Replace(poolTOML("panic_threshold = 0.5\nslow_start = \"10s\"", 4, 0), "[check.alive]", "[check.alive]\ninitial = \"down\"", 1)
+	d := benchmarkDirector(t, toml, nil)
+	d.compile()
+	vs := &d.force.cfg.VirtualServers[0]
+	for _, step := range []struct{ event, want string }{
+		{"w4", "empty: "},
+		{"-1", "empty: "},
+		{"+2", "real-servers: s2 10"},
+		{"-3", "real-servers: s2 10"},
+		{"-4", "real-servers: s2 10"}, // three fail: a panic
+		{"-2", "real-servers: s2 10"},
+		{"+1", "real-servers: s1 1, s2 10"},
+		{"+3", "real-servers: s1 1, s3 1"},
+	} {
+		playEvent(d, step.event)
+		if got := poolOf(vs, d.facts); got != step.want {
+			t.Errorf("after %s: %s, want %s", step.event, got, step.want)
+		}
+	}
+}
+
+// A panic outlives a reload that exchanges the check, whose verdicts are assumed then.
+func TestPanicOutlivesAnExchangeOfChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		toml := poolTOML("panic_threshold = 0.5", 2, 0)
+		d, stop := w.run(toml)
+		defer stop()
+		for _, addr := range []string{"10.0.1.1:80", "10.0.1.2:80"} {
+			w.verdict(addr, healthcheck.Down, errors.New("no route to host"))
+		}
+		const held = "-A -t 10.0.0.100:80 -s wlc\n-a -t 10.0.0.100:80 -r 10.0.1.2:80 -g -w 10\n"
+		w.wantTable(held)
+		reload(t, d, strings.NewReplacer("[check.alive]", "[check.other]", `"alive"`, `"other"`).Replace(toml))
+		w.wantTable(held)
+		if !d.Status().VirtualServers[0].Panic {
+			t.Error("no panic after the reload")
+		}
+	})
+}
