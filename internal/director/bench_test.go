@@ -64,6 +64,18 @@ func BenchmarkLongTable(b *testing.B) {
 					Compile(cfg, "lb-a", d.facts).since(d.desired)
 				}
 			})
+			b.Run("reload of the same", func(b *testing.B) {
+				for b.Loop() {
+					cfg, err := conf.Parse([]byte(text), "bench.toml")
+					if err != nil {
+						b.Fatal(err)
+					}
+					before := d.desired.Generation
+					if out, err := d.apply(newInForce(cfg)); err != nil || len(out.Changed) > 0 || d.desired.Generation != before {
+						b.Fatal(out.Changed, err)
+					}
+				}
+			})
 			b.Run("status", func(b *testing.B) {
 				for b.Loop() {
 					d.Status()
