@@ -1,11 +1,6 @@
 package conf
 
-import (
-	"strings"
-	"unicode"
-
-	"github.com/hadirector/hadirector/healthcheck"
-)
+import "github.com/hadirector/hadirector/healthcheck"
 
 // agentCheck is type "agent".
 var agentCheck = checkKind{
@@ -27,7 +22,7 @@ func (p *parser) agentSpec(t *node) healthcheck.AgentSpec {
 	n := p.required(t, "port", "the port that the agent listens on")
 	return healthcheck.AgentSpec{
 		Port: uint16(p.integer(n, 0, 1, 65535)),
-		Send: p.agentRequest(t.kid("send")),
+		Send: p.bytes(t.kid("send"), `what to say, such as "state\n"`, maxSend),
 		IgnoreSilence: p.choice(t.kid("on_no_answer"), "what to do without an answer", noAnswerFail,
 			[]string{noAnswerFail, noAnswerIgnore}, nil, nil) == noAnswerIgnore,
 	}
@@ -35,24 +30,12 @@ func (p *parser) agentSpec(t *node) healthcheck.AgentSpec {
 
 func (w *writer) agentSpec(a healthcheck.AgentSpec) {
 	w.integer("port", int64(a.Port))
-	if a.Send != "" {
-		w.text("send", a.Send)
-	}
+	w.bytes("send", a.Send)
 	onNoAnswer := noAnswerFail
 	if a.IgnoreSilence {
 		onNoAnswer = noAnswerIgnore
 	}
 	w.text("on_no_answer", onNoAnswer)
-}
-
-// agentRequest reads what is sent to an agent: a text that may have ends of lines.
-func (p *parser) agentRequest(n *node) string {
-	s, ok := read[string](p, n, `what to send, such as "state\n"`)
-	if ok && strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r) }) {
-		p.errorf(n, "%q has a control character other than \\t, \\r and \\n", shorten(s))
-		return ""
-	}
-	return s
 }
 
 // lonelyAgents warns of agents that are ignored when they do not answer, and are all that a
