@@ -131,7 +131,7 @@ func (p *parser) needsPort(check string) bool {
 func (w *writer) check(s healthcheck.Spec) {
 	w.table("check", s.Name)
 	w.text("type", string(s.Type))
-	w.timing(s, kindOf(s.Type).connects)
+	w.timing(s)
 	if write := kindOf(s.Type).write; write != nil {
 		write(w, s)
 	}

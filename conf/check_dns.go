@@ -11,9 +11,17 @@ import (
 
 // dnsCheck is type "dns".
 var dnsCheck = checkKind{
-	name:  healthcheck.DNS,
-	keys:  []string{"name", "record", "transport", "rcode", "answer"},
-	read:  func(p *parser, t *node, s *healthcheck.Spec) { s.DNS = p.dnsSpec(t) },
+	name: healthcheck.DNS, connects: true, // over tcp
+	keys: []string{"name", "record", "transport", "rcode", "answer"},
+	read: func(p *parser, t *node, s *healthcheck.Spec) {
+		if s.DNS = p.dnsSpec(t); s.DNS.TCP {
+			return
+		}
+		s.ConnectTimeout = 0
+		if n := t.kid(connectTimeout); n != nil {
+			p.keyErrorf(n, "connect_timeout is for the transport %q, and this one is %q", overTCP, overUDP)
+		}
+	},
 	write: func(w *writer, s healthcheck.Spec) { w.dnsSpec(s.DNS) },
 }
 

@@ -87,13 +87,13 @@ func (p *parser) jitter(n *node) int {
 	return defaultJitter
 }
 
-func (w *writer) timing(s healthcheck.Spec, connects bool) {
+func (w *writer) timing(s healthcheck.Spec) {
 	w.duration("interval", s.Interval)
 	w.duration("fast_interval", s.FastInterval)
 	w.duration("down_interval", s.DownInterval)
 	w.text("jitter", strconv.Itoa(s.Jitter)+"%")
 	w.duration("timeout", s.Timeout)
-	if connects {
+	if s.ConnectTimeout > 0 {
 		w.duration(connectTimeout, s.ConnectTimeout)
 	}
 	w.integer("rise", int64(s.Rise))

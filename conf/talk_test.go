@@ -67,6 +67,8 @@ var talkMistakes = []mistake{
 		`23:10: check.front-page.record: "soa" is not a type of record; did you mean "SOA"?`},
 	{"dns: transport", "type = \"http\"\npath = \"/health\"", "type = \"dns\"\ntransport = \"tls\"",
 		`23:13: check.front-page.transport: "tls" is not a transport: want one of udp, tcp`},
+	{"dns: connect timeout over udp", "type = \"http\"\npath = \"/health\"", "type = \"dns\"\nconnect_timeout = \"1s\"",
+		`23:1: check.front-page.connect_timeout: connect_timeout is for the transport "tcp", and this one is "udp"`},
 	{"dns: rcode as a string", "type = \"http\"\npath = \"/health\"", "type = \"dns\"\nrcode = \"NOERROR\"",
 		`23:9: check.front-page.rcode: want an array of response codes, such as ["NOERROR"], found the string "NOERROR": write ["NOERROR"]`},
 	{"dns: rcode", "type = \"http\"\npath = \"/health\"", "type = \"dns\"\nrcode = [\"NXDOMAIN\", \"NOEROR\", \"NXDOMAIN\"]",
