@@ -4,7 +4,7 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit integration vm vm-reloads vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload clean
+.PHONY: help build test lint unit integration vm vm-reloads vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload bench-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -69,6 +69,9 @@ bench-vrrp: ## as root: what 255 virtual routers cost, beside keepalived; FLAGS=
 
 bench-reload: ## start, reload and a dead real server with long tables, beside keepalived; FLAGS="-unchecked -alone -sizes 10000x2"
 	$(BENCH) bench-reload $(FLAGS)
+
+bench-check: ## what checks of 1000 and 10000 real servers cost, beside keepalived; FLAGS="-servers 1000 -intervals 1s -types tcp"
+	$(BENCH) bench-check $(FLAGS)
 
 clean: ## what the targets above left in this folder
 	rm -rf bin lab/out

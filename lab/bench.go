@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,6 +109,58 @@ func benchReload(ctx context.Context, args []string) error {
 		return inVM([]string{"-m", "3G", "-t", "3600"}, "bench-reload", append(args, "-where", "here", "-binary", o.Binary)...)
 	}
 	ok, err := bench.Reload(ctx, o)
+	if err == nil && !ok {
+		return exitCode(1)
+	}
+	return err
+}
+
+// benchCheck is "lab bench-check". It needs IPVS, as bench-reload.
+func benchCheck(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("lab bench-check", flag.ExitOnError)
+	o := bench.CheckOptions{Settle: 3 * time.Second, Out: os.Stdout, Progress: os.Stderr}
+	binary := flags.String("binary", "bin/hadirector", "the daemon's `path`")
+	servers := flags.String("servers", "1000,10000", "how many `real servers` are checked")
+	intervals := flags.String("intervals", "1s,5s", "the `times` between two checks of one")
+	types := flags.String("types", "tcp,http", "the `types` of checks")
+	where := flags.String("where", "auto", "auto, here or vm")
+	flags.DurationVar(&o.Quiet, "quiet", 15*time.Second, "for how long the cost is measured")
+	flags.IntVar(&o.Deaths, "deaths", 25, "how many real servers die, at most 200")
+	flags.BoolVar(&o.Alone, "alone", false, "without keepalived")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	for text := range strings.SplitSeq(*servers, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 10 || n > 100_000 || n%10 != 0 {
+			return fmt.Errorf("%q is no number of real servers, a multiple of 10", text)
+		}
+		o.Servers = append(o.Servers, n)
+	}
+	for text := range strings.SplitSeq(*intervals, ",") {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 100*time.Millisecond {
+			return fmt.Errorf("%q is no interval of 100ms or more", text)
+		}
+		o.Intervals = append(o.Intervals, d)
+	}
+	for text := range strings.SplitSeq(*types, ",") {
+		if text != string(bench.CheckTCP) && text != string(bench.CheckHTTP) {
+			return fmt.Errorf("%q is neither tcp nor http", text)
+		}
+		o.Types = append(o.Types, bench.CheckType(text))
+	}
+	if o.Deaths < 1 || o.Deaths > 200 {
+		return errors.New("there are 1 to 200 deaths")
+	}
+	var err error
+	if o.Binary, err = daemonPath(*binary); err != nil {
+		return err
+	}
+	if *where == "vm" || *where == "auto" && !hasIPVS() {
+		return inVM([]string{"-m", "3G", "-t", "3600"}, "bench-check", append(args, "-where", "here", "-binary", o.Binary)...)
+	}
+	ok, err := bench.Check(ctx, o)
 	if err == nil && !ok {
 		return exitCode(1)
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -67,6 +68,23 @@ func newTap(c *cluster.Cluster, machine string) (*tap, error) {
 	}
 	go t.listen()
 	return t, nil
+}
+
+// expect waits for so many changes of a program.
+func (t *tap) expect(ctx context.Context, p *cluster.Process, changes int) error {
+	for n := range changes {
+		select {
+		case _, open := <-t.ops:
+			if !open {
+				return t.err
+			}
+		case <-p.Done():
+			return fmt.Errorf("it ended with status %d:\n%s", p.ExitCode(), p.Output())
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d changes: %w", n, changes, context.Cause(ctx))
+		}
+	}
+	return nil
 }
 
 func (t *tap) close() { t.file.Close() }
