@@ -9,7 +9,8 @@
 // a probe, carried out by a [Checker]: nil is a success, an error is the cause of a
 // failure, in words for the operator. A [Tracker] turns the successes and failures
 // of one target into its [Status], and each change of status is an [Event]. A
-// [Measurer] has a number to tell besides, whose changes are events too.
+// [Measurer] has a number to tell besides, whose changes are events too, and a [Noticer]
+// a warning.
 //
 // # When a target is up or down
 //

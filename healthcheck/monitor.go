@@ -146,7 +146,9 @@ type verdict struct {
 	entry *entry
 	err   error
 	value Value // of a Measurer's success
-	took  time.Duration
+	// notice is that of a Noticer's success.
+	notice Notice
+	took   time.Duration
 }
 
 // Run asks the targets until ctx is canceled, and returns nil when its probes have
@@ -261,6 +263,9 @@ func (r *run) ask(ctx context.Context, cancel context.CancelFunc, e *entry, c ch
 		v.value, v.err = m.Measure(ctx)
 	} else {
 		v.err = c.checker.Check(ctx)
+	}
+	if n, ok := c.checker.(Noticer); ok && v.err == nil {
+		v.notice = n.Notice()
 	}
 	if late := ctx.Err(); errors.Is(late, context.DeadlineExceeded) && (v.err == nil || v.err == late) {
 		v.err = fmt.Errorf("timeout after %v", c.spec.Timeout)

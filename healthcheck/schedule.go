@@ -222,7 +222,7 @@ func (e *entry) observe(now time.Time, v verdict, out *outbox) {
 }
 
 func (e *entry) event(now time.Time) Event {
-	ev := Event{Target: e.target, Status: e.snapshot.Status, Value: e.snapshot.Value, At: now}
+	ev := Event{Target: e.target, Status: e.snapshot.Status, Value: e.snapshot.Value, Notice: e.snapshot.Notice, At: now}
 	if ev.Status == Down {
 		ev.Err = e.snapshot.Err
 	}

@@ -11,6 +11,9 @@ type Snapshot struct {
 	// Value is that of the last success of a [Measurer] as long as the target is up, else
 	// the zero value.
 	Value Value
+	// Notice is that of the last success of a [Noticer] as long as the target is up, else
+	// the zero value.
+	Notice Notice
 	// Since is when the status changed last; for Unknown, when the target came.
 	Since time.Time
 	// Err is the cause of the last probe's failure, nil after a success. A target
@@ -28,7 +31,7 @@ type Snapshot struct {
 }
 
 // observe takes the verdict of a probe that ended now and returns whether the
-// status or the value changed by it.
+// status, the value or the notice's text changed by it.
 func (s *Snapshot) observe(now time.Time, tr *Tracker, v verdict) bool {
 	s.Err, s.At, s.Duration = v.err, now, v.took
 	switch {
@@ -45,12 +48,12 @@ func (s *Snapshot) observe(now time.Time, tr *Tracker, v verdict) bool {
 	if changed {
 		s.Status, s.Since = status, now
 	}
-	was := s.Value
+	wasValue, wasText := s.Value, s.Notice.Text
 	switch {
 	case s.Status != Up:
-		s.Value = Value{}
+		s.Value, s.Notice = Value{}, Notice{}
 	case v.err == nil:
-		s.Value = v.value
+		s.Value, s.Notice = v.value, v.notice
 	}
-	return changed || s.Value != was
+	return changed || s.Value != wasValue || s.Notice.Text != wasText
 }

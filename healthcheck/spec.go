@@ -168,12 +168,14 @@ func (v Value) String() string {
 	return ""
 }
 
-// Event is a change of a target's status or value. Err is the cause when it went down.
+// Event is a change of a target's status, value or notice. Err is the cause when it went down.
 type Event struct {
 	Target Target
 	Status Status
 	// Value is that of a [Measurer] as long as its target is up, else the zero value.
 	Value Value
-	Err   error
-	At    time.Time
+	// Notice is that of a [Noticer] as long as its target is up, else the zero value.
+	Notice Notice
+	Err    error
+	At     time.Time
 }

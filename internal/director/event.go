@@ -53,6 +53,7 @@ const (
 	EventRealServerResumed  EventKind = "real-server-resumed"  // and no longer
 	EventRealServerDraining EventKind = "real-server-draining" // a reload has removed it
 	EventRealServerDrained  EventKind = "real-server-drained"
+	EventRealServerWarning  EventKind = "real-server-warning" // its check succeeds and warns, or no longer
 	EventOverrideSet        EventKind = "override-set"
 	EventOverrideEnded      EventKind = "override-ended"
 	EventQuorumLost         EventKind = "quorum-lost"

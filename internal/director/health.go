@@ -20,6 +20,7 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	touched := make(map[*conf.VirtualServer]bool)
 	var changes []serverChange
 	for n := 1; ; n++ {
+		d.logNotice(e)
 		for _, c := range d.health(e) {
 			changes = append(changes, c)
 			touched[c.vs] = true

@@ -21,6 +21,7 @@ type said struct {
 	pools   map[string]pool   // by virtual server; missing: poolReal
 	panics  map[string]bool   // the same
 	leaving map[identity]bool // that there are connections to be waited for
+	notices map[healthcheck.Target]string
 	peers   map[string]peerState
 	epoch   int    // of the membership that peers tells of
 	kernel  string // the reconciler's errors
@@ -38,7 +39,10 @@ type said struct {
 }
 
 func newSaid() said {
-	return said{pools: make(map[string]pool), panics: make(map[string]bool), leaving: make(map[identity]bool), peers: make(map[string]peerState)}
+	return said{
+		pools: make(map[string]pool), panics: make(map[string]bool), leaving: make(map[identity]bool),
+		notices: make(map[healthcheck.Target]string), peers: make(map[string]peerState),
+	}
 }
 
 // record hands an event to the journal.

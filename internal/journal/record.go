@@ -41,6 +41,7 @@ const (
 	RealServerResumed  Kind = "real-server-resumed"
 	RealServerDraining Kind = "real-server-draining"
 	RealServerDrained  Kind = "real-server-drained"
+	RealServerWarning  Kind = "real-server-warning"
 	OverrideSet        Kind = "override-set"
 	OverrideEnded      Kind = "override-ended"
 	QuorumLost         Kind = "quorum-lost"

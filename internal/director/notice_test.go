@@ -1,0 +1,48 @@
+package director
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+// A check that succeeds and warns is told when the warning begins, changes and ends, and
+// the real server stays where it is.
+func TestWarningOfACheckIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.run(pairTOML)
+		defer stop()
+		warns := func(text string) {
+			w.health.events <- healthcheck.Event{Target: target("10.0.0.22:80"), Status: healthcheck.Up, Notice: healthcheck.Notice{Text: text}}
+			synctest.Wait()
+		}
+		warns("certificate expires 2026-12-01")
+		warns("certificate expires 2026-12-01")
+		if diff := cmp.Diff(fullTable, w.kernel.String()); diff != "" {
+			t.Errorf("table -want +got:\n%s", diff)
+		}
+		w.verdict("10.0.0.22:80", healthcheck.Down, errors.New("connect refused"))
+		warns("certificate expires 2026-12-01")
+		warns("certificate expires 2026-12-02")
+		warns("")
+		if diff := cmp.Diff([]string{
+			`level=WARN msg="real server's check warns" real_server=web-2 address=10.0.0.22:80 virtual_server=web check=alive warning="certificate expires 2026-12-01"`,
+			`level=WARN msg="real server's check warns" real_server=web-2 address=10.0.0.22:80 virtual_server=web check=alive warning="certificate expires 2026-12-02"`,
+			`level=INFO msg="real server's check no longer warns" real_server=web-2 address=10.0.0.22:80 virtual_server=web check=alive warning="certificate expires 2026-12-02"`,
+		}, w.logged("warning=")); diff != "" {
+			t.Errorf("log -want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{
+			"real-server-warning web/web-2: 10.0.0.22:80: check alive warns: certificate expires 2026-12-01",
+			"real-server-warning web/web-2: 10.0.0.22:80: check alive warns: certificate expires 2026-12-02",
+			"real-server-warning web/web-2: 10.0.0.22:80: check alive no longer warns: certificate expires 2026-12-02",
+		}, w.recorded("real-server-warning")); diff != "" {
+			t.Errorf("events -want +got:\n%s", diff)
+		}
+	})
+}
