@@ -25,6 +25,8 @@ type checkKind struct {
 var checkKinds = []checkKind{
 	tcpCheck,
 	httpCheck,
+	httpsCheck,
+	grpcCheck,
 	dnsCheck,
 	udpCheck,
 	icmpCheck,
@@ -36,12 +38,12 @@ var checkKinds = []checkKind{
 var (
 	checkGrammar = grammar{keys: checkKeys(), others: othersCheckKeys}
 	checkTypes   = namesOf(checkKinds)
-	laterTypes   = []string{"https", "smtp", "grpc"}
+	laterTypes   = []string{"smtp"}
 )
 
 // What keepalived and others call our types and keys.
 var (
-	othersCheckTypes = map[string]string{"tcp_check": "tcp", "http_get": "http", "dns_check": "dns", "udp_check": "udp",
+	othersCheckTypes = map[string]string{"tcp_check": "tcp", "http_get": "http", "ssl_get": "https", "dns_check": "dns", "udp_check": "udp",
 		"misc_check": "script", "file_check": "file", "ping_check": "icmp",
 		"ping": "icmp", "exec": "script", "agent-check": "agent"}
 	othersCheckKeys = map[string]string{
@@ -65,10 +67,14 @@ func checkKeys() []string {
 
 // own are the keys that not every type has.
 func (k checkKind) own() []string {
+	var keys []string
 	if k.connects {
-		return append([]string{connectTimeout}, k.keys...)
+		keys = append(keys, connectTimeout)
 	}
-	return k.keys
+	if !k.portless {
+		keys = append(keys, portKey)
+	}
+	return append(keys, k.keys...)
 }
 
 func namesOf(kinds []checkKind) []string {
@@ -98,6 +104,9 @@ func (p *parser) checks(n *node) []healthcheck.Spec {
 		s := healthcheck.Spec{Name: name, Type: healthcheck.Type(kind)}
 		p.timing(t, &s, kindOf(s.Type).connects)
 		p.foreignCheckKeys(t, s.Type)
+		if !kindOf(s.Type).portless {
+			s.Port = p.checkPort(t)
+		}
 		if read := kindOf(s.Type).read; read != nil {
 			read(p, t, &s)
 		}
@@ -124,6 +133,9 @@ func (p *parser) foreignCheckKeys(t *node, is healthcheck.Type) {
 // needsPort tells whether a check asks the port of the real server's address. One that is
 // not known has been reported.
 func (p *parser) needsPort(check string) bool {
+	if p.root.kid("check").kid(check).kid(portKey) != nil {
+		return false
+	}
 	kind, _ := stringOf(p.root.at("check", check, "type"))
 	return !slices.ContainsFunc(checkKinds, func(k checkKind) bool { return string(k.name) == kind && k.portless })
 }
@@ -132,6 +144,7 @@ func (w *writer) check(s healthcheck.Spec) {
 	w.table("check", s.Name)
 	w.text("type", string(s.Type))
 	w.timing(s)
+	w.checkPort(s.Port)
 	if write := kindOf(s.Type).write; write != nil {
 		write(w, s)
 	}

@@ -1,19 +1,38 @@
 package conf
 
 import (
-	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
+var httpKeys = []string{"method", "path", "host", "headers", "request_body", "status", "expect", "expect_regex", "expect_digest"}
+
 // httpCheck is type "http".
 var httpCheck = checkKind{
 	name: healthcheck.HTTP, connects: true,
-	keys:  []string{"method", "path", "host", "status"},
-	read:  func(p *parser, t *node, s *healthcheck.Spec) { s.HTTP = p.httpSpec(t) },
-	write: func(w *writer, s healthcheck.Spec) { w.httpSpec(s.HTTP) },
+	keys: httpKeys,
+	read: func(p *parser, t *node, s *healthcheck.Spec) {
+		s.HTTP = p.httpSpec(t)
+	},
+	write: func(w *writer, s healthcheck.Spec) {
+		w.httpSpec(s.HTTP)
+	},
+}
+
+// httpsCheck is type "https".
+var httpsCheck = checkKind{
+	name: healthcheck.HTTPS, connects: true,
+	keys: slices.Concat(httpKeys, tlsKeys),
+	read: func(p *parser, t *node, s *healthcheck.Spec) {
+		httpCheck.read(p, t, s)
+		s.TLS = p.tlsSpec(t)
+	},
+	write: func(w *writer, s healthcheck.Spec) {
+		httpCheck.write(w, s)
+		w.tlsSpec(s.TLS)
+	},
 }
 
 func (w *writer) httpSpec(h healthcheck.HTTPSpec) {
@@ -22,16 +41,28 @@ func (w *writer) httpSpec(h healthcheck.HTTPSpec) {
 	if h.Host != "" {
 		w.text("host", h.Host)
 	}
-	w.text("status", formatStatus(h.StatusMin, h.StatusMax))
+	w.headers(h.Headers)
+	if h.Body != "" {
+		w.text("request_body", hiddenText("body", h.Body))
+	}
+	w.text("status", h.Status)
+	w.expectation(h)
 }
 
 func (p *parser) httpSpec(t *node) healthcheck.HTTPSpec {
 	h := healthcheck.HTTPSpec{
-		Method: p.choice(t.kid("method"), "a method", defaultMethod, []string{"GET", "HEAD"}, nil, nil),
-		Path:   p.requestTarget(t.kid("path")),
-		Host:   p.host(t.kid("host")),
+		Method:  p.choice(t.kid("method"), "a method", defaultMethod, []string{"GET", "HEAD", "OPTIONS", "POST"}, nil, nil),
+		Path:    p.requestTarget(t.kid("path")),
+		Host:    p.host(t.kid("host")),
+		Headers: p.headers(t.kid("headers")),
+		Status:  p.statuses(t.kid("status")),
 	}
-	h.StatusMin, h.StatusMax = p.status(t.kid("status"))
+	if body := t.kid("request_body"); body != nil && h.Method != "POST" {
+		p.keyErrorf(body, "a body is for method POST, and this one is %s", h.Method)
+	} else {
+		h.Body = p.requestBody(body)
+	}
+	p.expectation(t, &h)
 	return h
 }
 
@@ -60,46 +91,37 @@ func (p *parser) host(n *node) string {
 	return s
 }
 
-// status reads "200" or "200-299".
-func (p *parser) status(n *node) (least, most int) {
-	const want = `a status or a range of them, such as "200-299"`
+// statuses reads "200-299,301", or an array of such texts.
+func (p *parser) statuses(n *node) string {
+	const want = `statuses and ranges of them, such as "200-299" or "200-299,301"`
 	if n == nil {
-		return defaultStatusMin, defaultStatusMax
+		return defaultStatus
 	}
-	if v, ok := n.value.(int64); ok {
-		p.errorf(n, "want %s, found %s: write \"%d\"", want, describe(v), v)
-		return defaultStatusMin, defaultStatusMax
+	elems := n.elems
+	if _, array := n.value.([]any); !array {
+		elems = []*node{n}
+	} else if len(elems) == 0 {
+		p.errorf(n, "want %s, found an empty array", want)
 	}
-	s, ok := read[string](p, n, want)
-	if !ok {
-		return defaultStatusMin, defaultStatusMax
+	var texts []string
+	for _, e := range elems {
+		if v, ok := e.value.(int64); ok {
+			p.errorf(e, "want %s, found %s: write \"%d\"", want, describe(v), v)
+			continue
+		}
+		text, ok := read[string](p, e, want)
+		if !ok {
+			continue
+		}
+		if _, err := healthcheck.ParseStatuses(text); err != nil {
+			p.errorf(e, "%v", err)
+			continue
+		}
+		texts = append(texts, text)
 	}
-	from, to, ranged := strings.Cut(s, "-")
-	if !ranged {
-		to = from
+	all, err := healthcheck.ParseStatuses(strings.Join(texts, ","))
+	if err != nil {
+		return defaultStatus // none was good
 	}
-	least, okLeast := statusCode(from)
-	most, okMost := statusCode(to)
-	switch {
-	case !okLeast || !okMost:
-		p.errorf(n, "%q is not %s, with numbers from 100 to 599", shorten(s), want)
-	case least > most:
-		p.errorf(n, "%q is an empty range: write \"%d-%d\"", s, most, least)
-	default:
-		return least, most
-	}
-	return defaultStatusMin, defaultStatusMax
-}
-
-func statusCode(s string) (int, bool) {
-	v, err := strconv.Atoi(s)
-	return v, err == nil && len(s) == 3 && v >= 100 && v <= 599
-}
-
-// formatStatus is the inverse of status.
-func formatStatus(least, most int) string {
-	if least == most {
-		return strconv.Itoa(least)
-	}
-	return fmt.Sprintf("%d-%d", least, most)
+	return all.String()
 }

@@ -72,7 +72,7 @@ real_server = { web-1 = { address = "10.0.0.21:0" } }
 [check.c]
 `
 	for keys, needs := range map[string]bool{
-		`type = "tcp"`: true, `type = "http"`: true, `type = "icmp"`: false, "type = \"agent\"\nport = 7777": false,
+		`type = "tcp"`: true, `type = "http"`: true, "type = \"https\"\nport = 443": false, `type = "icmp"`: false, "type = \"agent\"\nport = 7777": false,
 		"type = \"file\"\npath = \"/run/{address}\"": false, "type = \"script\"\ncommand = [\"/check\"]": false,
 	} {
 		want := ""

@@ -85,7 +85,7 @@ func TestPair(t *testing.T) {
 		}},
 		Checks: []healthcheck.Spec{defaultTiming(healthcheck.Spec{
 			Name: "front-page", Type: healthcheck.HTTP, ConnectTimeout: 2 * time.Second,
-			HTTP: healthcheck.HTTPSpec{Method: "GET", Path: "/", StatusMin: 200, StatusMax: 299},
+			HTTP: healthcheck.HTTPSpec{Method: "GET", Path: "/", Status: "200-299"},
 		})},
 		Sync:  &conf.Sync{Interface: "eth1", KeyFile: "/etc/hadirector/cluster.key", Port: 9651},
 		Admin: conf.Admin{Socket: "/run/hadirector/admin.sock", Metrics: netip.MustParseAddrPort("127.0.0.1:9650")},
@@ -155,6 +155,31 @@ method = "HEAD"
 path = "/a?b=%22c"
 host = "www.example.org:8080"
 status = "204"
+port = 8080
+headers = { x-b = "1", Accept = "*/*", X-A = "\u00e9 \"2\"" }
+[check.secure]
+type = "https"
+tls_ca = "/etc/ca.pem"
+tls_name = "2001:db8::1"
+tls_certificate = "/etc/client.pem"
+tls_key = "/etc/client.pem"
+tls_min_version = "1.0"
+tls_expiry_warning = "0s"
+[check.calls]
+type = "grpc"
+service = "a.b/\u00e9"
+host = "rpc.example.org"
+tls = true
+tls_min_version = "1.3"
+[check.lax]
+type = "https"
+tls_verify = false
+method = "POST"
+request_body = "a\u0000\r\n\u007f\u0080"
+status = ["301", "200-204", "203-299"]
+expect = "\t\"\\\u0007\u2028"
+expect_regex = '^\d+"$'
+expect_digest = "MD5:444BCB3A3FCF8389296C49467F27E1D6"
 [sync]
 sync_id = 7
 key_file = "/etc/key \"x\""
@@ -207,6 +232,28 @@ func TestEverything(t *testing.T) {
 	}
 	if got := router.VirtualAddresses[0].String(); got != "10.0.0.101/32" {
 		t.Errorf("address without a length: %s", got)
+	}
+	wantTLS := []healthcheck.TLSSpec{
+		{CA: "/etc/ca.pem", Name: "2001:db8::1", Certificate: "/etc/client.pem", Key: "/etc/client.pem", MinVersion: "1.0"},
+		{SkipVerify: true, MinVersion: "1.2", ExpiryWarning: 14 * 24 * time.Hour},
+	}
+	if diff := cmp.Diff(wantTLS, []healthcheck.TLSSpec{c.Checks[2].TLS, c.Checks[4].TLS}); diff != "" {
+		t.Errorf("TLS, -want +got:\n%s", diff)
+	}
+	wantHTTP := []healthcheck.HTTPSpec{
+		{Method: "HEAD", Path: "/a?b=%22c", Host: "www.example.org:8080", Headers: "Accept: */*\nX-A: é \"2\"\nx-b: 1", Status: "204"},
+		{Method: "POST", Path: "/", Body: "a\x00\r\n\x7f\u0080", Status: "200-299,301", Expect: "\t\"\\\a\u2028", ExpectRegex: `^\d+"$`,
+			ExpectDigest: "md5:444bcb3a3fcf8389296c49467f27e1d6"},
+	}
+	if diff := cmp.Diff(wantHTTP, []healthcheck.HTTPSpec{c.Checks[1].HTTP, c.Checks[4].HTTP}); diff != "" {
+		t.Errorf("HTTP, -want +got:\n%s", diff)
+	}
+	wantGRPC := healthcheck.GRPCSpec{Service: "a.b/é", Host: "rpc.example.org", TLS: true}
+	if got := c.Checks[3]; got.GRPC != wantGRPC || got.TLS.MinVersion != "1.3" {
+		t.Errorf("gRPC: %+v", got)
+	}
+	if got := c.Checks[1].Port; got != 8080 {
+		t.Errorf("port %d", got)
 	}
 	old := c.VirtualRouters[2]
 	if want := vrrp.Password("s3cr\xc3\xa9 x"); old.Version != vrrp.Version2 || old.AdvertInterval != 255*time.Second || old.Auth != want {

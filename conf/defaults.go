@@ -45,13 +45,15 @@ const (
 	defaultCheckInterval = 5 * time.Second
 	defaultCheckTimeout  = 2 * time.Second
 	// defaultJitter is in percent, and that of tracks too.
-	defaultJitter    = 10
-	defaultRise      = 1
-	defaultFall      = 3
-	defaultMethod    = "GET"
-	defaultPath      = "/"
-	defaultStatusMin = 200
-	defaultStatusMax = 299
+	defaultJitter     = 10
+	defaultRise       = 1
+	defaultFall       = 3
+	defaultMethod     = "GET"
+	defaultPath       = "/"
+	defaultStatus     = "200-299"
+	defaultTLSVersion = "1.2"
+	// defaultExpiryWarning leaves two weeks to renew what should have been renewed.
+	defaultExpiryWarning = 14 * 24 * time.Hour
 	// defaultName and defaultRecord are keepalived's: every resolver knows them.
 	defaultName   = "."
 	defaultRecord = "SOA"

@@ -19,10 +19,10 @@ var (
 
 // secretNames are the keys whose values nobody may see, and what foreign programs and
 // people call them.
-var secretNames = []string{"password", "passwd", "secret", "hmac", "keys"}
+var secretNames = []string{"password", "passwd", "secret", "hmac", "keys", "headers", "request_body"}
 
 // secretParts are in the names of such keys: auth_pass, hmac_key, and so on.
-var secretParts = []string{"pass", "pwd", "secret", "hmac", "auth", "key"}
+var secretParts = []string{"pass", "pwd", "secret", "hmac", "auth", "key", "token", "cookie"}
 
 // mayBeSecret tells whether a line, counted from 1, may hold a secret: because of one
 // of its keys or, if it is in the middle of a value, of the last key before it; or
@@ -53,7 +53,7 @@ func (p *parser) mayBeSecret(line int) bool {
 // numbers.
 func secretName(name string) bool {
 	name = strings.ToLower(name)
-	if name == "key_file" {
+	if name == "key_file" || name == "tls_key" {
 		return false
 	}
 	for _, part := range secretParts {

@@ -286,6 +286,8 @@ func (p *parser) duration(n *node, def, least, most, step time.Duration) time.Du
 		p.errorf(n, "%s has no unit: write \"%ss\"", s, s)
 	case err != nil && parses(strings.ReplaceAll(s, " ", "")):
 		p.errorf(n, "%q is not a duration: write %q", s, strings.ReplaceAll(s, " ", ""))
+	case err != nil && days(s) > 0:
+		p.errorf(n, "%q is not a duration: write days in hours, \"%dh\"", s, 24*days(s))
 	case err != nil:
 		p.errorf(n, "%q is not a duration: want %s", shorten(s), want)
 	case d < least || d > most:
@@ -301,6 +303,16 @@ func (p *parser) duration(n *node, def, least, most, step time.Duration) time.Du
 func parses(s string) bool {
 	_, err := time.ParseDuration(s)
 	return err == nil
+}
+
+// days reads a number of days, "14d"; 0 if s is none.
+func days(s string) int {
+	number, _ := strings.CutSuffix(s, "d")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n > 1000 || number == s {
+		return 0
+	}
+	return n
 }
 
 // formatDuration writes a duration as a person would: "5m", not "5m0s".

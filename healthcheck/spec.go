@@ -15,6 +15,8 @@ type Type string
 const (
 	TCP     Type = "tcp"
 	HTTP    Type = "http"
+	HTTPS   Type = "https"
+	GRPC    Type = "grpc"
 	DNS     Type = "dns"
 	SMTP    Type = "smtp"
 	UDP     Type = "udp"
@@ -45,10 +47,14 @@ type Spec struct {
 	Rise, Fall int
 	// Initial is what a target counts as until its first verdict.
 	Initial Initial
+	// Port is asked in place of the target's, by the types that ask one; 0: the target's.
+	Port    uint16
 	TCP     TCPSpec     // for Type TCP
-	HTTP    HTTPSpec    // for Type HTTP
+	HTTP    HTTPSpec    // for Types HTTP and HTTPS
 	DNS     DNSSpec     // for Type DNS
 	UDP     UDPSpec     // for Type UDP
+	TLS     TLSSpec     // for Type HTTPS, and for GRPC with TLS
+	GRPC    GRPCSpec    // for Type GRPC
 	Script  ScriptSpec  // for Type Script
 	Ping    PingSpec    // for Type Ping
 	Process ProcessSpec // for Type Process
@@ -58,11 +64,19 @@ type Spec struct {
 
 // HTTPSpec is what an HTTP check asks for and accepts.
 type HTTPSpec struct {
-	Method string // GET or HEAD
+	Method string // GET, HEAD, OPTIONS or POST
 	Path   string // the request target, from the slash on
 	Host   string // the Host header; empty: the target's address
-	// StatusMin and StatusMax are the accepted range, both included.
-	StatusMin, StatusMax int
+	// Headers are further headers, "Name: value", separated by line feeds.
+	Headers string
+	// Body is that of a POST.
+	Body string
+	// Status are the accepted ones, as ParseStatuses reads them.
+	Status string
+	// Each of these that is not empty is wanted of the answer's body: a text somewhere in
+	// it; a match of a regular expression (RE2, package regexp); its digest, "sha256:" or
+	// "md5:" and lower-case hexadecimal digits.
+	Expect, ExpectRegex, ExpectDigest string
 }
 
 // ScriptSpec is a program that is run; exit status 0 is success.

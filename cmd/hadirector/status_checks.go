@@ -33,6 +33,9 @@ func writeChecks(b *bytes.Buffer, r director.RealStatus) {
 		fmt.Fprintf(b, "  %s: weight %d, configured %d: slow start, %d %%\n", r.Name, r.Weight, r.ConfiguredWeight, r.SlowStart)
 	}
 	for _, c := range r.Checks {
+		if c.Warning != "" {
+			fmt.Fprintf(b, "  %s: check %s warns: %s\n", r.Name, c.Name, c.Warning)
+		}
 		if c.Name == r.WeightBy {
 			fmt.Fprintf(b, "  %s: weight %d, configured %d: check %s says %s\n", r.Name, r.Weight, r.ConfiguredWeight, c.Name, c.Value)
 		}

@@ -22,6 +22,8 @@ func TestWriteChecks(t *testing.T) {
 			"  web-1: checks alive up; load down: connect refused\n"},
 		{"a weight", director.RealStatus{Status: "up", Weight: 5, ConfiguredWeight: 10, WeightBy: "load", Checks: []director.CheckStatus{up, {Name: "load", Status: "up", Value: "50%"}}},
 			"  web-1: weight 5, configured 10: check load says 50%\n"},
+		{"a warning", director.RealStatus{Status: "up", Checks: []director.CheckStatus{up, {Name: "page", Status: "up", Warning: "certificate expires 2026-12-01"}}},
+			"  web-1: check page warns: certificate expires 2026-12-01\n"},
 		{"slow start", director.RealStatus{Status: "up", Weight: 4, ConfiguredWeight: 10, SlowStart: 40}, "  web-1: weight 4, configured 10: slow start, 40 %\n"},
 		{"backup", director.RealStatus{Status: "up", Backup: true}, "  web-1: backup\n"},
 		{"held by a panic", director.RealStatus{Status: "down", Cause: "connect refused", Held: true}, "  web-1: connect refused\n  web-1: stays in all the same (panic_threshold)\n"},

@@ -23,7 +23,7 @@ const (
 )
 
 // readHead reads the status line and the headers of the final answer.
-func (c *httpCheck) readHead(ctx context.Context, r *bufio.Reader, bound *io.LimitedReader) (*http.Response, error) {
+func (c *httpCheck) readHead(ctx context.Context, r *bufio.Reader, bound *bounded) (*http.Response, error) {
 	for {
 		err := peekStatusLine(r)
 		st := awaitingStatus
@@ -42,12 +42,33 @@ func (c *httpCheck) readHead(ctx context.Context, r *bufio.Reader, bound *io.Lim
 			return nil, err
 		case bound.N <= 0:
 			return nil, &cause{text: fmt.Sprintf("headers longer than %d KiB", maxHeaders>>10), errs: []error{err}}
-		case fromNetwork(err):
-			return nil, explain(ctx, st, c.timeout, err)
+		case bound.err != nil:
+			return nil, explain(ctx, st, c.timeout, bound.err)
 		default:
 			return nil, &cause{text: "not HTTP: malformed headers", errs: []error{err}}
 		}
 	}
+}
+
+// bounded reads N bytes of a connection at most, as an io.LimitedReader does, and remembers
+// the error that ended the connection: the parser of headers takes what came before it for a
+// whole line, and complains of that.
+type bounded struct {
+	conn io.Reader
+	N    int64
+	err  error
+}
+
+func (r *bounded) Read(b []byte) (int, error) {
+	if r.N <= 0 {
+		return 0, io.EOF
+	}
+	n, err := r.conn.Read(b[:min(int64(len(b)), r.N)])
+	r.N -= int64(n)
+	if err != nil {
+		r.err = err
+	}
+	return n, err
 }
 
 // interim reports whether a final answer follows one of this status
@@ -56,14 +77,26 @@ func interim(status int) bool {
 	return status < 200 && status != http.StatusSwitchingProtocols
 }
 
-// readBody reads the body to its end, or to the bound.
-func (c *httpCheck) readBody(ctx context.Context, answer *http.Response, bound *io.LimitedReader) error {
+// readBody reads the body to its end, or to the bound, and holds it to what is expected.
+func (c *httpCheck) readBody(ctx context.Context, answer *http.Response, bound *bounded) error {
 	bound.N = maxBody
 	// The body is not closed: that would read the rest of it, without a bound.
-	_, err := io.Copy(io.Discard, answer.Body)
+	var body []byte
+	var err error
+	if c.wants.something() {
+		body, err = io.ReadAll(answer.Body)
+	} else {
+		_, err = io.Copy(io.Discard, answer.Body)
+	}
+	endless := answer.ContentLength < 0 && len(answer.TransferEncoding) == 0 // it ends with the connection
 	switch {
-	case err == nil, bound.N <= 0:
-		return nil
+	case err == nil && (bound.N > 0 || !endless):
+		return c.wants.judge(body, true)
+	case bound.N <= 0:
+		return c.wants.judge(body, false)
+	case errors.Is(err, io.ErrUnexpectedEOF) && endless:
+		// Under TLS the connection should end with a close_notify, which many servers leave out.
+		return c.wants.judge(body, true)
 	case fromNetwork(err):
 		return explain(ctx, readingBody, c.timeout, err)
 	}

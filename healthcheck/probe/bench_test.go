@@ -29,7 +29,7 @@ func BenchmarkTCP(b *testing.B) {
 func BenchmarkHTTP(b *testing.B) {
 	target := listen(b, says(ok+"Content-Length: 2\r\n\r\nok"))
 	b.Run("probe", func(b *testing.B) {
-		c, err := newHTTP(httpSpec(), target)
+		c, err := newHTTP(httpSpec(), target, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -73,4 +73,20 @@ func BenchmarkHTTP(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkHTTPS asks a server whose certificate it verifies. The figures include the
+// server's half of the handshake.
+func BenchmarkHTTPS(b *testing.B) {
+	a := newAuthority(b, "known", nil)
+	c, err := New(httpsSpec(pemFile(b, certBlock(a.cert))), listen(b, shows(a.issue(b, nil), fine)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.Check(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -17,6 +17,7 @@ type step string
 
 const (
 	connecting     step = "connecting"
+	handshaking    step = "doing the TLS handshake"
 	sending        step = "sending the request"
 	awaitingStatus step = "waiting for the status line"
 	readingHeaders step = "reading the headers"
@@ -74,6 +75,12 @@ func explain(ctx context.Context, st step, timeout time.Duration, err error) err
 		}
 		return because("%v while %s", errno, st)
 	}
+	if text := tlsAlert(err); text != "" {
+		return because("TLS alert: %s", text)
+	}
+	if tlsFault(err) {
+		return because("TLS broken while %s: %s", st, tlsText(err))
+	}
 	var own *connectTimeout
 	var timeouter net.Error
 	switch {
@@ -94,7 +101,7 @@ func explain(ctx context.Context, st step, timeout time.Duration, err error) err
 // what it brought.
 func fromNetwork(err error) bool {
 	var netErr net.Error
-	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &netErr) || tlsFault(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // innermost is the error without the addresses that net wraps around it.

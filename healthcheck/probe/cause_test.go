@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -118,13 +119,23 @@ func TestNewErrors(t *testing.T) {
 		{"mask", with(func(s *healthcheck.Spec) { *s = waitSpec(0); s.UDP.Reply.Value = "x" }), good, "the reply's pattern has a mask of another length"},
 		{"wait", waitSpec(3 * time.Second), good, "wait 3s is not within the timeout 2s"},
 		{"reply lengths", replySpec(t, "x", "", 0, 4097), good, "reply of 0 to 4097 bytes is not within 0 to 4096"},
-		{"method", with(func(s *healthcheck.Spec) { s.HTTP.Method = "POST" }), good, `method "POST" is neither GET nor HEAD`},
+		{"method", with(func(s *healthcheck.Spec) { s.HTTP.Method = "PUT" }), good, `method "PUT" is not GET, HEAD, OPTIONS or POST`},
 		{"relative path", with(func(s *healthcheck.Spec) { s.HTTP.Path = "health" }), good, `path "health" is not one that a request can carry`},
 		{"path with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Path = "/\r\nX: y" }), good, `path "/\r\nX: y" is not one that a request can carry`},
 		{"path with a space", with(func(s *healthcheck.Spec) { s.HTTP.Path = "/a b" }), good, `path "/a b" is not one that a request can carry`},
 		{"host with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Host = "x\r\nX: y" }), good, `host "x\r\nX: y" is not one that a request can carry`},
-		{"status range upside down", with(func(s *healthcheck.Spec) { s.HTTP.StatusMin = 300 }), good, "status range 300-299 is not one within 100-599"},
-		{"status range missing", with(func(s *healthcheck.Spec) { s.HTTP.StatusMin, s.HTTP.StatusMax = 0, 0 }), good, "status range 0-0 is not one within 100-599"},
+		{"status range upside down", with(func(s *healthcheck.Spec) { s.HTTP.Status = "300-299" }), good, `status: "300-299" is an empty range: write "299-300"`},
+		{"header with a line end", with(func(s *healthcheck.Spec) { s.HTTP.Headers = "X-A: b\r\nX-B: c" }), good, `header "X-A" is not one that a request can carry`},
+		{"header without a value", with(func(s *healthcheck.Spec) { s.HTTP.Headers = "secret" }), good, `header "secret" is not one that a request can carry`},
+		{"body of a GET", with(func(s *healthcheck.Spec) { s.HTTP.Body = "x" }), good, "method GET has no body"},
+		{"regular expression", with(func(s *healthcheck.Spec) { s.HTTP.ExpectRegex = "(" }), good, "error parsing regexp: missing closing ): `(`"},
+		{"digest", with(func(s *healthcheck.Spec) { s.HTTP.ExpectDigest = "sha256:00" }), good, `digest "sha256:00" is not one`},
+		{"status missing", with(func(s *healthcheck.Spec) { s.HTTP.Status = "" }), good, `status: "" is not a status or a range of them, such as "200-299", with numbers from 100 to 599`},
+		{"relative file of authorities", httpsSpec("ca.pem"), good, `file "ca.pem" is not an absolute path`},
+		{"client's certificate without a key", with(func(s *healthcheck.Spec) { s.Type, s.TLS.Certificate = healthcheck.HTTPS, "/a.pem" }), good, "a client's certificate and its key go together"},
+		{"version of TLS", with(func(s *healthcheck.Spec) { s.Type, s.TLS.MinVersion = healthcheck.HTTPS, "1.4" }), good, `TLS version "1.4" is not known`},
+		{"authority with a line end", healthcheck.Spec{Type: healthcheck.GRPC, GRPC: healthcheck.GRPCSpec{Host: "x\r\n"}}, good, `host "x\r\n" is not one that a request can carry`},
+		{"service that is too long", healthcheck.Spec{Type: healthcheck.GRPC, GRPC: healthcheck.GRPCSpec{Service: strings.Repeat("x", 1<<14)}}, good, "host or service is too long for a request"},
 		{"script without a path", healthcheck.Spec{Type: healthcheck.Script, Script: healthcheck.ScriptSpec{Command: "check\x00/a"}}, none, `script "check" is not an absolute path`},
 		{"file without a path", fileSpec("state/value"), none, `file "state/value" is not an absolute path`},
 		{"process without a name", processSpec("", false, 1), none, "no process is named"},

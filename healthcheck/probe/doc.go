@@ -17,6 +17,9 @@
 // would use up the local ports. The real server sees its connection reset, for "tcp"
 // perhaps before it has accepted it, and may log that.
 //
+// Under TLS that reset comes without a close_notify: the verdict stands, and a peer that is
+// told of the end would only answer.
+//
 // What a script says, what a file holds and how long either takes is bounded too, and
 // nothing that a script starts outlives its probe, unless it leaves the script's process
 // group.

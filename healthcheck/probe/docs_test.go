@@ -40,8 +40,8 @@ func tableRows(t *testing.T, column string) [][]string {
 func placeholders(steps ...string) *strings.Replacer {
 	return strings.NewReplacer(
 		"STEP", "("+strings.Join(steps, "|")+")", "TIMEOUT", "2s",
-		"CODE", `\d{3}`, "RANGE", `\d{3}(-\d{3})?`, "TEXT", ".*", "ERROR", "[a-z/ ]+",
-		"NUMBER", `-?\d+`, "PATH", `/[^ ]*`, "NAME", ".+", "WORD", "[a-z]+", "SIGNAL", "SIG[A-Z]+", "ADDRESS", "[0-9a-f.:]+")
+		"CODE", `\d{3}`, "DATE", `\d{4}-\d{2}-\d{2}`, "RANGES", `\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*`, "DIGEST", "(sha256|md5):[0-9a-f]+", "TEXT", ".*", "ERROR", "[a-z/ ]+",
+		"NUMBER", `-?\d+`, "PATH", `/[^ ]*`, "NAME", ".+", "WORD", "[a-z]+", "STATE", "[A-Z_]+", "SIGNAL", "SIG[A-Z]+", "ADDRESS", "[0-9a-f.:]+")
 }
 
 // checkCausesTable holds the table whose first column is that to the causes that tests
@@ -84,9 +84,30 @@ func TestDocumentedCauses(t *testing.T) {
 	for _, tt := range explainTests {
 		causes = append(causes, tt.want)
 	}
-	causes = append(causes, "canceled while reading the body") // TestExplainCanceled
+	for _, tt := range bodyTests {
+		if tt.cause != "" {
+			causes = append(causes, tt.cause)
+		}
+	}
+	for _, tt := range grpcTests {
+		causes = append(causes, tt.want)
+	}
+	for _, tt := range grpcRealTests {
+		causes = append(causes, tt.want)
+	}
+	causes = slices.DeleteFunc(causes, func(c string) bool { return c == "" })
+	_, secure := httpsTests(t)
+	for _, tt := range secure {
+		if tt.want != "" {
+			causes = append(causes, tt.want)
+		}
+	}
+	causes = append(causes, "canceled while reading the body", // TestExplainCanceled
+		"not asked: /etc/ca.pem is longer than 4 MiB",                                                          // TestTLSFileTooLong
+		"not asked: this director has no certificates of authorities (install ca-certificates, or set tls_ca)", // TestSystemWithoutRoots
+		"not asked: this director cannot read the system's certificates of authorities")                        // as above
 
-	steps := []string{string(connecting), string(sending), string(awaitingStatus), string(readingHeaders), string(readingBody),
+	steps := []string{string(connecting), string(handshaking), string(sending), string(awaitingStatus), string(readingHeaders), string(readingBody), string(awaitingGRPC),
 		string(awaitingAgent), string(awaitingEcho)}
 	text, err := os.ReadFile("../../docs/healthchecks.md")
 	if err != nil {
@@ -159,33 +180,57 @@ func TestDocumentedDefaults(t *testing.T) {
 		[director.a]
 		address = "192.0.2.11"
 		[check.c]
-		type = "http"`), "test.toml")
+		type = "https"
+		[check.rpc]
+		type = "grpc"`), "test.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp := cfg.Checks[0]
-	want := map[string]string{
-		"type":            "",
-		"interval":        sp.Interval.String(),
-		"fast_interval":   sp.FastInterval.String(),
-		"down_interval":   sp.DownInterval.String(),
-		"jitter":          strconv.Itoa(sp.Jitter) + "%",
-		"timeout":         sp.Timeout.String(),
-		"connect_timeout": sp.ConnectTimeout.String(),
-		"initial":         sp.Initial.String(),
-		"rise":            strconv.Itoa(sp.Rise),
-		"fall":            strconv.Itoa(sp.Fall),
-		"method":          sp.HTTP.Method,
-		"path":            sp.HTTP.Path,
-		"host":            sp.HTTP.Host,
-		"status":          strconv.Itoa(sp.HTTP.StatusMin) + "-" + strconv.Itoa(sp.HTTP.StatusMax),
+	sp, rpc := cfg.Checks[0], cfg.Checks[1].GRPC
+	tables := map[string]map[string]string{
+		"key": {
+			"type":            "",
+			"interval":        sp.Interval.String(),
+			"fast_interval":   sp.FastInterval.String(),
+			"down_interval":   sp.DownInterval.String(),
+			"jitter":          strconv.Itoa(sp.Jitter) + "%",
+			"timeout":         sp.Timeout.String(),
+			"connect_timeout": sp.ConnectTimeout.String(),
+			"initial":         sp.Initial.String(),
+			"rise":            strconv.Itoa(sp.Rise),
+			"fall":            strconv.Itoa(sp.Fall),
+			"port":            "",
+		},
+		"key of http": {
+			"method": sp.HTTP.Method,
+			"path":   sp.HTTP.Path,
+			"host":   sp.HTTP.Host,
+			"status": sp.HTTP.Status,
+
+			"headers": sp.HTTP.Headers, "request_body": sp.HTTP.Body,
+			"expect": sp.HTTP.Expect, "expect_regex": sp.HTTP.ExpectRegex, "expect_digest": sp.HTTP.ExpectDigest,
+		},
+		"key of grpc": {
+			"service": rpc.Service, "host": rpc.Host, "tls": strconv.FormatBool(rpc.TLS),
+		},
+		"key of TLS": {
+			"tls_verify":         strconv.FormatBool(!sp.TLS.SkipVerify),
+			"tls_ca":             sp.TLS.CA,
+			"tls_name":           sp.TLS.Name,
+			"tls_certificate":    sp.TLS.Certificate,
+			"tls_key":            sp.TLS.Key,
+			"tls_min_version":    sp.TLS.MinVersion,
+			"tls_expiry_warning": strings.TrimSuffix(sp.TLS.ExpiryWarning.String(), "0m0s"),
+		},
 	}
-	got := map[string]string{}
-	for _, row := range tableRows(t, "key") {
-		got[strings.Trim(row[0], " `")] = strings.Trim(row[1], " `")
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("documented defaults (-parsed +documented):\n%s", diff)
+	for column, want := range tables {
+		got := map[string]string{}
+		for _, row := range tableRows(t, column) {
+			got[strings.Trim(row[0], " `")] = strings.Trim(row[1], " `")
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("documented defaults, %s (-parsed +documented):\n%s", column, diff)
+		}
 	}
 	if _, err := New(sp, healthcheck.Target{Addr: cfg.VirtualServers[0].RealServers[0].Address}); err != nil {
 		t.Errorf("the defaults make no check: %v", err)

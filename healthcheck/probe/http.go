@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +15,12 @@ import (
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
+
+// endWith ends what conn waits for when ctx ends. The caller calls what it returns when
+// it is done with conn.
+func endWith(ctx context.Context, conn net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
+}
 
 // httpCheck sends one request and judges the answer's status.
 //
@@ -28,17 +34,20 @@ var longAgo = time.Unix(1, 0)
 // So there is by construction no proxy from the environment, no redirect, no
 // compression and no reuse of a connection.
 type httpCheck struct {
-	dial     dialFunc
-	timeout  time.Duration // for the cause's text
-	request  []byte        // as it goes on the wire
-	method   *http.Request // the parser must know that HEAD's answer has no body
-	min, max int           // accepted status
+	dial    dialFunc
+	secure  *secureLayer       // nil without TLS
+	notice  healthcheck.Notice // of the last success
+	timeout time.Duration      // for the cause's text
+	request []byte             // as it goes on the wire
+	method  *http.Request      // the parser must know that HEAD's answer has no body
+	accepts healthcheck.Statuses
+	wants   expectation
 }
 
-func newHTTP(sp healthcheck.Spec, t healthcheck.Target) (*httpCheck, error) {
+func newHTTP(sp healthcheck.Spec, t healthcheck.Target, store *tlsStore) (*httpCheck, error) {
 	h := sp.HTTP
-	if h.Method != http.MethodGet && h.Method != http.MethodHead {
-		return nil, fmt.Errorf("method %q is neither GET nor HEAD", h.Method)
+	if !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost}, h.Method) {
+		return nil, fmt.Errorf("method %q is not GET, HEAD, OPTIONS or POST", h.Method)
 	}
 	if !strings.HasPrefix(h.Path, "/") || !visible(h.Path) {
 		return nil, fmt.Errorf("path %q is not one that a request can carry", h.Path)
@@ -46,70 +55,72 @@ func newHTTP(sp healthcheck.Spec, t healthcheck.Target) (*httpCheck, error) {
 	if !visible(h.Host) {
 		return nil, fmt.Errorf("host %q is not one that a request can carry", h.Host)
 	}
-	if h.StatusMin < 100 || h.StatusMax > 599 || h.StatusMin > h.StatusMax {
-		return nil, fmt.Errorf("status range %d-%d is not one within 100-599", h.StatusMin, h.StatusMax)
+	accepts, err := healthcheck.ParseStatuses(h.Status)
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	wants, err := newExpectation(h)
+	if err != nil {
+		return nil, err
+	}
+	request, err := requestOf(sp.Type, h, t)
+	if err != nil {
+		return nil, err
+	}
+	var secure *secureLayer
+	if sp.Type == healthcheck.HTTPS {
+		if secure, err = newSecure(store, sp.TLS, serverName(h.Host, t), sp.Timeout, "http/1.1"); err != nil {
+			return nil, err
+		}
 	}
 	return &httpCheck{
 		dial:    dialWithin(t.Addr, sp.ConnectTimeout),
+		secure:  secure,
 		timeout: sp.Timeout,
-		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: hadirector\r\nConnection: close\r\n\r\n",
-			h.Method, h.Path, hostHeader(h, t)),
-		method: &http.Request{Method: h.Method},
-		min:    h.StatusMin,
-		max:    h.StatusMax,
+		request: request,
+		method:  &http.Request{Method: h.Method},
+		accepts: accepts,
+		wants:   wants,
 	}, nil
 }
 
-// visible reports whether s has visible ASCII characters only: no space or line end
-// that would make another request of the one that is meant.
-func visible(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// hostHeader is the configured Host, else the target's address in the form a browser
-// sends it: without the port if that is 80, and without an IPv6 zone.
-func hostHeader(h healthcheck.HTTPSpec, t healthcheck.Target) string {
-	if h.Host != "" {
-		return h.Host
-	}
-	host := t.Addr.Addr().WithZone("").String()
-	if t.Addr.Addr().Is6() {
-		host = "[" + host + "]"
-	}
-	if port := t.Addr.Port(); port != 80 {
-		host += ":" + strconv.Itoa(int(port))
-	}
-	return host
-}
-
-// Check succeeds when the status is within the accepted range, the headers are
-// complete, and the body is too or its first 64 KiB have come.
+// Check succeeds when the status is an accepted one, the headers are complete, the body
+// is too or its first 64 KiB have come, and that much of it is as expected.
 func (c *httpCheck) Check(ctx context.Context) error {
+	if c.secure != nil {
+		if err := c.secure.prepare(); err != nil {
+			return err
+		}
+	}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return explain(ctx, connecting, c.timeout, err)
 	}
 	defer reset(conn)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
+	stop := endWith(ctx, conn)
 	defer stop()
 
+	if c.secure != nil {
+		secure, err := c.secure.handshake(ctx, conn)
+		if err != nil {
+			return err
+		}
+		c.notice = c.secure.notice(secure.ConnectionState(), time.Now())
+		conn = secure
+	}
 	if _, err := conn.Write(c.request); err != nil {
 		return explain(ctx, sending, c.timeout, err)
 	}
-	bound := &io.LimitedReader{R: conn, N: maxHeaders}
+	bound := &bounded{conn: conn, N: maxHeaders}
 	answer, err := c.readHead(ctx, bufio.NewReader(bound), bound)
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode < c.min || answer.StatusCode > c.max {
-		return &cause{text: fmt.Sprintf("status %d, want %s", answer.StatusCode, c.want())}
+	if !c.accepts.Has(answer.StatusCode) {
+		return &cause{text: fmt.Sprintf("status %d, want %s", answer.StatusCode, c.accepts.String())}
 	}
 	return c.readBody(ctx, answer, bound)
 }
 
-func (c *httpCheck) want() string {
-	if c.min == c.max {
-		return strconv.Itoa(c.min)
-	}
-	return fmt.Sprintf("%d-%d", c.min, c.max)
-}
+// Notice is that of the last success.
+func (c *httpCheck) Notice() healthcheck.Notice { return c.notice }

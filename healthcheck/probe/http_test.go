@@ -52,12 +52,14 @@ var httpTests = []struct {
 	{"silence", saysAndWaits(""), 0, "timeout after 2s waiting for the status line"},
 	{"a status line that does not end", saysAndWaits("HTTP/1.1 20"), 11, "timeout after 2s waiting for the status line"},
 	{"headers that stop", saysAndWaits(ok + "Server: x\r\n"), 28, "timeout after 2s reading the headers"},
+	{"a header that stops", saysAndWaits(ok + "Serv"), 21, "timeout after 2s reading the headers"},
 	{"a body that stops", saysAndWaits(ok + "Content-Length: 10\r\n\r\nabc"), 42, "timeout after 2s reading the body"},
 	{"a body that nothing ends", saysAndWaits(ok + "\r\nabc"), 22, "timeout after 2s reading the body"},
 
 	{"closed at once", says(""), never, "closed by peer while waiting for the status line"},
 	{"closed in the status line", says("HTTP/1.1 2"), never, "closed by peer while waiting for the status line"},
 	{"closed in the headers", says(ok + "Server: x\r\n"), never, "closed by peer while reading the headers"},
+	{"closed in a header", says(ok + "Serv"), never, "closed by peer while reading the headers"},
 	{"closed in the body", says(ok + "Content-Length: 10\r\n\r\nabc"), never, "closed by peer while reading the body"},
 	{"closed in a chunk", says(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nab"), never, "closed by peer while reading the body"},
 	{"reset at once", func(conn *net.TCPConn) {
@@ -86,7 +88,7 @@ var httpTests = []struct {
 func TestHTTP(t *testing.T) {
 	for _, tt := range httpTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newHTTP(httpSpec(), listen(t, tt.serve))
+			c, err := newHTTP(httpSpec(), listen(t, tt.serve), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,7 +140,7 @@ func TestHTTPDripDoesNotProlongTheProbe(t *testing.T) {
 // ended the context has no hold on it any more.
 func TestHTTPContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, err := newHTTP(httpSpec(), healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.1:80")})
+		c, err := newHTTP(httpSpec(), healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.1:80")}, new(tlsStore))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,6 +242,8 @@ func TestHTTPRequest(t *testing.T) {
 		return sp
 	}
 	noHost := with(func(h *healthcheck.HTTPSpec) { h.Host = "" })
+	secureNoHost := noHost
+	secureNoHost.Type = healthcheck.HTTPS
 	const tail = "\r\nUser-Agent: hadirector\r\nConnection: close\r\n\r\n"
 	tests := []struct {
 		name string
@@ -250,14 +254,21 @@ func TestHTTPRequest(t *testing.T) {
 		{"as configured", httpSpec(), "192.0.2.1:8080", "GET /health HTTP/1.1\r\nHost: www.example.com" + tail},
 		{"HEAD", with(func(h *healthcheck.HTTPSpec) { h.Method = "HEAD" }), "192.0.2.1:80", "HEAD /health HTTP/1.1\r\nHost: www.example.com" + tail},
 		{"the path goes out as it is written", with(func(h *healthcheck.HTTPSpec) { h.Path = "//a/../b?q=%zz" }), "192.0.2.1:80", "GET //a/../b?q=%zz HTTP/1.1\r\nHost: www.example.com" + tail},
+		{"OPTIONS", with(func(h *healthcheck.HTTPSpec) { h.Method = "OPTIONS" }), "192.0.2.1:80", "OPTIONS /health HTTP/1.1\r\nHost: www.example.com" + tail},
+		{"headers of the check's own", with(func(h *healthcheck.HTTPSpec) { h.Headers = "Accept: text/plain\nX-A: b" }), "192.0.2.1:80",
+			"GET /health HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: hadirector\r\nAccept: text/plain\r\nX-A: b\r\nConnection: close\r\n\r\n"},
+		{"POST without a body", with(func(h *healthcheck.HTTPSpec) { h.Method = "POST" }), "192.0.2.1:80",
+			"POST /health HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: hadirector\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
 		{"no host, port 80", noHost, "192.0.2.1:80", "GET /health HTTP/1.1\r\nHost: 192.0.2.1" + tail},
 		{"no host, another port", noHost, "192.0.2.1:8080", "GET /health HTTP/1.1\r\nHost: 192.0.2.1:8080" + tail},
+		{"no host, https", secureNoHost, "192.0.2.1:443", "GET /health HTTP/1.1\r\nHost: 192.0.2.1" + tail},
+		{"no host, https on the port of http", secureNoHost, "192.0.2.1:80", "GET /health HTTP/1.1\r\nHost: 192.0.2.1:80" + tail},
 		{"no host, IPv6", noHost, "[2001:db8::1]:80", "GET /health HTTP/1.1\r\nHost: [2001:db8::1]" + tail},
 		{"no host, IPv6 with a zone", noHost, "[fe80::1%eth0]:8080", "GET /health HTTP/1.1\r\nHost: [fe80::1]:8080" + tail},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newHTTP(tt.sp, healthcheck.Target{Addr: netip.MustParseAddrPort(tt.addr)})
+			c, err := newHTTP(tt.sp, healthcheck.Target{Addr: netip.MustParseAddrPort(tt.addr)}, new(tlsStore))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -300,7 +311,7 @@ func TestHTTPAgainstNetHTTP(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			sp := httpSpec()
-			sp.HTTP.Method, sp.HTTP.Path, sp.HTTP.StatusMin, sp.HTTP.StatusMax = tt.method, tt.path, 200, 200
+			sp.HTTP.Method, sp.HTTP.Path, sp.HTTP.Status = tt.method, tt.path, "200"
 			c, err := New(sp, healthcheck.Target{Addr: l.Addr().(*net.TCPAddr).AddrPort()})
 			if err != nil {
 				t.Fatal(err)

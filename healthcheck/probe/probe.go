@@ -2,14 +2,17 @@ package probe
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
-// Prober makes Checkers, and holds what they share: the sockets for echo requests. The zero
+// Prober makes Checkers, and holds what they share: the sockets for echo requests,
+// and the files that TLS needs. The zero
 // value is ready. There is nothing to close: what is shared ends with the probes.
 type Prober struct {
 	echoes echoes
+	tls    tlsStore
 }
 
 // New returns the Checker that makes the check sp at target t; the types that ask the
@@ -20,8 +23,11 @@ type Prober struct {
 // The errors name what is wrong with the Spec. The configuration's parser has
 // refused all of these before.
 func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Checker, error) {
+	if sp.Port != 0 {
+		t.Addr = netip.AddrPortFrom(t.Addr.Addr(), sp.Port)
+	}
 	switch sp.Type {
-	case healthcheck.TCP, healthcheck.HTTP, healthcheck.DNS, healthcheck.UDP:
+	case healthcheck.TCP, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.DNS, healthcheck.UDP:
 		if !t.Addr.IsValid() || t.Addr.Port() == 0 {
 			return nil, fmt.Errorf("address %v cannot be connected to", t.Addr)
 		}
@@ -29,12 +35,14 @@ func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Che
 	switch sp.Type {
 	case healthcheck.TCP:
 		return checker(newTCP(sp, t))
-	case healthcheck.HTTP:
-		return checker(newHTTP(sp, t))
+	case healthcheck.HTTP, healthcheck.HTTPS:
+		return checker(newHTTP(sp, t, &p.tls))
 	case healthcheck.DNS:
 		return checker(newDNS(sp, t))
 	case healthcheck.UDP:
 		return checker(newUDP(sp, t))
+	case healthcheck.GRPC:
+		return checker(newGRPC(sp, t, &p.tls))
 	case healthcheck.Script:
 		return checker(newScript(sp, t))
 	case healthcheck.Ping:

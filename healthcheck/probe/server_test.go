@@ -159,7 +159,7 @@ func tcpSpec() healthcheck.Spec {
 func httpSpec() healthcheck.Spec {
 	sp := tcpSpec()
 	sp.Type = healthcheck.HTTP
-	sp.HTTP = healthcheck.HTTPSpec{Method: "GET", Path: "/health", Host: "www.example.com", StatusMin: 200, StatusMax: 299}
+	sp.HTTP = healthcheck.HTTPSpec{Method: "GET", Path: "/health", Host: "www.example.com", Status: "200-299"}
 	return sp
 }
 

@@ -57,7 +57,7 @@ func full(t *testing.T) healthcheck.Target {
 }
 
 func TestConnect(t *testing.T) {
-	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec(), dnsSpec("TCP")} {
+	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec(), httpsSpec(""), grpcSpec(""), dnsSpec("TCP")} {
 		t.Run(string(sp.Type), func(t *testing.T) {
 			t.Run("refused", func(t *testing.T) {
 				c, err := New(sp, refusing(t))
@@ -138,6 +138,23 @@ func TestTCPHealthy(t *testing.T) {
 	}
 }
 
+// The port of the check is asked in place of the real server's, whatever that is.
+func TestPort(t *testing.T) {
+	asked := listen(t, says(fine))
+	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec()} {
+		sp.Port = asked.Addr.Port()
+		for _, target := range []healthcheck.Target{refusing(t), {Addr: netip.AddrPortFrom(asked.Addr.Addr(), 0)}} {
+			c, err := New(sp, target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Check(t.Context()); err != nil {
+				t.Errorf("%s, target %v: cause %q, want healthy", sp.Type, target.Addr, err)
+			}
+		}
+	}
+}
+
 func TestDialKeepAliveIsOff(t *testing.T) {
 	conn, err := dialTo(listen(t, untilClosedTCP).Addr)(t.Context())
 	if err != nil {
@@ -162,6 +179,9 @@ func TestDialKeepAliveIsOff(t *testing.T) {
 // Probes leave neither descriptors nor sockets in TIME_WAIT behind.
 func TestProbesLeaveNothingBehind(t *testing.T) {
 	const probes = 50
+	a := newAuthority(t, "known", nil)
+	good := a.issue(t, nil)
+	ca := pemFile(t, certBlock(a.cert))
 	tests := []struct {
 		name  string
 		sp    healthcheck.Spec
@@ -175,6 +195,11 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 		{"http, the server closes first", httpSpec(), says(ok + "Content-Length: 0\r\n\r\n")},
 		{"http, a wrong status", httpSpec(), saysAndWaits("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")},
 		{"http, garbage", httpSpec(), saysAndWaits("garbage\n")},
+		{"https", httpsSpec(ca), shows(good, fine)},
+		{"https, a certificate that is refused", httpsSpec(""), shows(good, fine)},
+		{"https, garbage", httpsSpec(ca), bytesOf("garbage")},
+		{"grpc", grpcSpec(""), bytesOf(grpcAnswerOf("\x00\x00\x00\x00\x02\x08\x01"))},
+		{"grpc, garbage", grpcSpec(""), bytesOf("garbage")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

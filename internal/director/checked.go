@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
@@ -87,6 +88,11 @@ type CheckStatus struct {
 	Cause string `json:"cause,omitempty"`
 	// Value is what the check says of the weight: "5", "50%".
 	Value string `json:"value,omitempty"`
+	// Warning is what a check that succeeds warns of.
+	Warning string `json:"warning,omitempty"`
+	// CertificateExpires is when the certificate that the real server has shown ends to be
+	// good.
+	CertificateExpires time.Time `json:"certificate_expires,omitzero"`
 }
 
 // checkStatus adds what the checks say of a real server.
@@ -98,7 +104,10 @@ func (r *RealStatus) checkStatus(rs *conf.RealServer, f Facts, probes map[health
 	}
 	for t := range targetsOf(rs) {
 		probe, is := probes[t], f.Health[t]
-		c := CheckStatus{Name: t.Check, Status: is.String(), Value: f.Values[t].String()}
+		c := CheckStatus{
+			Name: t.Check, Status: is.String(), Value: f.Values[t].String(),
+			Warning: probe.Notice.Text, CertificateExpires: probe.Notice.Expires,
+		}
 		if is != healthcheck.Up && probe.Err != nil {
 			c.Cause = errText(probe.Err)
 		} else if f.Assumed[t] {

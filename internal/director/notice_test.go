@@ -2,11 +2,14 @@ package director
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
@@ -45,4 +48,18 @@ func TestWarningOfACheckIsSaidOnce(t *testing.T) {
 			t.Errorf("events -want +got:\n%s", diff)
 		}
 	})
+}
+
+// The status of a real server has what its checks warn of, and when its certificate ends.
+func TestStatusHasWarnings(t *testing.T) {
+	end := time.Unix(2e9, 0)
+	rs := &conf.RealServer{Address: netip.MustParseAddrPort("10.0.0.22:80"), Checks: []string{"alive"}}
+	var r RealStatus
+	r.checkStatus(rs, Facts{}, map[healthcheck.Target]healthcheck.Snapshot{
+		target("10.0.0.22:80"): {Notice: healthcheck.Notice{Text: "certificate expires 2033-05-18", Expires: end}},
+	})
+	want := []CheckStatus{{Name: "alive", Status: "unknown", Warning: "certificate expires 2033-05-18", CertificateExpires: end}}
+	if diff := cmp.Diff(want, r.Checks); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 }

@@ -136,6 +136,14 @@ func (w writer) servers(s director.Status) {
 			w.set(flag(r.Status != "down"), labels...)
 		}
 	})
+	w.gauge("hadirector_healthcheck_certificate_expiry_timestamp_seconds", "When the certificate that the real server has shown ends to be good, as long as the check succeeds.")
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		for _, c := range r.Checks {
+			if !c.CertificateExpires.IsZero() {
+				w.set(seconds(c.CertificateExpires), append(labels, "check", c.Name)...)
+			}
+		}
+	})
 	w.probes(s)
 	w.gauge("hadirector_real_server_in_table", "Whether the kernel's table holds the real server.")
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {

@@ -37,7 +37,7 @@ func status() director.Status {
 		}},
 		Tracks: []director.TrackStatus{{Name: "uplink", Status: "down"}, {Name: "notch", Status: "up", Value: new(-3)}, {Name: "gateway", Status: "unknown"}},
 		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
-			{Name: "web-1", Status: "up", InTable: true, Active: 5, Inactive: 6, Weight: 4, Override: &director.OverrideStatus{Override: director.Override{Kind: director.OverrideWeight, Weight: 4}}},
+			{Name: "web-1", Status: "up", Checks: []director.CheckStatus{{Name: "page", CertificateExpires: time.UnixMilli(3500)}}, InTable: true, Active: 5, Inactive: 6, Weight: 4, Override: &director.OverrideStatus{Override: director.Override{Kind: director.OverrideWeight, Weight: 4}}},
 			{Name: `we"b`, Status: "down"},
 		}}},
 		Probes: healthcheck.Load{Running: 3, Waiting: 4, Probes: 500, Late: 5, MaxLate: 250 * time.Millisecond, Standstills: 2},
@@ -86,6 +86,7 @@ func TestMetrics(t *testing.T) {
 		`hadirector_vrrp_witness_rounds_total{virtual_router="web",interface="eth0",vrid="51",family="ipv4",result="error"} 1`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="web-1"} 1`,
 		`hadirector_healthcheck_up{virtual_server="web",real_server="we\"b"} 0`,
+		`hadirector_healthcheck_certificate_expiry_timestamp_seconds{virtual_server="web",real_server="web-1",check="page"} 3.5`,
 		`hadirector_real_server_connections{virtual_server="web",real_server="web-1",state="inactive"} 6`,
 		`hadirector_healthcheck_probes{state="running"} 3`,
 		`hadirector_healthcheck_probes{state="waiting"} 4`,
