@@ -28,6 +28,7 @@ var checkKinds = []checkKind{
 	httpsCheck,
 	grpcCheck,
 	dnsCheck,
+	smtpCheck,
 	udpCheck,
 	icmpCheck,
 	scriptCheck,
@@ -38,16 +39,16 @@ var checkKinds = []checkKind{
 var (
 	checkGrammar = grammar{keys: checkKeys(), others: othersCheckKeys}
 	checkTypes   = namesOf(checkKinds)
-	laterTypes   = []string{"smtp"}
+	laterTypes   = []string{}
 )
 
 // What keepalived and others call our types and keys.
 var (
-	othersCheckTypes = map[string]string{"tcp_check": "tcp", "http_get": "http", "ssl_get": "https", "dns_check": "dns", "udp_check": "udp",
+	othersCheckTypes = map[string]string{"tcp_check": "tcp", "http_get": "http", "ssl_get": "https", "dns_check": "dns", "smtp_check": "smtp", "udp_check": "udp",
 		"misc_check": "script", "file_check": "file", "ping_check": "icmp",
 		"ping": "icmp", "exec": "script", "agent-check": "agent"}
 	othersCheckKeys = map[string]string{
-		"delay_loop": "interval", "require_reply": "reply",
+		"delay_loop": "interval", "helo_name": "helo", "require_reply": "reply",
 		"min_reply_length": "reply_min", "max_reply_length": "reply_max",
 	}
 )

@@ -76,34 +76,35 @@ const (
 // domainName reads a domain name and returns it with its last dot.
 func (p *parser) domainName(n *node) string {
 	s := p.text(n, `a domain name, such as "example.org"`, defaultName)
-	name := strings.TrimSuffix(s, ".")
 	if s == "." {
 		return s
 	}
-	wrong := ""
-	for label := range strings.SplitSeq(name, ".") {
-		switch {
-		case label == "":
-			wrong = "it has nothing between two dots"
-		case len(label) > maxLabel:
-			wrong = "a part of it is longer than 63 characters"
-		case strings.ContainsFunc(label, func(r rune) bool { return r > '~' }):
-			wrong = "write it in the form for the wire, xn--…"
-		case strings.ContainsFunc(label, notInLabel):
-			wrong = `want letters, digits, "-", "_", "/" and "*", and dots between`
-		}
-		if wrong != "" {
-			break
-		}
-	}
-	if wrong == "" && len(name) > maxDomainName {
-		wrong = "it is longer than 253 characters"
-	}
-	if wrong != "" {
-		p.errorf(n, "%q is not a domain name: %s", shorten(s), wrong)
+	name := strings.TrimSuffix(s, ".")
+	if why := noDomainName(name); why != "" {
+		p.errorf(n, "%q is not a domain name: %s", shorten(s), why)
 		return defaultName
 	}
 	return name + "."
+}
+
+// noDomainName says why a name without its last dot is not one of a domain.
+func noDomainName(name string) string {
+	for label := range strings.SplitSeq(name, ".") {
+		switch {
+		case label == "":
+			return "it has nothing between two dots"
+		case len(label) > maxLabel:
+			return "a part of it is longer than 63 characters"
+		case strings.ContainsFunc(label, func(r rune) bool { return r > '~' }):
+			return "write it in the form for the wire, xn--…"
+		case strings.ContainsFunc(label, notInLabel):
+			return `want letters, digits, "-", "_", "/" and "*", and dots between`
+		}
+	}
+	if len(name) > maxDomainName {
+		return "it is longer than 253 characters"
+	}
+	return ""
 }
 
 func notInLabel(r rune) bool {

@@ -44,7 +44,7 @@ type mistake struct{ name, old, new, want string }
 var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, poolMistakes, wordMistakes, tunnelMistakes, fullNATMistakes, routerMistakes, ownCheckMistakes, webMistakes, talkMistakes)
 
 // checkTypes are the types of checks as a message lists them.
-const checkTypes = "tcp, http, https, grpc, dns, udp, icmp, script, file, agent"
+const checkTypes = "tcp, http, https, grpc, dns, smtp, udp, icmp, script, file, agent"
 
 // vrrpKeys are the keys of [vrrp.NAME] as a message lists them.
 const vrrpKeys = "interface, vrid, virtual_addresses, excluded_addresses, version, checksum, advert_interval, start_delay, " +

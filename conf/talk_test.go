@@ -83,6 +83,16 @@ var talkMistakes = []mistake{
 	{"dns: answer without success", "type = \"http\"\npath = \"/health\"", "type = \"dns\"\nrecord = \"TXT\"\nrcode = [\"NXDOMAIN\"]\nanswer = \"www\"",
 		`25:1: check.front-page.answer: an answer with records has the rcode NOERROR, which rcode does not accept`},
 
+	{"smtp: keepalived's key", "type = \"http\"\npath = \"/health\"", "type = \"SMTP_CHECK\"\nhelo_name = \"a\"",
+		`22:8: check.front-page.type: "SMTP_CHECK" is not a check's type; did you mean "smtp"?` + "\n" +
+			`23:1: check.front-page.helo_name: unknown key "helo_name"; did you mean "helo"?`},
+	{"smtp: helo", "type = \"http\"\npath = \"/health\"", "type = \"smtp\"\nhelo = \"a b\"",
+		`23:8: check.front-page.helo: "a b" is not a domain name: want letters, digits, "-", "_", "/" and "*", and dots between`},
+	{"smtp: helo with a dot at the end", "type = \"http\"\npath = \"/health\"", "type = \"smtp\"\nhelo = \"lb.\"",
+		`23:8: check.front-page.helo: "lb." is not a domain name: it has nothing between two dots`},
+	{"smtp: helo with an address", "type = \"http\"\npath = \"/health\"", "type = \"smtp\"\nhelo = \"[2001:db8::1]\"",
+		`23:8: check.front-page.helo: "[2001:db8::1]" is not an address literal: want the form "[192.0.2.1]" or "[IPv6:2001:db8::1]"`},
+
 	{"udp: no payload", "type = \"http\"\npath = \"/health\"", "type = \"udp\"",
 		`21:8: check.front-page.payload: missing: want the datagram to send, such as "PING" or "hex:00ff"`},
 	{"udp: long payload", "type = \"http\"\npath = \"/health\"", "type = \"udp\"\npayload = \"" + strings.Repeat("x", 1233) + "\"",
@@ -131,6 +141,13 @@ func TestTalkChecks(t *testing.T) {
 				s.DNS = healthcheck.DNSSpec{Name: strings.Repeat("x.", 127), Record: "SOA", Codes: "NOERROR"}
 			},
 			"name = \"" + strings.Repeat("x.", 127) + "\"\nrecord = \"SOA\"\ntransport = \"udp\"\nrcode = [\"NOERROR\"]\n"},
+		{"smtp", "type = \"smtp\"\n", func(*healthcheck.Spec) {}, ""},
+		{"smtp, a name", "type = \"smtp\"\nhelo = \"lb.example.org\"\n",
+			func(s *healthcheck.Spec) { s.SMTP.Helo = "lb.example.org" },
+			"helo = \"lb.example.org\"\n"},
+		{"smtp, an address", "type = \"smtp\"\nhelo = \"[IPv6:2001:db8::1]\"\n",
+			func(s *healthcheck.Spec) { s.SMTP.Helo = "[IPv6:2001:db8::1]" },
+			"helo = \"[IPv6:2001:db8::1]\"\n"},
 		{"udp", "type = \"udp\"\npayload = \"x\"\n",
 			func(s *healthcheck.Spec) {
 				s.UDP = healthcheck.UDPSpec{Payload: "x", Wait: 500 * time.Millisecond}

@@ -52,6 +52,7 @@ type Spec struct {
 	TCP     TCPSpec     // for Type TCP
 	HTTP    HTTPSpec    // for Types HTTP and HTTPS
 	DNS     DNSSpec     // for Type DNS
+	SMTP    SMTPSpec    // for Type SMTP
 	UDP     UDPSpec     // for Type UDP
 	TLS     TLSSpec     // for Type HTTPS, and for GRPC with TLS
 	GRPC    GRPCSpec    // for Type GRPC

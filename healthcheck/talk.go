@@ -28,6 +28,13 @@ type DNSSpec struct {
 	Answer string
 }
 
+// SMTPSpec is how a check talks to a mail server.
+type SMTPSpec struct {
+	// Helo is the name by which it introduces itself; empty: the address that it has on the
+	// connection.
+	Helo string
+}
+
 // UDPSpec is a datagram that is sent to a server, and what has to come back.
 type UDPSpec struct {
 	// Payload is the datagram's data.

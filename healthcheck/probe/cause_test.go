@@ -115,6 +115,7 @@ func TestNewErrors(t *testing.T) {
 		{"domain name", with(func(s *healthcheck.Spec) { *s = dnsSpec("UDP"); s.DNS.Name = "example.org" }), good, `name "example.org" is not a full domain name`},
 		{"response code", with(func(s *healthcheck.Spec) { *s = dnsSpec("UDP"); s.DNS.Codes = "NOERROR," }), good, `response code "" is not known`},
 		{"no address to send to", dnsSpec("UDP"), none, "address invalid AddrPort cannot be connected to"},
+		{"name of a mail client", with(func(s *healthcheck.Spec) { *s = smtpSpec(); s.SMTP.Helo = "a\r\nMAIL" }), good, `name "a\r\nMAIL" is not one that EHLO can carry`},
 		{"payload", with(func(s *healthcheck.Spec) { s.Type = healthcheck.UDP }), good, "there is no payload to send"},
 		{"mask", with(func(s *healthcheck.Spec) { *s = waitSpec(0); s.UDP.Reply.Value = "x" }), good, "the reply's pattern has a mask of another length"},
 		{"wait", waitSpec(3 * time.Second), good, "wait 3s is not within the timeout 2s"},

@@ -27,7 +27,7 @@ func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Che
 		t.Addr = netip.AddrPortFrom(t.Addr.Addr(), sp.Port)
 	}
 	switch sp.Type {
-	case healthcheck.TCP, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.DNS, healthcheck.UDP:
+	case healthcheck.TCP, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.DNS, healthcheck.SMTP, healthcheck.UDP:
 		if !t.Addr.IsValid() || t.Addr.Port() == 0 {
 			return nil, fmt.Errorf("address %v cannot be connected to", t.Addr)
 		}
@@ -39,6 +39,8 @@ func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Che
 		return checker(newHTTP(sp, t, &p.tls))
 	case healthcheck.DNS:
 		return checker(newDNS(sp, t))
+	case healthcheck.SMTP:
+		return checker(newSMTP(sp, t))
 	case healthcheck.UDP:
 		return checker(newUDP(sp, t))
 	case healthcheck.GRPC:

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,9 @@ func talkCauses(t *testing.T) []string {
 	for _, tt := range dnsTCPTests {
 		causes = append(causes, tt.want)
 	}
+	for _, tt := range smtpTests {
+		causes = append(causes, tt.want)
+	}
 	for _, tt := range others {
 		causes = append(causes, "timeout after 2s waiting for the answer, got "+tt.what, "want an answer, got "+tt.what)
 	}
@@ -43,7 +47,8 @@ func talkCauses(t *testing.T) []string {
 	})
 }
 
-var talkSteps = []string{string(connecting), string(sending), string(awaitingAnswer)}
+var talkSteps = []string{string(connecting), string(sending), string(awaitingAnswer),
+	string(awaitingBanner), string(awaitingEHLO), string(awaitingQUIT)}
 
 func TestDocumentedCausesOfAnswers(t *testing.T) {
 	var records []string
@@ -51,14 +56,23 @@ func TestDocumentedCausesOfAnswers(t *testing.T) {
 		records = append(records, name)
 	}
 	slices.Sort(records)
+	text, err := os.ReadFile("../../docs/healthchecks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range talkSteps {
+		if !strings.Contains(strings.ReplaceAll(string(text), "\n", " "), "`"+step+"`") {
+			t.Errorf("step %q is not documented", step)
+		}
+	}
 	words := strings.NewReplacer("RECORD", "("+strings.Join(records, "|")+")", "TEXT\"", `[^"]*"(\.\.\.)?`, "TEXT", `.*`,
-		"TIMEOUT", "2s", "NUMBER", `\d+`, "NAME", `[A-Za-z0-9, ]+`)
+		"TIMEOUT", "2s", "NUMBER", `\d+`, "VERB", "[A-Z]+", "NAME", `[A-Za-z0-9, ]+`)
 	checkCausesTable(t, "cause in an answer", talkCauses(t), words)
 }
 
 // The tables of keys say what the configuration's parser fills in.
 func TestDocumentedDefaultsOfTalk(t *testing.T) {
-	for kind, text := range map[string]string{"tcp": "", "dns": "", "udp": "payload = \"x\"\n"} {
+	for kind, text := range map[string]string{"tcp": "", "dns": "", "smtp": "", "udp": "payload = \"x\"\n"} {
 		effective := effectiveCheck(t, "type = \""+kind+"\"\n"+text)
 		if kind == "udp" {
 			effective["reply_min"] = "0" // with a reply there is no wait

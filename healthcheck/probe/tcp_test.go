@@ -57,7 +57,7 @@ func full(t *testing.T) healthcheck.Target {
 }
 
 func TestConnect(t *testing.T) {
-	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec(), httpsSpec(""), grpcSpec(""), dnsSpec("TCP")} {
+	for _, sp := range []healthcheck.Spec{tcpSpec(), httpSpec(), httpsSpec(""), grpcSpec(""), dnsSpec("TCP"), smtpSpec()} {
 		t.Run(string(sp.Type), func(t *testing.T) {
 			t.Run("refused", func(t *testing.T) {
 				c, err := New(sp, refusing(t))
@@ -191,6 +191,8 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 		{"tcp, an answer", talkSpec(ping, "+PONG"), hears(ping, "+PONG\r\n")},
 		{"tcp, another answer", talkSpec(ping, "+PONG"), hears(ping, "-ERR\r\n")},
 		{"dns over TCP", dnsSpec("TCP"), overTCP(answers(unchanged))},
+		{"smtp", smtpSpec(), replies(mailBanner, mailOffers, mailBye)},
+		{"smtp, a wrong banner", smtpSpec(), replies("554 no\r\n")},
 		{"http", httpSpec(), saysAndWaits(ok + "Content-Length: 0\r\n\r\n")},
 		{"http, the server closes first", httpSpec(), says(ok + "Content-Length: 0\r\n\r\n")},
 		{"http, a wrong status", httpSpec(), saysAndWaits("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")},
