@@ -75,6 +75,13 @@ reply   = "hex:abcd 8XX5"
 [check.open]
 type    = "udp"
 payload = "hex:00"
+
+[check.mail]
+type = "smtp"
+
+[check.mail-as-text]
+type         = "tcp"
+expect_regex = '^220[ -].*ESMTP'
 `
 
 // nameServer is the configuration of NSD: one process that writes nothing outside its
@@ -153,7 +160,7 @@ func (p *prober) expect(state, address string, causes map[string]string) {
 	for check, want := range causes {
 		timeout := 30 * time.Second
 		if strings.HasPrefix(want, "timeout") {
-			timeout = 100 * time.Millisecond
+			timeout = 300 * time.Millisecond
 		}
 		if got := p.ask(check, address, timeout); got != want {
 			p.b.t.Errorf("%s, %s: cause %q, want %q", check, state, got, want)
@@ -212,7 +219,7 @@ func TestChecksOfRedis(t *testing.T) {
 
 	closed := p.start("redis-as-another", address, "redis-server", "--bind", "10.0.0.21", "--requirepass", "x", "--save", "", "--dir", b.MachineDir(cluster.RS1))
 	defer closed.Kill()
-	if got, want := p.ask("redis", address, 100*time.Millisecond), `answer "-NOAUTH Authentication required.\r\n", want "+PONG"`; got != want {
+	if got, want := p.ask("redis", address, 500*time.Millisecond), `answer "-NOAUTH Authentication required.\r\n", want "+PONG"`; got != want {
 		t.Errorf("a Redis that wants a password: cause %q, want %q", got, want)
 	}
 }
@@ -240,4 +247,28 @@ func TestChecksOfNameServer(t *testing.T) {
 		},
 		map[string]string{"zone": silent, "zone-over-tcp": silent, "datagram": silent, "open": ""},
 		map[string]string{"zone": "connect refused", "zone-over-tcp": "connect refused", "datagram": "connect refused", "open": "connect refused"})
+}
+
+// mailServer is the configuration of OpenSMTPD, which takes no mail.
+const mailServer = `listen on 10.0.0.21 port 25 hostname mail.example.org
+match from any for any reject
+`
+
+// inItsOwn runs a program with directories of its own in place of the machine's.
+const inItsOwn = `mount -t tmpfs none /run && mount -t tmpfs none /var/spool && mkdir -m 711 /var/spool/smtpd && exec "$@"`
+
+// The checks of an OpenSMTPD.
+func TestChecksOfMailServer(t *testing.T) {
+	b := newBed(t)
+	p := newProber(b, checkServers)
+	file := filepath.Join(b.MachineDir(cluster.RS1), "smtpd.conf")
+	if err := os.WriteFile(file, []byte(mailServer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const address = "10.0.0.21:25"
+	smtpd := p.start("mail", address, "sh", "-c", inItsOwn, "sh", "smtpd", "-d", "-f", file)
+	p.states(smtpd, address,
+		map[string]string{"mail": "", "mail-as-text": ""},
+		map[string]string{"mail": "timeout after 2s waiting for the banner", "mail-as-text": "timeout after 2s waiting for the answer"},
+		map[string]string{"mail": "connect refused", "mail-as-text": "connect refused"})
 }
