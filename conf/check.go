@@ -39,7 +39,6 @@ var checkKinds = []checkKind{
 var (
 	checkGrammar = grammar{keys: checkKeys(), others: othersCheckKeys}
 	checkTypes   = namesOf(checkKinds)
-	laterTypes   = []string{}
 )
 
 // What keepalived and others call our types and keys.
@@ -94,10 +93,8 @@ func kindOf(t healthcheck.Type) checkKind {
 func (p *parser) checks(n *node) []healthcheck.Spec {
 	var specs []healthcheck.Spec
 	for name, t := range p.named(n, checkGrammar, "[check.NAME]") {
-		if later, _ := stringOf(t.kid("type")); !slices.Contains(laterTypes, later) {
-			p.table(t, checkGrammar) // a later type has keys that are not known
-		}
-		kind := p.choice(p.required(t, "type", strings.Join(checkTypes, ", ")), "a check's type", "", checkTypes, laterTypes, othersCheckTypes)
+		p.table(t, checkGrammar)
+		kind := p.choice(p.required(t, "type", strings.Join(checkTypes, ", ")), "a check's type", "", checkTypes, othersCheckTypes)
 		if kind == "" {
 			specs = append(specs, healthcheck.Spec{Name: name})
 			continue

@@ -24,7 +24,7 @@ func (p *parser) agentSpec(t *node) healthcheck.AgentSpec {
 		Port: uint16(p.integer(n, 0, 1, 65535)),
 		Send: p.bytes(t.kid("send"), `what to say, such as "state\n"`, maxSend),
 		IgnoreSilence: p.choice(t.kid("on_no_answer"), "what to do without an answer", noAnswerFail,
-			[]string{noAnswerFail, noAnswerIgnore}, nil, nil) == noAnswerIgnore,
+			[]string{noAnswerFail, noAnswerIgnore}, nil) == noAnswerIgnore,
 	}
 }
 

@@ -40,9 +40,9 @@ const (
 
 func (p *parser) dnsSpec(t *node) healthcheck.DNSSpec {
 	s := healthcheck.DNSSpec{
-		TCP:    p.choice(t.kid("transport"), "a transport", overUDP, []string{overUDP, overTCP}, nil, nil) == overTCP,
+		TCP:    p.choice(t.kid("transport"), "a transport", overUDP, []string{overUDP, overTCP}, nil) == overTCP,
 		Name:   p.domainName(t.kid("name")),
-		Record: p.choice(t.kid("record"), "a type of record", defaultRecord, dnsRecords, nil, nil),
+		Record: p.choice(t.kid("record"), "a type of record", defaultRecord, dnsRecords, nil),
 		Codes:  p.rcodes(t.kid("rcode")),
 	}
 	answer := t.kid("answer")
@@ -118,7 +118,7 @@ func (p *parser) rcodes(n *node) string {
 	}
 	var codes []string
 	for _, e := range n.elems {
-		switch code := p.choice(e, "a response code", "", dnsCodes, nil, nil); {
+		switch code := p.choice(e, "a response code", "", dnsCodes, nil); {
 		case code == "":
 		case slices.Contains(codes, code):
 			p.errorf(e, "%s is named twice", code)

@@ -22,7 +22,7 @@ var digests = map[string]int{"sha256": 32, "md5": 16}
 // expectation reads what is wanted of the answer's body.
 func (p *parser) expectation(t *node, h *healthcheck.HTTPSpec) {
 	h.Expect = p.bytes(t.kid("expect"), `what the body has in it, such as "ok"`, maxExpectation)
-	h.ExpectRegex = p.regularExpression(t.kid("expect_regex"))
+	h.ExpectRegex = p.regularExpression(t.kid("expect_regex"), maxExpectation, "body")
 	h.ExpectDigest = p.digest(t.kid("expect_digest"))
 	for _, key := range []string{"expect", "expect_regex", "expect_digest"} {
 		if k := t.kid(key); k != nil && h.Method == "HEAD" {
@@ -31,14 +31,15 @@ func (p *parser) expectation(t *node, h *healthcheck.HTTPSpec) {
 	}
 }
 
-// regularExpression reads one in the syntax of package regexp, RE2's.
-func (p *parser) regularExpression(n *node) string {
+// regularExpression reads one in the syntax of package regexp, RE2's, of so many bytes, for
+// a check of such things.
+func (p *parser) regularExpression(n *node, most int, of string) string {
 	s, ok := read[string](p, n, "a regular expression")
 	if !ok {
 		return ""
 	}
-	if len(s) > maxExpectation {
-		p.errorf(n, "has %d bytes, the limit is %d", len(s), maxExpectation)
+	if len(s) > most {
+		p.errorf(n, "has %d bytes, the limit is %d", len(s), most)
 		return ""
 	}
 	re, err := regexp.Compile(s)
@@ -51,7 +52,7 @@ func (p *parser) regularExpression(n *node) string {
 	case err != nil:
 		p.errorf(n, "%v", err)
 	case re.MatchString("") && re.MatchString("\x00"):
-		p.errorf(n, "%q matches every body", shorten(s))
+		p.errorf(n, "%q matches every %s", shorten(s), of)
 	default:
 		return s
 	}

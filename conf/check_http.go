@@ -51,7 +51,7 @@ func (w *writer) httpSpec(h healthcheck.HTTPSpec) {
 
 func (p *parser) httpSpec(t *node) healthcheck.HTTPSpec {
 	h := healthcheck.HTTPSpec{
-		Method:  p.choice(t.kid("method"), "a method", defaultMethod, []string{"GET", "HEAD", "OPTIONS", "POST"}, nil, nil),
+		Method:  p.choice(t.kid("method"), "a method", defaultMethod, []string{"GET", "HEAD", "OPTIONS", "POST"}, nil),
 		Path:    p.requestTarget(t.kid("path")),
 		Host:    p.host(t.kid("host")),
 		Headers: p.headers(t.kid("headers")),

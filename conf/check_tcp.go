@@ -1,7 +1,6 @@
 package conf
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/hadirector/hadirector/healthcheck"
@@ -26,7 +25,7 @@ func (p *parser) tcpSpec(t *node) healthcheck.TCPSpec {
 	s := healthcheck.TCPSpec{
 		Send:   p.bytes(t.kid("send"), `what to say, such as "PING\r\n"`, maxSend),
 		Expect: p.bytes(t.kid("expect"), `what the answer has in it, such as "+PONG"`, maxExpect),
-		Regexp: p.regexp(t.kid("expect_regex")),
+		Regexp: p.regularExpression(t.kid("expect_regex"), maxExpect, "answer"),
 	}
 	expects := t.kid("expect") != nil || t.kid("expect_regex") != nil
 	switch {
@@ -46,20 +45,6 @@ func (w *writer) tcpSpec(s healthcheck.TCPSpec) {
 	if s.Regexp != "" {
 		w.text("expect_regex", s.Regexp)
 	}
-}
-
-// regexp reads a regular expression.
-func (p *parser) regexp(n *node) string {
-	s := p.text(n, `a regular expression, such as '^\+PONG'`, "")
-	if len(s) > maxExpect {
-		p.errorf(n, "%d bytes are too many: want at most %d", len(s), maxExpect)
-		return ""
-	}
-	if _, err := regexp.Compile(s); err != nil {
-		p.errorf(n, "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		return ""
-	}
-	return s
 }
 
 // bytes reads bytes: text, or hexadecimal digits after "hex:".

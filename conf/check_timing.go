@@ -35,7 +35,7 @@ func (p *parser) timing(t *node, s *healthcheck.Spec, connects bool) {
 	}
 	s.Rise = int(p.integer(t.kid("rise"), defaultRise, 1, 1000))
 	s.Fall = int(p.integer(t.kid("fall"), defaultFall, 1, 1000))
-	switch p.choice(t.kid("initial"), "an initial status", initials[0], initials, nil, nil) {
+	switch p.choice(t.kid("initial"), "an initial status", initials[0], initials, nil) {
 	case initials[1]:
 		s.Initial = healthcheck.InitialDown
 	case initials[2]:

@@ -22,7 +22,7 @@ func (p *parser) tlsSpec(t *node) healthcheck.TLSSpec {
 		Name:        p.tlsName(t.kid("tls_name")),
 		Certificate: p.absolute(t.kid("tls_certificate"), ""),
 		Key:         p.absolute(t.kid("tls_key"), ""),
-		MinVersion:  p.choice(t.kid("tls_min_version"), "a version of TLS", defaultTLSVersion, tlsVersions, nil, nil),
+		MinVersion:  p.choice(t.kid("tls_min_version"), "a version of TLS", defaultTLSVersion, tlsVersions, nil),
 		// No certificate of today is valid for longer than a year and a bit.
 		ExpiryWarning: p.duration(t.kid("tls_expiry_warning"), defaultExpiryWarning, 0, 400*24*time.Hour, time.Second),
 	}

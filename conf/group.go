@@ -20,7 +20,7 @@ func (p *parser) syncGroup(n *node) string {
 
 func (p *parser) onSplit(n *node) OnSplit {
 	take, hold := SplitTake.String(), SplitHold.String()
-	if p.choice(n, "an answer to a split", take, []string{take, hold}, nil, nil) == hold {
+	if p.choice(n, "an answer to a split", take, []string{take, hold}, nil) == hold {
 		return SplitHold
 	}
 	return SplitTake

@@ -72,11 +72,11 @@ func (p *parser) hmacMode(n *node) vrrp.HMACMode {
 	if n == nil {
 		return vrrp.HMACEnforce
 	}
-	return hmacModes[p.choice(n, "a mode", hmacModeNames[0], hmacModeNames, nil, nil)]
+	return hmacModes[p.choice(n, "a mode", hmacModeNames[0], hmacModeNames, nil)]
 }
 
 func (p *parser) antiReplay(n *node) bool {
-	return n != nil && p.choice(n, "an anti_replay mode", antiReplays[0], antiReplays, nil, nil) == monotonic
+	return n != nil && p.choice(n, "an anti_replay mode", antiReplays[0], antiReplays, nil) == monotonic
 }
 
 // hmacWindow reads how far clocks may be apart. The default is keepalived's.

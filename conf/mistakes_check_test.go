@@ -30,5 +30,5 @@ var ownCheckMistakes = []mistake{
 		`27:16: check.x.on_no_answer: "ignored" is not what to do without an answer; did you mean "ignore"?`},
 	{"key of another type", ``, "[check.x]\ntype = \"icmp\"\npath = \"/\"\nport = 7\n",
 		`26:1: check.x.path: path is for http, https, file checks, and this one has type "icmp"` + "\n" +
-			`27:1: check.x.port: port is for tcp, http, https, grpc, dns, udp, agent checks, and this one has type "icmp"`},
+			`27:1: check.x.port: port is for tcp, http, https, grpc, dns, smtp, udp, agent checks, and this one has type "icmp"`},
 }

@@ -104,8 +104,6 @@ var valueMistakes = []mistake{
 		`11:12: vrrp.web.password: this stands for a password that was not printed: write the password itself`},
 	{"version 4", `vrid = 51`, "vrid = 51\nversion = 4",
 		`10:11: vrrp.web.version: 4 is not a version of VRRP: want 2 or 3`},
-	{"later type of check", `type = "http"`, "type = \"smtp\"\nhelo = \"example.org\"",
-		`22:8: check.front-page.type: smtp is not supported yet: want one of ` + checkTypes},
 	{"virtual addresses of two families", `"10.0.0.101/24"]`, `"2001:db8::100/64"]`,
 		`10:39: vrrp.web.virtual_addresses[2]: 2001:db8::100 is IPv6, and 10.0.0.100 is IPv4: a virtual router has one family; make two instances, which may have the same vrid`},
 	{"version 2 with IPv6", ``, "[vrrp.six]\ninterface = \"eth0\"\nvrid = 51\nversion = 2\nvirtual_addresses = [\"fe80::100/64\"]\n",

@@ -21,7 +21,7 @@ func (p *parser) persistence(t *node, vs *VirtualServer) {
 	d := p.duration(t.kid("persistence"), 0, time.Second, maxPersistence, time.Second)
 	s := &vs.Service
 	netmask := p.persistenceNetmask(t.kid("persistence_netmask"), *vs)
-	engine := p.choice(t.kid("persistence_engine"), "a persistence engine", "", []string{"sip"}, nil, nil)
+	engine := p.choice(t.kid("persistence_engine"), "a persistence engine", "", []string{"sip"}, nil)
 	if protocol := vs.protocol(); engine != "" && protocol != 0 && protocol != ipvs.UDP {
 		p.errorf(t.kid("persistence_engine"), "the engine %s is for udp, and this virtual server is for %s", engine, protocol)
 	}

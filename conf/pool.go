@@ -23,7 +23,7 @@ const whole = 100_00
 func (p *parser) poolKeys(t *node, vs *VirtualServer) {
 	vs.Quorum = int(p.integer(t.kid("quorum"), defaultQuorum, 1, 1<<31-1))
 	vs.QuorumHysteresis = int(p.integer(t.kid("quorum_hysteresis"), 0, 0, 1<<31-1))
-	vs.QuiesceDown = p.choice(t.kid("on_down"), "an end", downRemove, []string{downRemove, downWeight}, nil, nil) == downWeight
+	vs.QuiesceDown = p.choice(t.kid("on_down"), "an end", downRemove, []string{downRemove, downWeight}, nil) == downWeight
 	vs.SlowStart = p.duration(t.kid("slow_start"), 0, 0, maxSlowStart, time.Millisecond)
 	vs.PanicThreshold = p.part(t.kid("panic_threshold"))
 }

@@ -34,7 +34,7 @@ func (p *parser) scheduler(t *node) (name string, flags ipvs.ServiceFlags) {
 	if n == nil {
 		return defaultScheduler, p.schedulerFlags(t.kid("scheduler_flags"), defaultScheduler)
 	}
-	name = p.choice(n, "a scheduler", "", schedulers, nil, schedulerOther)
+	name = p.choice(n, "a scheduler", "", schedulers, schedulerOther)
 	flags = p.schedulerFlags(t.kid("scheduler_flags"), name)
 	if name == "" {
 		name = defaultScheduler
@@ -53,7 +53,7 @@ func (p *parser) schedulerFlags(n *node, scheduler string) (flags ipvs.ServiceFl
 		names = append(names, f.name)
 	}
 	for _, e := range n.elems {
-		name := p.choice(e, "a scheduler flag", "", names, nil, nil)
+		name := p.choice(e, "a scheduler flag", "", names, nil)
 		for _, f := range schedulerFlags {
 			switch {
 			case f.name != name:

@@ -61,13 +61,13 @@ func (p *parser) serviceAddress(t *node, vs *VirtualServer) {
 // protocol reads the protocol, which is 0 after a mistake.
 func (p *parser) protocol(t *node) ipvs.Protocol {
 	n := p.required(t, "protocol", "tcp, udp or sctp")
-	return protocols[p.choice(n, "a protocol", "", protocolNames, nil, nil)]
+	return protocols[p.choice(n, "a protocol", "", protocolNames, nil)]
 }
 
 // markService reads the virtual server of a firewall mark.
 func (p *parser) markService(t *node, vs *VirtualServer) {
 	mark := uint32(p.integer(t.kid("fwmark"), 0, 1, 1<<32-1))
-	family := p.choice(t.kid("family"), "a family", "", families, nil, map[string]string{"inet": "ipv4", "inet6": "ipv6", "4": "ipv4", "6": "ipv6"})
+	family := p.choice(t.kid("family"), "a family", "", families, map[string]string{"inet": "ipv4", "inet6": "ipv6", "4": "ipv4", "6": "ipv6"})
 	six := family == familyWord(true)
 	list := t.kid("mark")
 	if list == nil {

@@ -24,7 +24,7 @@ func (p *parser) ipvs(n *node) IPVS {
 		return IPVS{}
 	}
 	return IPVS{
-		KeepOnStop: p.choice(n.kid("on_stop"), "an end", stopRelease, []string{stopRelease, stopKeep}, nil, nil) == stopKeep,
+		KeepOnStop: p.choice(n.kid("on_stop"), "an end", stopRelease, []string{stopRelease, stopKeep}, nil) == stopKeep,
 		Parameters: p.parameters(n),
 	}
 }
@@ -105,9 +105,9 @@ func (p *parser) log(n *node) Log {
 		return l
 	}
 	if k := n.kid("level"); k != nil {
-		name := p.choice(k, "a log level", "info", logLevelNames, nil, map[string]string{"warning": "warn", "err": "error", "notice": "info"})
+		name := p.choice(k, "a log level", "info", logLevelNames, map[string]string{"warning": "warn", "err": "error", "notice": "info"})
 		l.Level = logLevels[name]
 	}
-	l.Format = p.choice(n.kid("format"), "a log format", defaultLogFormat, logFormats, nil, nil)
+	l.Format = p.choice(n.kid("format"), "a log format", defaultLogFormat, logFormats, nil)
 	return l
 }

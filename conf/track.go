@@ -58,7 +58,7 @@ func (p *parser) tracks(n *node) []Track {
 	var all []Track
 	for name, t := range p.named(n, trackGrammar, "[track.NAME]") {
 		p.table(t, trackGrammar)
-		kind := TrackType(p.choice(p.required(t, "type", strings.Join(trackTypes, ", ")), "a track's type", "", trackTypes, nil,
+		kind := TrackType(p.choice(p.required(t, "type", strings.Join(trackTypes, ", ")), "a track's type", "", trackTypes,
 			map[string]string{"icmp": "ping", "link": "interface", "vs": "virtual_server"}))
 		tr := Track{Name: name, Type: kind}
 		if kind != "" {

@@ -41,7 +41,7 @@ func (p *parser) checksum(n *node, vr VirtualRouter) vrrp.ChecksumForm {
 	if n == nil {
 		return vrrp.ChecksumPseudoHeader
 	}
-	form := p.choice(n, "a form of the checksum", checksumPseudo, []string{checksumPseudo, checksumPlain}, nil,
+	form := p.choice(n, "a form of the checksum", checksumPseudo, []string{checksumPseudo, checksumPlain},
 		map[string]string{"pseudo": checksumPseudo, "plain": checksumPlain})
 	switch {
 	case vr.Version == vrrp.Version2:

@@ -49,7 +49,7 @@ func (p *parser) tunnel(t *node, forward ipvs.ForwardMethod, def Tunnel) Tunnel 
 	tun := Tunnel{Type: def.Type}
 	declared := t.kid("tunnel")
 	if declared != nil {
-		name := p.choice(declared, "a tunnel", "", tunnelTypeNames, nil, tunnelTypeOther)
+		name := p.choice(declared, "a tunnel", "", tunnelTypeNames, tunnelTypeOther)
 		typ, ok := tunnelTypes[name]
 		if !ok {
 			return def
@@ -85,7 +85,7 @@ func (p *parser) tunnelChecksum(t *node, tun *Tunnel) {
 		p.keyErrorf(n, "has no meaning with tunnel = \"ipip\": only gue and gre have a checksum of their own")
 		return
 	}
-	flags, ok := tunnelChecksums[p.choice(n, "a tunnel checksum", "", tunnelChecksumNames, nil, tunnelChecksumOther)]
+	flags, ok := tunnelChecksums[p.choice(n, "a tunnel checksum", "", tunnelChecksumNames, tunnelChecksumOther)]
 	switch {
 	case !ok:
 	case flags == ipvs.TunnelRemoteChecksum && tun.Type == ipvs.TunnelGRE:

@@ -13,8 +13,6 @@ import (
 // grammar is what one kind of table may hold.
 type grammar struct {
 	keys []string
-	// later are keys that the product's grammar has and this version does not.
-	later []string
 	// others are keys of other programs, with ours.
 	others map[string]string
 }
@@ -37,8 +35,6 @@ func (p *parser) table(n *node, g grammar) bool {
 	for _, k := range n.kids {
 		switch {
 		case slices.Contains(g.keys, k.name):
-		case slices.Contains(g.later, k.name):
-			p.keyErrorf(k, "%s is not supported yet", k.name)
 		default:
 			meant := g.others[k.name]
 			if meant == "" {
@@ -74,7 +70,7 @@ func dottedName(k *node) string {
 // not quoted, and reports those.
 func (p *parser) onlyDotted(n *node, g grammar) bool {
 	if n.header || n.val >= 0 || slices.ContainsFunc(n.kids, func(k *node) bool {
-		return slices.Contains(g.keys, k.name) || slices.Contains(g.later, k.name) || dottedName(k) == ""
+		return slices.Contains(g.keys, k.name) || dottedName(k) == ""
 	}) {
 		return false
 	}
@@ -236,9 +232,8 @@ func (p *parser) absolute(n *node, def string) string {
 	return s
 }
 
-// choice reads one of several words. later are words that the product's grammar has
-// and this version does not, other maps foreign words to ours.
-func (p *parser) choice(n *node, what, def string, words, later []string, other map[string]string) string {
+// choice reads one of several words. other maps foreign words to ours.
+func (p *parser) choice(n *node, what, def string, words []string, other map[string]string) string {
 	want := what + " (" + strings.Join(words, ", ") + ")"
 	s, ok := read[string](p, n, want)
 	switch {
@@ -246,9 +241,6 @@ func (p *parser) choice(n *node, what, def string, words, later []string, other 
 		return def
 	case slices.Contains(words, s):
 		return s
-	case slices.Contains(later, s):
-		p.errorf(n, "%s is not supported yet: want one of %s", s, strings.Join(words, ", "))
-		return def
 	}
 	hint := ""
 	if w, ok := other[strings.ToLower(s)]; ok {

@@ -68,7 +68,7 @@ func (p *parser) forward(n *node, def ipvs.ForwardMethod) ipvs.ForwardMethod {
 	if n == nil {
 		return def
 	}
-	name := p.choice(n, "a forwarding method", "", forwardNames, nil, forwardOther)
+	name := p.choice(n, "a forwarding method", "", forwardNames, forwardOther)
 	if f, ok := forwardMethods[name]; ok {
 		return f
 	}
