@@ -2,6 +2,7 @@ package conf
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/hadirector/hadirector/healthcheck"
@@ -10,14 +11,31 @@ import (
 // smtpCheck is type "smtp".
 var smtpCheck = checkKind{
 	name: healthcheck.SMTP, connects: true,
-	keys:  []string{"helo"},
-	read:  func(p *parser, t *node, s *healthcheck.Spec) { s.SMTP.Helo = p.helo(t.kid("helo")) },
-	write: func(w *writer, s healthcheck.Spec) { w.smtpSpec(s.SMTP) },
+	keys:  slices.Concat([]string{"helo", "starttls"}, tlsKeys),
+	read:  func(p *parser, t *node, s *healthcheck.Spec) { p.smtpSpec(t, s) },
+	write: func(w *writer, s healthcheck.Spec) { w.smtpSpec(s) },
 }
 
-func (w *writer) smtpSpec(s healthcheck.SMTPSpec) {
-	if s.Helo != "" {
-		w.text("helo", s.Helo)
+func (p *parser) smtpSpec(t *node, s *healthcheck.Spec) {
+	s.SMTP = healthcheck.SMTPSpec{Helo: p.helo(t.kid("helo")), StartTLS: p.boolean(t.kid("starttls"), false)}
+	if s.SMTP.StartTLS {
+		s.TLS = p.tlsSpec(t)
+		return
+	}
+	for _, key := range tlsKeys {
+		if n := t.kid(key); n != nil {
+			p.keyErrorf(n, "is for starttls = true: without it nothing is encrypted")
+		}
+	}
+}
+
+func (w *writer) smtpSpec(s healthcheck.Spec) {
+	if s.SMTP.Helo != "" {
+		w.text("helo", s.SMTP.Helo)
+	}
+	w.boolean("starttls", s.SMTP.StartTLS)
+	if s.SMTP.StartTLS {
+		w.tlsSpec(s.TLS)
 	}
 }
 

@@ -7,7 +7,7 @@ var webMistakes = []mistake{
 	{"port of a check", `type = "http"`, "type = \"http\"\nport = 65536",
 		`23:8: check.front-page.port: 65536 is out of range: want an integer from 1 to 65535`},
 	{"TLS without TLS", `type = "http"`, "type = \"http\"\ntls_verify = false",
-		`23:1: check.front-page.tls_verify: tls_verify is for https, grpc checks, and this one has type "http"`},
+		`23:1: check.front-page.tls_verify: tls_verify is for https, grpc, smtp checks, and this one has type "http"`},
 	{"key of https, misspelt", `type = "http"`, "type = \"https\"\ntls_verfy = false",
 		`23:1: check.front-page.tls_verfy: unknown key "tls_verfy"; did you mean "tls_verify"?`},
 	{"authorities that nobody asks for", `type = "http"`, "type = \"https\"\ntls_verify = false\ntls_ca = \"/etc/ca.pem\"",

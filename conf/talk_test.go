@@ -92,6 +92,8 @@ var talkMistakes = []mistake{
 		`23:8: check.front-page.helo: "lb." is not a domain name: it has nothing between two dots`},
 	{"smtp: helo with an address", "type = \"http\"\npath = \"/health\"", "type = \"smtp\"\nhelo = \"[2001:db8::1]\"",
 		`23:8: check.front-page.helo: "[2001:db8::1]" is not an address literal: want the form "[192.0.2.1]" or "[IPv6:2001:db8::1]"`},
+	{"smtp: keys for TLS without it", "type = \"http\"\npath = \"/health\"", "type = \"smtp\"\ntls_name = \"mail\"",
+		`23:1: check.front-page.tls_name: is for starttls = true: without it nothing is encrypted`},
 
 	{"udp: no payload", "type = \"http\"\npath = \"/health\"", "type = \"udp\"",
 		`21:8: check.front-page.payload: missing: want the datagram to send, such as "PING" or "hex:00ff"`},
@@ -141,13 +143,19 @@ func TestTalkChecks(t *testing.T) {
 				s.DNS = healthcheck.DNSSpec{Name: strings.Repeat("x.", 127), Record: "SOA", Codes: "NOERROR"}
 			},
 			"name = \"" + strings.Repeat("x.", 127) + "\"\nrecord = \"SOA\"\ntransport = \"udp\"\nrcode = [\"NOERROR\"]\n"},
-		{"smtp", "type = \"smtp\"\n", func(*healthcheck.Spec) {}, ""},
+		{"smtp", "type = \"smtp\"\n", func(s *healthcheck.Spec) {}, "starttls = false\n"},
 		{"smtp, a name", "type = \"smtp\"\nhelo = \"lb.example.org\"\n",
 			func(s *healthcheck.Spec) { s.SMTP.Helo = "lb.example.org" },
-			"helo = \"lb.example.org\"\n"},
+			"helo = \"lb.example.org\"\nstarttls = false\n"},
 		{"smtp, an address", "type = \"smtp\"\nhelo = \"[IPv6:2001:db8::1]\"\n",
 			func(s *healthcheck.Spec) { s.SMTP.Helo = "[IPv6:2001:db8::1]" },
-			"helo = \"[IPv6:2001:db8::1]\"\n"},
+			"helo = \"[IPv6:2001:db8::1]\"\nstarttls = false\n"},
+		{"smtp, STARTTLS", "type = \"smtp\"\nstarttls = true\ntls_name = \"mail.example.org\"\n",
+			func(s *healthcheck.Spec) {
+				s.SMTP.StartTLS = true
+				s.TLS = healthcheck.TLSSpec{Name: "mail.example.org", MinVersion: "1.2", ExpiryWarning: 14 * 24 * time.Hour}
+			},
+			"starttls = true\ntls_verify = true\ntls_name = \"mail.example.org\"\ntls_min_version = \"1.2\"\ntls_expiry_warning = \"336h\"\n"},
 		{"udp", "type = \"udp\"\npayload = \"x\"\n",
 			func(s *healthcheck.Spec) {
 				s.UDP = healthcheck.UDPSpec{Payload: "x", Wait: 500 * time.Millisecond}

@@ -33,6 +33,8 @@ type SMTPSpec struct {
 	// Helo is the name by which it introduces itself; empty: the address that it has on the
 	// connection.
 	Helo string
+	// StartTLS makes the connection secure, as the check's TLSSpec says.
+	StartTLS bool
 }
 
 // UDPSpec is a datagram that is sent to a server, and what has to come back.

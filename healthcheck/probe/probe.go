@@ -40,7 +40,7 @@ func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Che
 	case healthcheck.DNS:
 		return checker(newDNS(sp, t))
 	case healthcheck.SMTP:
-		return checker(newSMTP(sp, t))
+		return checker(newSMTP(sp, t, &p.tls))
 	case healthcheck.UDP:
 		return checker(newUDP(sp, t))
 	case healthcheck.GRPC:

@@ -16,28 +16,43 @@ import (
 )
 
 const (
-	awaitingBanner step = "waiting for the banner"
-	awaitingEHLO   step = "waiting for the reply to EHLO"
-	awaitingQUIT   step = "waiting for the reply to QUIT"
+	awaitingBanner   step = "waiting for the banner"
+	awaitingEHLO     step = "waiting for the reply to EHLO"
+	awaitingSTARTTLS step = "waiting for the reply to STARTTLS"
+	awaitingQUIT     step = "waiting for the reply to QUIT"
 )
 
 // smtpCheck talks to a mail server (RFC 5321) up to the point where a mail would come: the
-// banner, EHLO, and QUIT.
+// banner, EHLO, and QUIT, with STARTTLS (RFC 3207) between if it is wanted.
 type smtpCheck struct {
 	dial    dialFunc
 	timeout time.Duration // for the cause's text
 	helo    string        // empty: the address literal of the connection's own end
+	secure  *secureLayer  // nil: no STARTTLS
+	notice  healthcheck.Notice
 }
 
-func newSMTP(sp healthcheck.Spec, t healthcheck.Target) (*smtpCheck, error) {
+func newSMTP(sp healthcheck.Spec, t healthcheck.Target, store *tlsStore) (*smtpCheck, error) {
 	if !visible(sp.SMTP.Helo) {
 		return nil, fmt.Errorf("name %q is not one that EHLO can carry", sp.SMTP.Helo)
 	}
-	return &smtpCheck{dial: dialWithin(t.Addr, sp.ConnectTimeout), timeout: sp.Timeout, helo: sp.SMTP.Helo}, nil
+	c := &smtpCheck{dial: dialWithin(t.Addr, sp.ConnectTimeout), timeout: sp.Timeout, helo: sp.SMTP.Helo}
+	if sp.SMTP.StartTLS {
+		var err error
+		if c.secure, err = newSecure(store, sp.TLS, t.Addr.Addr().WithZone("").String(), sp.Timeout); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // Check succeeds when every reply is the wanted one.
 func (c *smtpCheck) Check(ctx context.Context) error {
+	if c.secure != nil {
+		if err := c.secure.prepare(); err != nil {
+			return err
+		}
+	}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return explain(ctx, connecting, c.timeout, err)
@@ -54,11 +69,44 @@ func (c *smtpCheck) Check(ctx context.Context) error {
 	if greeting.code != "220" {
 		return &cause{text: fmt.Sprintf("banner %s, want 220", quoted(greeting.first))}
 	}
-	if _, err := talk.command(ctx, awaitingEHLO, "EHLO", c.name(conn), "250"); err != nil {
+	offers, err := talk.command(ctx, awaitingEHLO, "EHLO", c.name(conn), "250")
+	if err != nil {
 		return err
+	}
+	if c.secure != nil {
+		if talk, err = c.startTLS(ctx, talk, offers); err != nil {
+			return err
+		}
 	}
 	_, err = talk.command(ctx, awaitingQUIT, "QUIT", "", "221")
 	return err
+}
+
+// Notice is that of the last success.
+func (c *smtpCheck) Notice() healthcheck.Notice { return c.notice }
+
+// startTLS makes the connection secure, and introduces itself anew: the server has
+// forgotten what was before (RFC 3207 section 4.2).
+func (c *smtpCheck) startTLS(ctx context.Context, plain *smtpTalk, offers smtpReply) (*smtpTalk, error) {
+	if !offers.startTLS {
+		return nil, &cause{text: "STARTTLS is not offered"}
+	}
+	if _, err := plain.command(ctx, awaitingSTARTTLS, "STARTTLS", "", "220"); err != nil {
+		return nil, err
+	}
+	// Whoever sits on the way could have put it there, to be taken for what comes secured.
+	if n := plain.r.Buffered(); n > 0 {
+		more, _ := plain.r.Peek(n)
+		return nil, &cause{text: fmt.Sprintf("unencrypted %s behind the reply to STARTTLS", quoted(more))}
+	}
+	conn, err := c.secure.handshake(ctx, plain.conn)
+	if err != nil {
+		return nil, err
+	}
+	c.notice = c.secure.notice(conn.ConnectionState(), time.Now())
+	talk := newSMTPTalk(c, conn)
+	_, err = talk.command(ctx, awaitingEHLO, "EHLO", c.name(plain.conn), "250")
+	return talk, err
 }
 
 // name is how the probe introduces itself. A client without a name of its own has its
@@ -127,8 +175,9 @@ func (t *smtpTalk) hear(ctx context.Context, st step) (smtpReply, error) {
 
 // smtpReply is a server's reply (RFC 5321 section 4.2), of one line or several.
 type smtpReply struct {
-	code  string
-	first []byte // the first line
+	code     string
+	first    []byte // the first line
+	startTLS bool   // a line after the first names the extension (section 4.1.1.1)
 }
 
 // readReply reads one reply. Its errors are causes when the server says something else.
@@ -140,12 +189,14 @@ func readReply(r *bufio.Reader) (smtpReply, error) {
 			return reply, err
 		}
 		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-		code, more, ok := parseReplyLine(line)
+		code, text, more, ok := parseReplyLine(line)
 		if err != nil || !ok || reply.code != "" && code != reply.code {
 			return reply, &cause{text: "not SMTP: malformed reply " + quoted(line)}
 		}
 		if reply.code == "" {
 			reply.code, reply.first = code, bytes.Clone(line)
+		} else if keyword, _, _ := strings.Cut(text, " "); strings.EqualFold(keyword, "STARTTLS") {
+			reply.startTLS = true
 		}
 		if !more {
 			return reply, nil
@@ -154,13 +205,13 @@ func readReply(r *bufio.Reader) (smtpReply, error) {
 }
 
 // parseReplyLine takes a line of a reply apart; more says that others follow.
-func parseReplyLine(line []byte) (code string, more, ok bool) {
+func parseReplyLine(line []byte) (code, text string, more, ok bool) {
 	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !digits(string(line[:3])) {
-		return "", false, false
+		return "", "", false, false
 	}
 	code = string(line[:3])
 	if len(line) == 3 {
-		return code, false, true
+		return code, "", false, true
 	}
-	return code, line[3] == '-', line[3] == '-' || line[3] == ' '
+	return code, string(line[4:]), line[3] == '-', line[3] == '-' || line[3] == ' '
 }

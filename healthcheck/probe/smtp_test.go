@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
@@ -18,6 +19,13 @@ import (
 func smtpSpec() healthcheck.Spec {
 	sp := tcpSpec()
 	sp.Type = healthcheck.SMTP
+	return sp
+}
+
+func startTLSSpec(ca string) healthcheck.Spec {
+	sp := smtpSpec()
+	sp.SMTP.StartTLS = true
+	sp.TLS = healthcheck.TLSSpec{CA: ca, Name: "www.example.com"}
 	return sp
 }
 
@@ -95,7 +103,7 @@ var smtpTests = []struct {
 func TestSMTP(t *testing.T) {
 	for _, tt := range smtpTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newSMTP(smtpSpec(), listen(t, tt.serve))
+			c, err := newSMTP(smtpSpec(), listen(t, tt.serve), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,6 +154,100 @@ type localConn struct {
 
 func (c localConn) LocalAddr() net.Addr { return c.own }
 
+// secured speaks TLS after STARTTLS and gives replies there.
+func secured(t *testing.T, config *tls.Config, heard chan<- []string, texts ...string) func(*net.TCPConn) {
+	return func(conn *net.TCPConn) {
+		lines := reply(conn, mailBanner, mailOffers, "220 go\r\n")
+		overTLS(config, func(conn net.Conn) {
+			// The first of reply's texts comes unasked, and here nothing does.
+			lines = append(lines, reply(conn, append([]string{""}, texts...)...)...)
+			if heard != nil {
+				heard <- lines
+			}
+			untilClosed(conn)
+		})(conn)
+	}
+}
+
+// startTLSTest is a server that has to offer STARTTLS.
+type startTLSTest struct {
+	name   string
+	change func(*healthcheck.Spec)
+	serve  func(*net.TCPConn)
+	stall  int
+	want   string
+}
+
+func startTLSTests(t *testing.T) (ca string, tests []startTLSTest) {
+	known, stranger := newAuthority(t, "known", nil), newAuthority(t, "stranger", nil)
+	good := &tls.Config{Certificates: []tls.Certificate{known.issue(t, nil)}}
+	foreign := &tls.Config{Certificates: []tls.Certificate{stranger.issue(t, nil)}}
+	none := func(*healthcheck.Spec) {}
+	begin := len(mailBanner + mailOffers + "220 go\r\n")
+	return pemFile(t, certBlock(known.cert)), []startTLSTest{
+		{"secured", none, secured(t, good, nil, mailOffers, mailBye), never, ""},
+		{"nobody verifies", func(sp *healthcheck.Spec) { sp.TLS = healthcheck.TLSSpec{SkipVerify: true} }, secured(t, foreign, nil, mailOffers, mailBye), never, ""},
+		{"another authority", none, secured(t, foreign, nil, mailOffers, mailBye), never, "certificate signed by unknown authority"},
+		{"no name: the address", func(sp *healthcheck.Spec) { sp.TLS.Name = "" }, secured(t, good, nil, mailOffers, mailBye), never,
+			"certificate is for www.example.com, want 127.0.0.1"},
+		{"not offered", none, replies(mailBanner, "250-mail\r\n250 STARTTLSX\r\n"), never, "STARTTLS is not offered"},
+		{"a name is no offer", none, replies(mailBanner, "250 STARTTLS\r\n"), never, "STARTTLS is not offered"},
+		{"refused", none, replies(mailBanner, mailOffers, "454 4.7.0 TLS not available\r\n"), never, `reply "454 4.7.0 TLS not available" to STARTTLS, want 220`},
+		{"no reply", none, replies(mailBanner, mailOffers), len(mailBanner + mailOffers), "timeout after 2s waiting for the reply to STARTTLS"},
+		{"something between", none, replies(mailBanner, mailOffers, "220 go\r\n250 ok\r\n"), never, `unencrypted "250 ok\r\n" behind the reply to STARTTLS`},
+		{"no handshake", none, replies(mailBanner, mailOffers, "220 go\r\n"), begin, "timeout after 2s doing the TLS handshake"},
+		{"no TLS", none, func(conn *net.TCPConn) {
+			reply(conn, mailBanner, mailOffers, "220 go\r\n")
+			_, _ = conn.Read(make([]byte, 1))
+			greets("250 hello\r\n")(conn)
+		}, never, `TLS handshake: server answered with something else, "250 h"`},
+		{"closed", none, func(conn *net.TCPConn) {
+			reply(conn, mailBanner, mailOffers, "220 go\r\n")
+			_ = conn.CloseWrite()
+			untilClosed(conn)
+		}, never, "closed by peer while doing the TLS handshake"},
+		{"EHLO is refused then", none, secured(t, good, nil, "503 no\r\n"), never, `reply "503 no" to EHLO, want 250`},
+		{"lines without an end then", none, secured(t, good, nil, strings.Repeat("250-x\r\n", 3000)), never, "reply longer than 16 KiB"},
+	}
+}
+
+func TestSMTPWithSTARTTLS(t *testing.T) {
+	ca, tests := startTLSTests(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sp := startTLSSpec(ca)
+			tt.change(&sp)
+			c, err := newSMTP(sp, listen(t, tt.serve), new(tlsStore))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx := newDeadlineContext(t.Context())
+			if tt.stall != never {
+				c.dial = stall(c.dial, ctx, tt.stall)
+			}
+			checkCause(t, c.Check(ctx), tt.want)
+		})
+	}
+}
+
+// The probe introduces itself anew when the connection is secure.
+func TestSMTPCommandsWithSTARTTLS(t *testing.T) {
+	authority, heard := newAuthority(t, "known", nil), make(chan []string, 1)
+	config := &tls.Config{Certificates: []tls.Certificate{authority.issue(t, nil)}}
+	c, err := newSMTP(startTLSSpec(pemFile(t, certBlock(authority.cert))), listen(t, secured(t, config, heard, mailOffers, mailBye)), new(tlsStore))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCause(t, c.Check(t.Context()), "")
+	want := []string{"EHLO [127.0.0.1]\r\n", "STARTTLS\r\n", "EHLO [127.0.0.1]\r\n", "QUIT\r\n"}
+	if diff := cmp.Diff(want, <-heard); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+	if n := c.Notice(); n.Expires.IsZero() {
+		t.Error("no notice of the certificate's end")
+	}
+}
+
 func TestSMTPMemoryIsBounded(t *testing.T) {
 	for _, text := range []string{"x", "220-x\r\n"} {
 		c, err := New(smtpSpec(), listen(t, floods(strings.Repeat(text, 10<<10))))
@@ -185,6 +287,9 @@ func FuzzSMTPReply(f *testing.F) {
 			if len(line) < 4 || string(line[:3]) != reply.code || (line[3] == '-') == last {
 				t.Errorf("reply %q with the code %s", read, reply.code)
 			}
+		}
+		if reply.startTLS && !bytes.Contains(bytes.ToUpper(read), []byte("\n"+reply.code+"-STARTTLS")) && !bytes.Contains(bytes.ToUpper(read), []byte("\n"+reply.code+" STARTTLS")) {
+			t.Errorf("STARTTLS in %q", read)
 		}
 	})
 }

@@ -32,6 +32,12 @@ func talkCauses(t *testing.T) []string {
 	for _, tt := range smtpTests {
 		causes = append(causes, tt.want)
 	}
+	_, secured := startTLSTests(t)
+	for _, tt := range secured {
+		if !strings.Contains(tt.want, "certificate") && !strings.HasPrefix(tt.want, "TLS handshake") { // as those of https
+			causes = append(causes, tt.want)
+		}
+	}
 	for _, tt := range others {
 		causes = append(causes, "timeout after 2s waiting for the answer, got "+tt.what, "want an answer, got "+tt.what)
 	}
@@ -48,7 +54,7 @@ func talkCauses(t *testing.T) []string {
 }
 
 var talkSteps = []string{string(connecting), string(sending), string(awaitingAnswer),
-	string(awaitingBanner), string(awaitingEHLO), string(awaitingQUIT)}
+	string(awaitingBanner), string(awaitingEHLO), string(awaitingSTARTTLS), string(awaitingQUIT), string(handshaking)}
 
 func TestDocumentedCausesOfAnswers(t *testing.T) {
 	var records []string
