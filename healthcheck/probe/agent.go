@@ -24,8 +24,9 @@ type agentCheck struct {
 
 	// ignore makes an agent that gives no answer change nothing: what it has said last
 	// stands, or, as long as it has said nothing, that all is well.
-	ignore bool
-	last   agentAnswer
+	ignore  bool
+	last    agentAnswer
+	silence error // why there was no answer the last time; nil: there was one
 }
 
 func newAgent(sp healthcheck.Spec, t healthcheck.Target) (*agentCheck, error) {
@@ -52,6 +53,7 @@ func (c *agentCheck) Check(ctx context.Context) error {
 // Measure returns what the agent says of the weight.
 func (c *agentCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
 	answer, err := c.answer(ctx)
+	c.silence = err
 	switch {
 	case err == nil:
 		c.last = answer
@@ -59,6 +61,14 @@ func (c *agentCheck) Measure(ctx context.Context) (healthcheck.Value, error) {
 		return healthcheck.Value{}, err
 	}
 	return c.last.verdict()
+}
+
+// Notice warns of an agent that gives no answer.
+func (c *agentCheck) Notice() healthcheck.Notice {
+	if c.silence == nil {
+		return healthcheck.Notice{}
+	}
+	return healthcheck.Notice{Text: "no answer of the agent, ignored: " + c.silence.Error()}
 }
 
 // answer asks the agent.

@@ -183,24 +183,29 @@ func TestAgentWithoutAnAnswerIgnored(t *testing.T) {
 		said  string
 		value healthcheck.Value
 		want  string
+		warns string
 	}{
-		{silence, healthcheck.Value{}, ""},
-		{"220 mail ESMTP\r\n", healthcheck.Value{}, ""},
-		{"50%\n", percent(50), ""},
-		{silence, percent(50), ""},
-		{"?" + strings.Repeat(" ", maxAgentLine), percent(50), ""},
-		{"up\n", healthcheck.Value{}, ""},
-		{silence, healthcheck.Value{}, ""},
-		{"down # disk full\n", healthcheck.Value{}, "agent: down # disk full"},
-		{silence, healthcheck.Value{}, "agent: down # disk full"},
-		{"drain\n", percent(0), ""},
-		{silence, percent(0), ""},
+		{silence, healthcheck.Value{}, "", "closed by peer while waiting for the agent's line"},
+		{"220 mail ESMTP\r\n", healthcheck.Value{}, "", `agent's line has no known word: "220 mail ESMTP"`},
+		{"50%\n", percent(50), "", ""},
+		{silence, percent(50), "", "closed by peer while waiting for the agent's line"},
+		{"?" + strings.Repeat(" ", maxAgentLine), percent(50), "", "agent's line is longer than 1024 bytes"},
+		{"up\n", healthcheck.Value{}, "", ""},
+		{silence, healthcheck.Value{}, "", "closed by peer while waiting for the agent's line"},
+		{"down # disk full\n", healthcheck.Value{}, "agent: down # disk full", ""},
+		{silence, healthcheck.Value{}, "agent: down # disk full", "closed by peer while waiting for the agent's line"},
+		{"drain\n", percent(0), "", ""},
+		{silence, percent(0), "", "closed by peer while waiting for the agent's line"},
 	} {
 		said = tt.said
 		value, err := c.Measure(t.Context())
 		checkCause(t, err, tt.want)
 		if value != tt.value {
 			t.Errorf("%q: value %v, want %v", tt.said, value, tt.value)
+		}
+		warns := strings.TrimPrefix(c.Notice().Text, "no answer of the agent, ignored: ")
+		if diff := cmp.Diff(tt.warns, warns); diff != "" {
+			t.Errorf("%q: the warning (-want +got):\n%s", tt.said, diff)
 		}
 	}
 
