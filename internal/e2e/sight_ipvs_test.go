@@ -28,7 +28,7 @@ real_server = { rs-1 = { address = "10.0.0.21:8000" }, rs-2 = { address = "10.0.
 [check.port]
 type     = "tcp"
 interval = "200ms"
-timeout  = "200ms"
+timeout  = "1s"
 fall     = 2
 `, key))
 	a, other := b.pair()
