@@ -30,6 +30,8 @@ type crasher struct {
 	b     *bed
 	start func(machine string) *node
 	child func() int // the id of its VRRP process on lb-a
+	// baseline says that it is another's: what its clients lose is told, and no failure.
+	baseline bool
 
 	isMaster, isBackup []string // parts of the log lines of these states
 	respawned          string   // and of a VRRP process that follows a killed one
@@ -63,7 +65,7 @@ func (b *bed) theirs() crasher {
 			return pid
 		},
 		isMaster: []string{"Entering MASTER STATE"}, isBackup: []string{"Entering BACKUP STATE"},
-		respawned: "Respawning",
+		respawned: "Respawning", baseline: true,
 	}
 }
 
@@ -97,6 +99,7 @@ func (c crasher) crash() map[string]time.Duration {
 	backup := c.start(cluster.LBB)
 	backup.wait(c.isBackup...)
 	tr := b.traffic()
+	tr.baseline = c.baseline
 	tr.open(cluster.LBB)
 	gaps := make(map[string]time.Duration)
 	one := func() bool { return b.holds(cluster.LBA) != b.holds(cluster.LBB) }
