@@ -55,6 +55,28 @@ func (a *authority) issue(tb testing.TB, change func(*x509.Certificate)) tls.Cer
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
+// between returns an authority that a has signed; change may spoil it.
+func (a *authority) between(tb testing.TB, change func(*x509.Certificate)) *authority {
+	tb.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "between"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(5, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	if change != nil {
+		change(template)
+	}
+	b := &authority{key: newKey(tb)}
+	b.cert = parsed(tb, template, a.cert, b.key, a.key)
+	return b
+}
+
+// withAuthority is a certificate that is shown with that of its authority.
+func withAuthority(c tls.Certificate, a *authority) tls.Certificate {
+	c.Certificate = append(c.Certificate, a.cert.Raw)
+	return c
+}
+
 func newKey(tb testing.TB) *ecdsa.PrivateKey {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

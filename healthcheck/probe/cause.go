@@ -94,8 +94,11 @@ func explain(ctx context.Context, st step, timeout time.Duration, err error) err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return because("closed by peer while %s", st)
 	}
-	return because("%v while %s", innermost(err), st)
+	return because("%s while %s", short(innermost(err).Error(), longestError), st)
 }
+
+// longestError bounds the text of an error that none of these is: it may quote the server.
+const longestError = 120
 
 // fromNetwork reports whether err came from the connection, and not from a parser of
 // what it brought.

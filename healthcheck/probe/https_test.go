@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +71,8 @@ func httpsTests(t *testing.T) (ca string, tests []httpsTest) {
 	stranger := newAuthority(t, "stranger", nil)
 	expired := newAuthority(t, "expired", func(c *x509.Certificate) { c.NotBefore, c.NotAfter = longPast.AddDate(-1, 0, 0), longPast })
 	itself := newAuthority(t, "itself", func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} })
+	between := known.between(t, nil)
+	pastBetween := known.between(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = longPast.AddDate(-1, 0, 0), longPast })
 	good := known.issue(t, nil)
 	bad := func(change func(*x509.Certificate)) func(*net.TCPConn) { return shows(known.issue(t, change), fine) }
 	client := known.issue(t, nil)
@@ -120,6 +124,25 @@ func httpsTests(t *testing.T) (ca string, tests []httpsTest) {
 		{"an authority that has expired", nil, shows(expired.issue(t, nil), fine), "certificate of its authority expired 2020-01-02"},
 		{"signed by itself", nil, shows(tls.Certificate{Certificate: [][]byte{itself.cert.Raw}, PrivateKey: itself.key}, fine),
 			"certificate signed by itself, and by no known authority"},
+		{"an authority that nobody knows, shown by the server", nil, shows(withAuthority(stranger.issue(t, nil), stranger), fine), "certificate signed by unknown authority"},
+		{"an authority between that has expired", nil, shows(withAuthority(pastBetween.issue(t, nil), pastBetween), fine), "certificate of its authority expired 2020-01-02"},
+		{"an authority between", nil, shows(withAuthority(between.issue(t, nil), between), fine), ""},
+		{"an authority between that is not shown", nil, shows(between.issue(t, nil), fine), "certificate signed by unknown authority"},
+		{"a certificate for all hosts of a domain", nil, bad(func(c *x509.Certificate) { c.DNSNames = []string{"*.example.com"} }), ""},
+		{"a certificate for all hosts of a domain is not for those below", func(sp *healthcheck.Spec) { sp.HTTP.Host = "a.www.example.com" },
+			bad(func(c *x509.Certificate) { c.DNSNames = []string{"*.example.com"} }), "certificate is for *.example.com, want a.www.example.com"},
+		{"the dot at the host's end is not part of its name", func(sp *healthcheck.Spec) { sp.HTTP.Host = "www.example.com.:443" }, shows(good, fine), ""},
+		{"an IPv6 address as host", func(sp *healthcheck.Spec) { sp.HTTP.Host = "[2001:db8::1]:8443" },
+			bad(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.ParseIP("2001:db8::1")} }), ""},
+		{"an address as a name", func(sp *healthcheck.Spec) { sp.TLS.Name = "2001:db8::1" },
+			bad(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.ParseIP("2001:db8::1")} }), ""},
+		{"signed by itself, and known", func(sp *healthcheck.Spec) { sp.TLS.CA = pemFile(t, certBlock(itself.cert)) },
+			shows(tls.Certificate{Certificate: [][]byte{itself.cert.Raw}, PrivateKey: itself.key}, fine), ""},
+		{"an expired certificate, by request", skip,
+			bad(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = longPast.AddDate(-1, 0, 0), longPast }), ""},
+		{"a client's key of another certificate", func(sp *healthcheck.Spec) {
+			sp.TLS.Certificate, sp.TLS.Key = pemFile(t, certBlock(client.Leaf)), pemFile(t, keyBlock(t, good))
+		}, shows(good, fine), "*private key does not match public key"},
 		{"a certificate for other use", nil, bad(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }),
 			"certificate refused: certificate specifies an incompatible key usage"},
 		{"a client's certificate is wanted", nil, mutual(tls.VersionTLS13), "TLS alert: certificate required"},
@@ -154,7 +177,7 @@ func httpsTests(t *testing.T) (ca string, tests []httpsTest) {
 		{"a directory in its place", func(sp *healthcheck.Spec) { sp.TLS.CA = "/" }, shows(good, fine), "not asked: / cannot be read: not a regular file"},
 		{"a file without a certificate", func(sp *healthcheck.Spec) { sp.TLS.CA = "/proc/self/status" }, shows(good, fine),
 			"not asked: /proc/self/status holds no certificate in PEM form"},
-		{"a key of another certificate", func(sp *healthcheck.Spec) {
+		{"a file without a client's certificate", func(sp *healthcheck.Spec) {
 			clientFiles(sp)
 			sp.TLS.Certificate = "/proc/self/status"
 		}, shows(good, fine), "not asked: client certificate /proc/self/status: failed to find any PEM data in certificate input"},
@@ -177,6 +200,9 @@ func TestHTTPS(t *testing.T) {
 			err = c.Check(t.Context())
 			if err != nil {
 				got = err.Error()
+			}
+			if end, ok := strings.CutPrefix(tt.want, "*"); ok && strings.HasSuffix(got, end) {
+				tt.want = got // the name of a file is in it
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("cause (-want +got):\n%s", diff)
@@ -230,6 +256,26 @@ func TestHTTPSHandshakeThatStalls(t *testing.T) {
 	c.dial = stall(c.dial, ctx, 3)
 	got := c.Check(ctx)
 	if diff := cmp.Diff("timeout after 2s doing the TLS handshake", got.Error()); diff != "" {
+		t.Errorf("cause (-want +got):\n%s", diff)
+	}
+}
+
+// What a certificate is refused for is said, also when the deadline passes meanwhile; and what
+// the server has put into it is made printable and short.
+func TestHTTPSRefusedAtTheDeadline(t *testing.T) {
+	a := newAuthority(t, "known", nil)
+	leaf := a.issue(t, func(c *x509.Certificate) { c.DNSNames = []string{"a\x1b[2J.example.org"} }).Leaf
+	c, err := newHTTP(httpsSpec(""), listen(t, untilClosedTCP), new(tlsStore))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := newDeadlineContext(t.Context())
+	ctx.pass()
+	refused := &tls.CertificateVerificationError{
+		UnverifiedCertificates: []*x509.Certificate{leaf}, Err: x509.HostnameError{Certificate: leaf, Host: "www.example.com"},
+	}
+	got := c.secure.explain(ctx, refused)
+	if diff := cmp.Diff("certificate is for a?[2J.example.org, want www.example.com", got.Error()); diff != "" {
 		t.Errorf("cause (-want +got):\n%s", diff)
 	}
 }
@@ -292,6 +338,27 @@ func TestTLSFileTooLong(t *testing.T) {
 	if want := "not asked: " + path + " is longer than 4 MiB"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
+}
+
+// A pipe that has taken the place of a file is not waited for, though somebody has it open to
+// write: all checks with TLS would wait with it.
+func TestTLSFileThatBecomesAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Who waits gets an end of file, and the test fails instead of hanging.
+	timer := time.AfterFunc(5*time.Second, func() { writer.Close() })
+	defer timer.Stop()
+	_, err = readPEM(path)
+	if want := "not asked: " + path + " cannot be read: not a regular file"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	writer.Close()
 }
 
 // Hostile servers cost a bounded amount of memory under TLS too.

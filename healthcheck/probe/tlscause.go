@@ -28,7 +28,7 @@ func (s *secureLayer) explain(ctx context.Context, err error) error {
 		record       tls.RecordHeaderError
 	)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && fromNetwork(err):
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return because("TLS handshake: server answered with plain HTTP")
 	case errors.As(err, &record) && record.Conn != nil:
@@ -46,8 +46,8 @@ func (s *secureLayer) explain(ctx context.Context, err error) error {
 			return because("%s not valid before %s", whose, day(invalid.Cert.NotBefore))
 		}
 		return because("%s expired %s", whose, day(invalid.Cert.NotAfter))
-	case errors.As(err, &unknown):
-		return s.explainUnknown(unknown, err)
+	case errors.As(err, &unknown) && errors.As(err, &verification):
+		return s.explainUnknown(verification, err)
 	case errors.As(err, &verification):
 		return because("certificate refused: %s", tlsText(verification.Err))
 	case tlsFault(err), !fromNetwork(err):
@@ -56,17 +56,20 @@ func (s *secureLayer) explain(ctx context.Context, err error) error {
 	return explain(ctx, handshaking, s.timeout, err)
 }
 
-// explainUnknown says why no chain leads from the certificate to an authority.
-func (s *secureLayer) explainUnknown(unknown x509.UnknownAuthorityError, err error) error {
+// explainUnknown says why no chain leads from the certificate to an authority. The error of
+// crypto/x509 has the last certificate of the chain, which may be an authority's.
+func (s *secureLayer) explainUnknown(verification *tls.CertificateVerificationError, err error) error {
 	text := "certificate signed by unknown authority"
-	switch leaf := unknown.Cert; {
+	switch {
 	case s.config.RootCAs == nil && systemHasNoRoots():
 		return notAsked(err, "this director has no certificates of authorities (install ca-certificates, or set tls_ca)")
-	case leaf != nil && bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
+	case signedByItself(verification.UnverifiedCertificates[0]):
 		text = "certificate signed by itself, and by no known authority"
 	}
 	return &cause{text: text, errs: []error{err}}
 }
+
+func signedByItself(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
 
 // systemHasNoRoots reports whether the system has no certificates at all: crypto/x509
 // takes that for a set like any other. A variable for tests.

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -104,6 +105,10 @@ func readPEM(path string) ([]byte, error) {
 		return nil, notReadable(path, err)
 	}
 	defer f.Close()
+	// To read from a pipe would wait for its writer, and all checks with TLS with it.
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, notReadable(path, cmp.Or(err, errNotRegular))
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
 	switch {
 	case err != nil:
