@@ -97,8 +97,8 @@ func (c *httpCheck) readBody(ctx context.Context, answer *http.Response, bound *
 	case errors.Is(err, io.ErrUnexpectedEOF) && endless:
 		// Under TLS the connection should end with a close_notify, which many servers leave out.
 		return c.wants.judge(body, true)
-	case fromNetwork(err):
-		return explain(ctx, readingBody, c.timeout, err)
+	case bound.err != nil: // the parser of trailers hides it
+		return explain(ctx, readingBody, c.timeout, bound.err)
 	}
 	return &cause{text: "not HTTP: malformed body", errs: []error{err}}
 }

@@ -82,6 +82,13 @@ var httpTests = []struct {
 	{"headers without end", repeats(ok, "X-Filler: 0123456789\r\n"), never, "headers longer than 32 KiB"},
 	{"one header without end", repeats(ok+"X-Filler: ", "0123456789"), never, "headers longer than 32 KiB"},
 	{"interim answers without end", repeats("", "HTTP/1.1 103 Early Hints\r\n\r\n"), never, "headers longer than 32 KiB"},
+	{"an unknown trailer", says(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"), never, ""},
+	{"closed before the end of the last chunk", says(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"), never, "closed by peer while reading the body"},
+	{"no end of the last chunk", saysAndWaits(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"),
+		len(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"), "timeout after 2s reading the body"},
+	{"no end of the trailers", saysAndWaits(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n"),
+		len(ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n"), "timeout after 2s reading the body"},
+	{"trailers without end", repeats(ok+"Transfer-Encoding: chunked\r\n\r\n0\r\n", "X-Filler: 0123456789\r\n"), never, "not HTTP: malformed body"},
 	{"a chunk size that is no number", says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), never, "not HTTP: malformed body"},
 }
 
