@@ -213,6 +213,8 @@ func (a *grpcAnswer) take(fr *http2.Framer, frame http2.Frame) (ended bool, err 
 		if f.ErrCode != http2.ErrCodeNo || f.LastStreamID < 1 {
 			return false, &cause{text: fmt.Sprintf("server ended the connection: %v", f.ErrCode)}
 		}
+	case *http2.PushPromiseFrame: // the settings have forbidden it
+		return false, http2.ConnectionError(http2.ErrCodeProtocol)
 	case *http2.RSTStreamFrame:
 		return false, &cause{text: fmt.Sprintf("server ended the call: %v", f.ErrCode)}
 	case *http2.MetaHeadersFrame:

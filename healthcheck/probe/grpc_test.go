@@ -159,6 +159,21 @@ var grpcTests = []struct {
 		_ = fr.WriteData(1, true, []byte("<html>"))
 	}), false, "not gRPC: HTTP status 404"},
 	{"no end of the call", h2(h2Headers(true, ":status", "200", "content-type", "application/grpc+proto")), false, "malformed gRPC answer"},
+	{"a message before its headers", h2(func(fr *http2.Framer) { _ = fr.WriteData(1, true, []byte("\x00\x00\x00\x00\x02\x08\x01")) }), false, "malformed gRPC answer"},
+	{"an interim answer in place of one", h2(h2Headers(true, ":status", "103")), false, "malformed gRPC answer"},
+	{"an interim answer before one", h2(h2Headers(false, ":status", "103")) + strings.TrimPrefix(grpcAnswerOf("\x00\x00\x00\x00\x02\x08\x01"), h2(func(*http2.Framer) {})), false, ""},
+	{"an error whose text is no text", h2(h2Headers(true, ":status", "200", "content-type", "application/grpc", "grpc-status", "2", "grpc-message", "%1b[2J%00%zz")), false, "grpc error UNKNOWN: %1b[2J%00%zz"},
+	{"an error with control characters in its text", h2(h2Headers(true, ":status", "200", "content-type", "application/grpc", "grpc-status", "2", "grpc-message", "%1b[2J%00%e2%80%ae%ff"+strings.Repeat("x", 200))), false,
+		"grpc error UNKNOWN: ?[2J??" + strings.Repeat("x", 91) + "..."},
+	{"headers that do not end", h2(func(fr *http2.Framer) {
+		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1})
+		for range 8000 {
+			_ = fr.WriteContinuation(1, false, nil)
+		}
+	}), false, "answer longer than 64 KiB"},
+	{"a pushed answer", h2(func(fr *http2.Framer) {
+		_ = fr.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true})
+	}), false, "malformed HTTP/2: PROTOCOL_ERROR"},
 	{"a message that is cut", grpcAnswerOf("\x00\x00\x00\x00\x02\x08"), false, "malformed gRPC answer"},
 	{"a compressed message", grpcAnswerOf("\x01\x00\x00\x00\x02\x08\x01"), false, "malformed gRPC answer"},
 	{"a message of 4 GB", h2(func(fr *http2.Framer) {

@@ -109,6 +109,8 @@ var grpcCodes = []string{
 func (a *grpcAnswer) foreign() error {
 	switch content, _, _ := strings.Cut(a.content, ";"); {
 	case a.code != "":
+	case a.status == "":
+		return &cause{text: "malformed gRPC answer"}
 	case a.status != "200":
 		return &cause{text: "not gRPC: HTTP status " + short(a.status, 10)}
 	case content != "application/grpc" && !strings.HasPrefix(content, "application/grpc+"):
