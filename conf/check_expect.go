@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
-	"unicode"
 
 	"github.com/hadirector/hadirector/healthcheck"
 )
@@ -80,29 +79,10 @@ func (p *parser) digest(n *node) string {
 	return ""
 }
 
-// quoted writes a string that may have control characters.
-func quoted(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case unicode.IsControl(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
 func (w *writer) expectation(h healthcheck.HTTPSpec) {
 	w.bytes("expect", h.Expect)
 	if h.ExpectRegex != "" {
-		w.value("expect_regex", quoted(h.ExpectRegex))
+		w.text("expect_regex", h.ExpectRegex)
 	}
 	if h.ExpectDigest != "" {
 		w.text("expect_digest", h.ExpectDigest)

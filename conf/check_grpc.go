@@ -55,6 +55,6 @@ func (w *writer) grpcSpec(g healthcheck.GRPCSpec) {
 	if g.Host != "" {
 		w.text("host", g.Host)
 	}
-	w.value("service", quoted(g.Service))
+	w.text("service", g.Service)
 	w.boolean("tls", g.TLS)
 }

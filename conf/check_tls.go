@@ -40,8 +40,12 @@ func (p *parser) tlsSpec(t *node) healthcheck.TLSSpec {
 // tlsName reads a name that a certificate can have.
 func (p *parser) tlsName(n *node) string {
 	s := p.host(n)
-	if _, err := netip.ParseAddr(s); err != nil && strings.ContainsAny(s, "[]:") {
+	switch a, err := netip.ParseAddr(s); {
+	case err != nil && strings.ContainsAny(s, "[]:"):
 		p.errorf(n, "%q is neither a host name nor an address alone", shorten(s))
+		return ""
+	case a.Zone() != "":
+		p.errorf(n, "%q has a zone, which no certificate has", shorten(s))
 		return ""
 	}
 	return s

@@ -80,7 +80,34 @@ func (w *writer) table(keys ...string) {
 
 func (w *writer) value(key, value string) { fmt.Fprintf(&w.b, "%s = %s\n", bareOrQuoted(key), value) }
 
-func (w *writer) text(key, value string) { w.value(key, strconv.Quote(value)) }
+func (w *writer) text(key, value string) { w.value(key, quoted(value)) }
+
+// quoted is a string of TOML, which does not know all that package strconv escapes.
+func quoted(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
 
 func (w *writer) boolean(key string, value bool) { w.value(key, strconv.FormatBool(value)) }
 

@@ -24,6 +24,8 @@ var webMistakes = []mistake{
 		`23:12: check.front-page.tls_name: "www.example.org:443" is neither a host name nor an address alone`},
 	{"name in a certificate with a space", `type = "http"`, "type = \"https\"\ntls_name = \"a b\"",
 		`23:12: check.front-page.tls_name: "a b" cannot be a host name`},
+	{"name in a certificate with a zone", `type = "http"`, "type = \"https\"\ntls_name = \"fe80::1%eth0\"",
+		`23:12: check.front-page.tls_name: "fe80::1%eth0" has a zone, which no certificate has`},
 	{"version of TLS", `type = "http"`, "type = \"https\"\ntls_min_version = \"1.4\"",
 		`23:19: check.front-page.tls_min_version: "1.4" is not a version of TLS; did you mean "1.0"?`},
 	{"version of TLS as a number", `type = "http"`, "type = \"https\"\ntls_min_version = 1.2",
