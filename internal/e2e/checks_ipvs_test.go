@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -96,21 +97,25 @@ func (b *bed) agent(machine string, line *atomic.Value) {
 	}()
 }
 
-// What programs say becomes the weight in the kernel, or takes the real server out.
+// What programs say becomes the weight in the kernel, or takes the real server out, and so
+// does a certificate for another name.
 func TestProgramsChecks(t *testing.T) {
 	b := newBed(t)
 	var line atomic.Value
 	b.agent(cluster.RS1, &line)
-	b.configure(cluster.VRRP + programs)
+	var shown atomic.Pointer[tls.Certificate]
+	right, wrong := selfSigned(t, "www.example.org"), selfSigned(t, "mail.example.org")
+	shown.Store(right)
+	b.configure(cluster.VRRP + programs + b.secured(cluster.RS1, 1004, &shown, right, wrong))
 	say := func(agent string, file, script int) {
 		line.Store(agent)
 		b.number(cluster.LBA, "eth0", file)
 		b.number(cluster.LBA, "eth1", script)
 	}
-	weights := func(agent, file, script string) {
+	weights := func(agent, file, script, secured string) {
 		t.Helper()
 		var table []string
-		for i, weight := range []string{agent, file, script} {
+		for i, weight := range []string{agent, file, script, secured} {
 			port := 1001 + i
 			table = append(table, fmt.Sprintf("-A -t 10.0.0.100:%d -s wlc", port))
 			if weight != "" {
@@ -120,13 +125,18 @@ func TestProgramsChecks(t *testing.T) {
 		b.waitTable(cluster.LBA, slices.Sorted(slices.Values(table)))
 	}
 	say("75%", 7, 0)
-	b.director(cluster.LBA)
-	weights("8", "7", "10")
+	n := b.director(cluster.LBA)
+	weights("8", "7", "10", "10")
 	say("drain", 0, 255)
-	weights("0", "0", "253")
+	weights("0", "0", "253", "10")
 	say("down # disk full", -1, 1)
-	weights("", "", "")
-	for name, want := range map[string]string{"agent": "check agent: agent: down # disk full", "file": "weight in the file is negative: -1", "script": "exit status 1"} {
+	shown.Store(wrong)
+	weights("", "", "", "")
+	n.wait(removed, "virtual_server=secured", `err="certificate is for mail.example.org, want www.example.org"`)
+	for name, want := range map[string]string{
+		"agent": "check agent: agent: down # disk full", "file": "weight in the file is negative: -1", "script": "exit status 1",
+		"secured": "certificate is for mail.example.org, want www.example.org",
+	} {
 		for _, vs := range b.status(cluster.LBA).VirtualServers {
 			if got := vs.RealServers[0].Cause; vs.Name == name && got != want {
 				t.Errorf("%s is down because of %q, want %q", name, got, want)
@@ -136,8 +146,8 @@ func TestProgramsChecks(t *testing.T) {
 
 	// What an agent that does not answer any more has said stays, and the host's end does not.
 	say("50%", 10, 2)
-	weights("5", "10", "0")
+	weights("5", "10", "0", "")
 	line.Store("")
 	b.run(cluster.RS1, "ip", "link", "set", "eth0", "down")
-	weights("", "10", "0")
+	weights("", "10", "0", "")
 }
