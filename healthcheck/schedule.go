@@ -148,8 +148,9 @@ func (s *schedule) take(now time.Time) *entry {
 // next takes the target that has waited longest out of the lines, of those that there
 // may be a place for.
 func (s *schedule) next() *entry {
-	s.passOver(&s.quick)
-	s.passOver(&s.slow)
+	// Who is passed over may have others return to either line, also such as are gone.
+	for s.passOver(&s.quick) || s.passOver(&s.slow) {
+	}
 	var e *entry
 	switch {
 	case len(s.slow) > 0 && s.slowInUse < max(1, s.limit/2) &&
@@ -161,13 +162,15 @@ func (s *schedule) next() *entry {
 	return e
 }
 
-// passOver cuts removed entries off the head of a line.
-func (s *schedule) passOver(line *[]*entry) {
+// passOver cuts removed entries off the head of a line, and tells whether there were some.
+func (s *schedule) passOver(line *[]*entry) (some bool) {
 	for len(*line) > 0 && (*line)[0].gone {
 		e := (*line)[0]
 		*line = (*line)[1:]
 		s.passed(e)
+		some = true
 	}
+	return some
 }
 
 func (s *schedule) release(e *entry) {
