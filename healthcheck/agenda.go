@@ -44,6 +44,13 @@ func (a agenda) settle(i int) {
 	a.down(e.place)
 }
 
+// order restores the order when many times have changed.
+func (a agenda) order() {
+	for i := len(a)/2 - 1; i >= 0; i-- {
+		a.down(i)
+	}
+}
+
 func (a agenda) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2

@@ -215,7 +215,7 @@ func (r *run) lock() time.Time {
 	r.mu.Lock()
 	now := time.Now()
 	if late := now.Sub(r.due); late >= standstill && !r.due.IsZero() {
-		r.schedule.stood(late)
+		r.schedule.stood(now, late)
 	}
 	r.due = now
 	return now

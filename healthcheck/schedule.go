@@ -71,7 +71,8 @@ type schedule struct {
 	quick, slow        []*entry
 	hosts              map[netip.Addr]*host // those that are asked
 	running, slowInUse int
-	load               Load // what it counts
+	stoodUntil         time.Time // the end of the last standstill
+	load               Load      // what it counts
 }
 
 func newSchedule(limit, perHost int) *schedule {

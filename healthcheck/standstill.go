@@ -17,16 +17,26 @@ const (
 	maxExcused = 3
 )
 
-// stood takes in that nothing was done for so long. What is planned comes as much later, as
-// if time itself had stood still: nothing is overdue, and targets that became due
+// stood takes in that nothing was done for so long until now. What is planned comes as much
+// later, as if time itself had stood still: nothing is overdue, and targets that became due
 // meanwhile are not asked all at the same time.
-func (s *schedule) stood(d time.Duration) {
+//
+// A director that is so short of processor time that it stands still for more than half of
+// it must not ask ever less often. There, what is planned stays.
+func (s *schedule) stood(now time.Time, d time.Duration) {
 	s.load.Standstills++
-	for _, e := range s.agenda { // the order stays
-		e.at = e.at.Add(d)
+	often := now.Add(-d).Sub(s.stoodUntil) < d
+	s.stoodUntil = now
+	for _, e := range s.agenda {
 		if e.stage == asking {
 			e.stood += d
+		} else if often {
+			continue
 		}
+		e.at = e.at.Add(d)
+	}
+	if often { // else the order stays
+		s.agenda.order()
 	}
 }
 
@@ -36,8 +46,11 @@ func (s *schedule) stood(d time.Duration) {
 // the director stood still was there before.
 func (e *entry) excuse(v *verdict) bool {
 	long := e.stood > 0 && e.stood >= e.check.spec.Timeout/4 && v.took >= e.stood
-	if v.err == nil || !long || e.excused >= maxExcused {
+	switch {
+	case v.err == nil || !long:
 		e.excused = 0
+		return false
+	case e.excused == maxExcused:
 		return false
 	}
 	e.excused++

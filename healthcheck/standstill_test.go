@@ -20,7 +20,7 @@ func TestExcuse(t *testing.T) {
 		{"for a moment", []time.Duration{400 * time.Millisecond}, "x"},
 		{"for a quarter of the timeout", []time.Duration{500 * time.Millisecond}, "-"},
 		{"now and then", []time.Duration{time.Second, 0, time.Second, time.Second}, "-x--"},
-		{"all the time", []time.Duration{time.Hour, time.Hour, time.Hour, time.Hour, time.Hour}, "---x-"},
+		{"all the time", []time.Duration{time.Hour, time.Hour, time.Hour, time.Hour, time.Hour}, "---xx"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,7 +35,7 @@ func TestExcuse(t *testing.T) {
 				e := s.take(now)
 				if stood > 0 {
 					now = now.Add(stood)
-					s.stood(stood)
+					s.stood(now, stood)
 				}
 				before := e.snapshot.Failed
 				s.finish(now, verdict{entry: e, err: refused, took: stood}, out)
@@ -56,6 +56,37 @@ func TestExcuse(t *testing.T) {
 	}
 }
 
+// A director that is short of processor time stands still for most of it. It still asks, and
+// finds that a silent server is dead: after those failures that do not count, each does.
+func TestStandingStillMostOfTheTime(t *testing.T) {
+	const works, stands = 100 * time.Millisecond, 900 * time.Millisecond
+	s, out := newSchedule(1, 1), &outbox{}
+	spec := everySecond()
+	spec.Interval, spec.Jitter, spec.Fall = 5*time.Second, 0, 3
+	s.apply(epoch, numberedSet(1, spec), out)
+	e := s.entries[numbered(0)]
+	e.tracker = NewTracker(Thresholds{Rise: 1, Fall: 3}, Up)
+	probes, running := 0, false
+	now := epoch
+	for e.tracker.Status() != Down && now.Before(epoch.Add(time.Hour)) {
+		if took := now.Sub(e.started); running && took >= spec.Timeout {
+			s.finish(now, verdict{entry: e, err: errors.New("timeout"), took: took}, out)
+			running = false
+		}
+		s.wake(now, out)
+		if s.take(now) != nil {
+			probes++
+			running = true
+		}
+		now = now.Add(works + stands)
+		s.stood(now, stands)
+	}
+	// Three within three seconds of each other, three an interval apart.
+	if took := now.Sub(epoch); probes != maxExcused+spec.Fall || took > 40*time.Second {
+		t.Errorf("it was down after %d probes and %v, want %d probes and 40s at most", probes, took, maxExcused+spec.Fall)
+	}
+}
+
 // A failure that came at once counts, however long it took until anybody looked at it.
 func TestFailureBeforeAStandstillCounts(t *testing.T) {
 	s, out := newSchedule(1, 1), &outbox{}
@@ -63,7 +94,7 @@ func TestFailureBeforeAStandstillCounts(t *testing.T) {
 	now := epoch.Add(startSpread)
 	s.wake(now, out)
 	e := s.take(now)
-	s.stood(time.Hour)
+	s.stood(now.Add(time.Hour), time.Hour)
 	s.finish(now.Add(time.Hour), verdict{entry: e, err: errors.New("connect refused"), took: time.Millisecond}, out)
 	if e.snapshot.Status != Down {
 		t.Errorf("it is %v, want down", e.snapshot.Status)
@@ -77,7 +108,7 @@ func TestSuccessNeedsNoExcuse(t *testing.T) {
 	now := epoch.Add(startSpread)
 	s.wake(now, out)
 	e := s.take(now)
-	s.stood(time.Hour)
+	s.stood(now.Add(time.Hour), time.Hour)
 	s.finish(now.Add(time.Hour), verdict{entry: e}, out)
 	if e.snapshot.Status != Up {
 		t.Errorf("it is %v, want up", e.snapshot.Status)

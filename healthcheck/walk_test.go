@@ -15,12 +15,13 @@ import (
 // walk plays at random with everything that can happen to a schedule, and keeps its own
 // account of it, by the rules that operators are told.
 type walk struct {
-	t    *testing.T
-	rand *rand.Rand
-	s    *schedule
-	out  outbox
-	now  time.Time
-	step int
+	t     *testing.T
+	rand  *rand.Rand
+	s     *schedule
+	out   outbox
+	now   time.Time
+	stood time.Time // the end of the last standstill
+	step  int
 
 	want    map[Target]check           // what was applied last
 	running map[*entry]context.Context // the probes that have not ended
@@ -192,11 +193,13 @@ func (w *walk) wake() {
 // stand lets the director stand still: its clock goes on, and nothing else.
 func (w *walk) stand() {
 	d := time.Duration(1+w.rand.IntN(5)) * time.Second
+	often := w.now.Sub(w.stood) < d // then what is planned stays
 	w.now = w.now.Add(d)
-	w.s.stood(d)
+	w.stood = w.now
+	w.s.stood(w.now, d)
 	for _, k := range w.known {
 		if k.begun.IsZero() {
-			if k.due.After(w.now.Add(-d)) { // it was not due yet
+			if !often && k.due.After(w.now.Add(-d)) { // it was not due yet
 				k.due = k.due.Add(d)
 			}
 		} else {
