@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,14 @@ func (x exchange) run(ctx context.Context) error {
 	if _, err := conn.Write(x.request); err != nil {
 		return explain(ctx, sending, x.timeout, err)
 	}
-	again := time.AfterFunc(x.again, func() { _, _ = conn.Write(x.request) }) // what is wrong shows in reading
+	// An ICMP error is told once: to the one who reads, or to this write.
+	writeErr := make(chan error, 1)
+	again := time.AfterFunc(x.again, func() {
+		if _, err := conn.Write(x.request); err != nil {
+			writeErr <- err
+			_ = conn.SetReadDeadline(longAgo)
+		}
+	})
 	defer again.Stop()
 	if x.wait > 0 {
 		silence := time.AfterFunc(x.wait, func() { _ = conn.SetReadDeadline(longAgo) })
@@ -69,6 +77,13 @@ func (x exchange) run(ctx context.Context) error {
 	buf := make([]byte, healthcheck.MaxReply+1)
 	for {
 		n, err := conn.Read(buf)
+		if err != nil {
+			select {
+			case err = <-writeErr:
+			default:
+				err = cmp.Or(pendingError(conn), err)
+			}
+		}
 		if x.wait > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(ctx.Err(), context.Canceled) {
 			return nil
 		}
@@ -79,6 +94,25 @@ func (x exchange) run(ctx context.Context) error {
 			return verdict
 		}
 	}
+}
+
+// pendingError is the ICMP error that a socket still has to tell of. One that came before a
+// deadline is not told by a read after it: a director without processor time reads late.
+func pendingError(conn net.Conn) error {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	errno := 0
+	_ = raw.Control(func(fd uintptr) { errno, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) })
+	if errno == 0 {
+		return nil
+	}
+	return syscall.Errno(errno)
 }
 
 // udpCheck sends a datagram and waits for a reply, or for a while in which no ICMP error
@@ -103,7 +137,8 @@ func newUDP(sp healthcheck.Spec, t healthcheck.Target) (*udpCheck, error) {
 	}
 	c := &udpCheck{reply: u.Reply, min: u.ReplyMin, max: u.ReplyMax}
 	c.exchange = exchange{
-		dial: datagramTo(t.Addr), timeout: sp.Timeout, request: []byte(u.Payload), again: sp.Timeout / 2, wait: u.Wait, judge: c.judge,
+		dial: datagramTo(t.Addr), timeout: sp.Timeout, request: []byte(u.Payload), again: sp.Timeout / 2, judge: c.judge,
+		wait: min(u.Wait, sp.Timeout-sp.Timeout/10), // after the whole timeout success would be too late
 	}
 	return c, nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
@@ -193,6 +195,90 @@ func TestUDPWait(t *testing.T) {
 		}
 		checkCause(t, c.Check(ctx), "canceled while waiting for the answer")
 	})
+}
+
+// A wait as long as the timeout ends before it: a success that comes with it is one too late.
+func TestUDPWaitEndsBeforeTheTimeout(t *testing.T) {
+	for wait, want := range map[time.Duration]time.Duration{
+		time.Second:             time.Second,
+		1800 * time.Millisecond: 1800 * time.Millisecond,
+		2 * time.Second:         1800 * time.Millisecond,
+	} {
+		c, err := newUDP(waitSpec(wait), closedPort(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.wait != want {
+			t.Errorf("it waits %v for a wait of %v and a timeout of 2s, want %v", c.wait, wait, want)
+		}
+	}
+}
+
+// refusedSocket is one to a closed port whose writes return when the ICMP error is there.
+// written is called after each of them, and read before a read.
+type refusedSocket struct {
+	*net.UDPConn
+	written, read func()
+}
+
+func (s *refusedSocket) Write(b []byte) (int, error) {
+	n, err := s.UDPConn.Write(b)
+	raw, rawErr := s.SyscallConn()
+	if err == nil && rawErr == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, 10_000) // errors are always polled for
+		})
+	}
+	s.written()
+	return n, err
+}
+
+func (s *refusedSocket) Read(b []byte) (int, error) {
+	s.read()
+	return s.UDPConn.Read(b)
+}
+
+// A director that comes to read when the wait is over, or when the datagram has been sent
+// again, still learns of an ICMP error that came before.
+func TestUDPErrorThatIsReadLate(t *testing.T) {
+	tests := []struct {
+		name        string
+		wait, again time.Duration
+		late        func(s *refusedSocket)
+	}{
+		{"after the wait", time.Hour, time.Hour, func(s *refusedSocket) {
+			s.written = func() { _ = s.SetReadDeadline(longAgo) } // as when the wait is over
+		}},
+		{"after it is sent again", 100 * time.Millisecond, time.Millisecond, func(s *refusedSocket) {
+			n, again := 0, make(chan struct{})
+			s.written = func() {
+				if n++; n == 2 {
+					close(again)
+				}
+			}
+			s.read = func() { <-again }
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := newUDP(waitSpec(time.Second), closedPort(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dial := c.dial
+			c.wait, c.again = tt.wait, tt.again
+			c.dial = func(ctx context.Context) (net.Conn, error) {
+				conn, err := dial(ctx)
+				if err != nil {
+					return nil, err
+				}
+				s := &refusedSocket{conn.(*net.UDPConn), func() {}, func() {}}
+				tt.late(s)
+				return s, nil
+			}
+			checkCause(t, c.Check(t.Context()), "connect refused")
+		})
+	}
 }
 
 // A closed port is known by the ICMP error, also when a reply is needed.
