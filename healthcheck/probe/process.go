@@ -55,10 +55,18 @@ func (c *processCheck) Check(ctx context.Context) error {
 			if !digits(pid) {
 				continue
 			}
-			if c.matches(pid, buf) && c.runs(pid, buf) {
-				if count++; count >= c.quorum {
-					return nil
-				}
+			counts, err := c.matches(pid, buf)
+			if counts && err == nil {
+				counts, err = c.runs(pid, buf)
+			}
+			if err != nil {
+				return c.unreadable(err)
+			}
+			if !counts {
+				continue
+			}
+			if count++; count >= c.quorum {
+				return nil
 			}
 		}
 		switch {
@@ -80,34 +88,44 @@ func (c *processCheck) tooFew(count int) error {
 }
 
 // matches tells whether a process has the name. One that has ended meanwhile has not.
-func (c *processCheck) matches(pid string, buf []byte) bool {
+func (c *processCheck) matches(pid string, buf []byte) (bool, error) {
 	text, err := readStart(c.proc+"/"+pid+"/"+c.file, buf)
 	if err != nil {
-		return false
+		return false, own(err)
 	}
 	if c.file == "comm" {
-		return string(bytes.TrimSuffix(text, []byte("\n"))) == c.name
+		return string(bytes.TrimSuffix(text, []byte("\n"))) == c.name, nil
 	}
 	// The arguments end with NUL each; a program that writes its own title may leave
 	// more of them.
 	text = bytes.TrimRight(text, "\x00")
-	return len(text) == len(c.name) && strings.ReplaceAll(string(text), "\x00", " ") == c.name
+	return len(text) == len(c.name) && strings.ReplaceAll(string(text), "\x00", " ") == c.name, nil
 }
 
 // runs tells whether a process is more than an entry in the kernel's list.
-func (c *processCheck) runs(pid string, buf []byte) bool {
+func (c *processCheck) runs(pid string, buf []byte) (bool, error) {
 	stat, err := readStart(c.proc+"/"+pid+"/stat", buf)
 	if err != nil {
-		return false
+		return false, own(err)
 	}
 	// pid (comm) state ...; comm may hold anything, at most 15 bytes of it.
 	end := bytes.LastIndexByte(stat, ')')
 	if end < 0 || end+2 >= len(stat) {
-		return false
+		return false, nil
 	}
 	const zombie, dead, exiting = 'Z', 'X', 'x'
 	state := stat[end+2]
-	return state != zombie && state != dead && state != exiting
+	return state != zombie && state != dead && state != exiting, nil
+}
+
+// own is err if it tells of the director: other processes just end meanwhile.
+func own(err error) error {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	if _, is := ownTrouble[errno]; is {
+		return err
+	}
+	return nil
 }
 
 // readStart reads the beginning of a small file into buf.

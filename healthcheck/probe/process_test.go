@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
@@ -117,6 +119,59 @@ func TestProcessListThatCannotBeReadIsNoVerdict(t *testing.T) {
 	if !errors.Is(err, healthcheck.ErrNotAsked) {
 		t.Error("a verdict, want none")
 	}
+}
+
+// The last file descriptor is for the list, and none is left for what stands in it.
+func TestProcessWithoutFileDescriptorsIsNoVerdict(t *testing.T) {
+	proc := procTree(t, processes)
+	for _, full := range []bool{false, true} {
+		c, err := newProcess(processSpec("init", full, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.proc = proc
+		err = withOneDescriptor(t, func() error { return c.Check(t.Context()) })
+		checkCause(t, err, "not asked: "+proc+" cannot be read: too many open files")
+		if !errors.Is(err, healthcheck.ErrNotAsked) {
+			t.Error("a verdict, want none")
+		}
+	}
+}
+
+// withOneDescriptor calls f when this process can open one file more.
+func withOneDescriptor(t *testing.T, f func() error) error {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	low := was
+	low.Cur = min(was.Cur, 256)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	var fds []int
+	defer func() {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	for {
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		fds = append(fds, fd)
+	}
+	if len(fds) == 0 {
+		t.Fatal("no descriptor is free")
+	}
+	_ = unix.Close(fds[0])
+	fds = fds[1:]
+	return f()
 }
 
 func BenchmarkProcess(b *testing.B) {

@@ -134,7 +134,7 @@ func lookUp(name string) (*syscall.Credential, error) {
 		u, err = user.LookupId(name)
 	}
 	if err != nil {
-		return nil, &cause{text: fmt.Sprintf("no such user: %s", name), errs: []error{err}}
+		return nil, noUser(name, err)
 	}
 	uid, errUser := strconv.ParseUint(u.Uid, 10, 32)
 	gid, errGroup := strconv.ParseUint(u.Gid, 10, 32)
@@ -142,6 +142,16 @@ func lookUp(name string) (*syscall.Credential, error) {
 		return nil, &cause{text: fmt.Sprintf("user %s has no numeric id", name), errs: []error{err}}
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+// noUser is the cause when a user was not found.
+func noUser(name string, err error) error {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	if text, own := ownTrouble[errno]; own {
+		return &cause{text: text, errs: []error{healthcheck.ErrNotAsked, err}}
+	}
+	return &cause{text: fmt.Sprintf("no such user: %s", name), errs: []error{err}}
 }
 
 // startNice starts the command at normal priority: the daemon's own is higher, so that

@@ -144,6 +144,20 @@ func TestForkTroubleIsNoVerdict(t *testing.T) {
 	}
 }
 
+// Without a file descriptor for the list of users nobody knows who is in it.
+func TestUserThatCannotBeLookedUpIsNoVerdict(t *testing.T) {
+	err := noUser("www", &os.PathError{Op: "open", Path: "/etc/passwd", Err: syscall.EMFILE})
+	checkCause(t, err, "not asked: too many open files on this director")
+	if !errors.Is(err, healthcheck.ErrNotAsked) {
+		t.Error("a verdict, want none")
+	}
+	err = noUser("www", user.UnknownUserError("www"))
+	checkCause(t, err, "no such user: www")
+	if errors.Is(err, healthcheck.ErrNotAsked) {
+		t.Error("no verdict, want a failure")
+	}
+}
+
 // briefly is a context whose deadline passes soon.
 func briefly(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
