@@ -45,7 +45,11 @@ func (s *schedule) stood(now time.Time, d time.Duration) {
 // read, and a server may have given a silent client up. A failure that took less time than
 // the director stood still was there before.
 func (e *entry) excuse(v *verdict) bool {
-	long := e.stood > 0 && e.stood >= e.check.spec.Timeout/4 && v.took >= e.stood
+	timeout := e.check.spec.Timeout
+	if connect := e.check.spec.ConnectTimeout; connect > 0 {
+		timeout = min(timeout, connect)
+	}
+	long := e.stood > 0 && e.stood >= timeout/4 && v.took >= e.stood
 	switch {
 	case v.err == nil || !long:
 		e.excused = 0

@@ -101,6 +101,25 @@ func TestFailureBeforeAStandstillCounts(t *testing.T) {
 	}
 }
 
+// A connect has a timeout of its own, which passes in a shorter standstill.
+func TestExcuseOfAConnect(t *testing.T) {
+	for connect, counts := range map[time.Duration]bool{0: true, 2 * time.Second: false, 10 * time.Second: true} {
+		s, out := newSchedule(1, 1), &outbox{}
+		spec := everySecond()
+		spec.Timeout, spec.ConnectTimeout = 10*time.Second, connect
+		s.apply(epoch, numberedSet(1, spec), out)
+		now := epoch.Add(startSpread)
+		s.wake(now, out)
+		e := s.take(now)
+		now = now.Add(2 * time.Second)
+		s.stood(now, time.Second)
+		s.finish(now, verdict{entry: e, err: errors.New("connect timeout"), took: 2 * time.Second}, out)
+		if failed := e.snapshot.Failed > 0; failed != counts {
+			t.Errorf("connect timeout %v: it counts: %t, want %t", connect, failed, counts)
+		}
+	}
+}
+
 // A success counts whatever happened meanwhile.
 func TestSuccessNeedsNoExcuse(t *testing.T) {
 	s, out := newSchedule(1, 1), &outbox{}
