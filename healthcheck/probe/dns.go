@@ -173,7 +173,7 @@ func (c *dnsCheck) judge(m *dns.Msg) error {
 			continue // as a CNAME on the way
 		}
 		text := data(rr)
-		if sameData(text) == sameData(c.answer) {
+		if c.wants(text) {
 			return nil
 		}
 		if !some {
@@ -198,8 +198,12 @@ func data(rr dns.RR) string {
 	return strings.TrimPrefix(rr.String(), rr.Header().String())
 }
 
-// sameData makes the data of two records equal that differ in the case of names, or in
-// the dot at their end.
-func sameData(data string) string {
-	return strings.TrimSuffix(strings.ToLower(data), ".")
+// wants tells whether a record has the data that is asked for. Names are the same in either
+// case and with the dot at their end or without it; a text and a key are not.
+func (c *dnsCheck) wants(data string) bool {
+	switch c.question.Qtype {
+	case dns.TypeTXT, dns.TypeCAA, dns.TypeDNSKEY, dns.TypeRRSIG:
+		return data == c.answer
+	}
+	return strings.EqualFold(strings.TrimSuffix(data, "."), strings.TrimSuffix(c.answer, "."))
 }
