@@ -38,8 +38,8 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 		d.logPool(vs)
 	}
 	d.virtualServerTracks(touched)
+	d.compareSight() // first: whoever becomes ready and is blind is not to preempt
 	d.readiness()
-	d.compareSight()
 	d.keepStatuses()
 }
 

@@ -138,7 +138,7 @@ func (d *Director) lowered(now time.Time) string {
 	case !d.everReady:
 		return "not ready since the start"
 	case d.blinded != "":
-		return "every check fails here, and " + d.blinded + " sees real servers that pass"
+		return "every check fails here, and " + d.blinded + " has seen real servers that pass"
 	case d.facts.DataPlane.broken(now):
 		return fmt.Sprintf("ipvs table not as configured for more than %v", brokenAfter)
 	}

@@ -46,24 +46,24 @@ func (d *Director) sight() Sight {
 }
 
 // blinded returns the name of a director that sees real servers while this one sees none;
-// empty: there is none. was is what it was before: that director may go on to see none
-// either, since it is the Master then, and to take the virtual routers back for that would
-// only be one more move.
+// empty: there is none. was is what it was before. That stays until a real server passes here:
+// the other one may see none any more either, or may not be heard for a while, or have another
+// configuration for the time of a reload. To take the virtual routers back for that would bring
+// clients to a director that sees nobody; where no other one is left, a lowered priority
+// is enough to be Master.
 func blinded(sight Sight, was string, peers []Peer, fingerprint [16]byte) string {
-	if sight != SightNone {
+	switch sight {
+	case SightSome:
 		return ""
+	case SightUnknown:
+		return was
 	}
-	still := ""
 	for _, p := range peers {
-		switch {
-		case !p.Alive || p.Fingerprint != fingerprint:
-		case p.Sight == SightSome:
+		if p.Alive && p.Fingerprint == fingerprint && p.Sight == SightSome {
 			return p.Name
-		case p.Name == was:
-			still = was
 		}
 	}
-	return still
+	return was
 }
 
 // compareSight tells the other directors what this one sees when that has changed, and
@@ -79,6 +79,9 @@ func (d *Director) compareSight() {
 	}
 	peers, _ := d.peers.snapshots()
 	d.blinded = blinded(sight, was, peers, d.force.fingerprint)
+	if _, known := d.force.cfg.Director(d.blinded); !known || !hasMembership(d.force.cfg) || d.seen == [3]int{} {
+		d.blinded = "" // a reload has taken away that director, the membership, or all checks
+	}
 	if d.blinded == was {
 		return
 	}
@@ -88,7 +91,11 @@ func (d *Director) compareSight() {
 		d.record(Event{Kind: EventSightLost, Object: d.o.Self, Text: fmt.Sprintf("every check fails here, and %s sees real servers that pass", d.blinded)})
 	case d.blinded == "":
 		d.o.Logger.Info("sees as much as its peers again", "director", d.o.Self)
-		d.record(Event{Kind: EventSightBack, Object: d.o.Self, Text: "real servers pass here too, or none passes anywhere"})
+		text := "real servers pass here again"
+		if sight != SightSome {
+			text = was + " is not compared with any more"
+		}
+		d.record(Event{Kind: EventSightBack, Object: d.o.Self, Text: text})
 	}
 	if d.instancesAt == 0 {
 		d.applyInstances()
