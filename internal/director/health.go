@@ -34,8 +34,12 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 	for _, c := range changes {
 		d.logHealth(c)
 	}
-	for vs := range touched {
-		d.logPool(vs)
+	said := make(map[*conf.VirtualServer]bool)
+	for _, c := range changes {
+		if !said[c.vs] {
+			said[c.vs] = true
+			d.logPool(c.vs)
+		}
 	}
 	d.virtualServerTracks(touched)
 	d.compareSight() // first: whoever becomes ready and is blind is not to preempt

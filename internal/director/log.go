@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -126,6 +127,10 @@ func (d *Director) logHealth(c serverChange) {
 	case c.was == healthcheck.Down && c.is != healthcheck.Down:
 		rs, in := d.facts.realServer(c.vs, c.rs, nil)
 		text := fmt.Sprintf("%s returned to %s with weight %d", c.rs.Address, c.vs.Name, rs.Weight)
+		if rs.Backup {
+			attrs = append(attrs, "backup", true)
+			text = fmt.Sprintf("%s returned to %s as a backup with weight %d", c.rs.Address, c.vs.Name, rs.Weight)
+		}
 		if overridden {
 			attrs = append(attrs, "override", o.String())
 			text += ", override " + o.String()
@@ -134,7 +139,10 @@ func (d *Director) logHealth(c serverChange) {
 			text += fmt.Sprintf(", all of it in %v", r.For)
 		}
 		msg := "real server added"
-		if overridden && !in {
+		switch {
+		case c.held && in:
+			msg, text = "real server passes its check again, and has stayed in", fmt.Sprintf("%s passes its check again, and has stayed in %s", c.rs.Address, c.vs.Name)
+		case overridden && !in:
 			msg, text = "real server passes its check, and stays disabled", fmt.Sprintf("%s passes its check, and stays disabled in %s", c.rs.Address, c.vs.Name)
 		}
 		d.o.Logger.Info(msg, append(attrs, "weight", rs.Weight)...)
@@ -233,8 +241,14 @@ func namesOfServers(vs *conf.VirtualServer) []string {
 // percentage is a part in hundredths of a percent as an operator would write it.
 func percentage(hundredths int) string { return fmt.Sprintf("%g%%", float64(hundredths)/100) }
 
-// logPools is logPool for every virtual server.
+// logPools is logPool for every virtual server, and forgets those that are gone.
 func (d *Director) logPools() {
+	names := make(map[string]bool, len(d.force.cfg.VirtualServers))
+	for i := range d.force.cfg.VirtualServers {
+		names[d.force.cfg.VirtualServers[i].Name] = true
+	}
+	maps.DeleteFunc(d.said.pools, func(name string, _ pool) bool { return !names[name] })
+	maps.DeleteFunc(d.said.panics, func(name string, _ bool) bool { return !names[name] })
 	for i := range d.force.cfg.VirtualServers {
 		d.logPool(&d.force.cfg.VirtualServers[i])
 	}
