@@ -175,14 +175,16 @@ func tracksNotReady(cfg *conf.Config, tracks map[string]TrackState) []string {
 
 // quorate says whether a virtual server's quorum is up. What is not down counts, whatever
 // operators and values want of it: a track is about failures. As long as that depends on
-// real servers without a verdict, the status stays what it was.
+// real servers without a verdict, or with one that is only assumed, the status stays what it
+// was.
 func quorate(vs *conf.VirtualServer, f Facts, was TrackState) TrackState {
 	up, waiting := 0, 0
 	for i := range vs.RealServers {
-		switch f.status(&vs.RealServers[i]) {
-		case healthcheck.Up:
+		rs := &vs.RealServers[i]
+		switch status := f.status(rs); {
+		case status == healthcheck.Up:
 			up++
-		case healthcheck.Unknown:
+		case status == healthcheck.Unknown, !f.fails(rs):
 			waiting++
 		}
 	}
