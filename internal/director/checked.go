@@ -50,12 +50,16 @@ func (f Facts) fails(rs *conf.RealServer) bool {
 
 // weight is what the checks of a real server make of its configured weight, and the one
 // whose word counts: of several the one with the smallest result. by is empty if none says
-// anything.
-func (f Facts) weight(rs *conf.RealServer) (weight uint32, by string) {
+// says anything. A check that fails says nothing.
+func (f Facts) weight(rs *conf.RealServer) (weight uint32, by string) { return f.weightOf(rs, false) }
+
+// weightOf is weight, for one that a panic holds with what those of its checks that fail
+// have said before that: a failure must not give it more clients than it had.
+func (f Facts) weightOf(rs *conf.RealServer, held bool) (weight uint32, by string) {
 	weight = rs.Weight
 	for t := range targetsOf(rs) {
 		v, says := f.Values[t]
-		if !says {
+		if !says || f.Health[t] == healthcheck.Down && !held {
 			continue
 		}
 		if w := weighed(rs.Weight, v); by == "" || w < weight {
@@ -86,7 +90,8 @@ type CheckStatus struct {
 	Status string `json:"status"`
 	// Cause is why the last probe failed, also of a check that could not be made at all.
 	Cause string `json:"cause,omitempty"`
-	// Value is what the check says of the weight: "5", "50%".
+	// Value is what the check says of the weight: "5", "50%"; of a check that fails what it has
+	// said before, if a panic goes by it.
 	Value string `json:"value,omitempty"`
 	// Warning is what a check that succeeds warns of.
 	Warning string `json:"warning,omitempty"`
@@ -105,8 +110,11 @@ func (r *RealStatus) checkStatus(rs *conf.RealServer, f Facts, probes map[health
 	for t := range targetsOf(rs) {
 		probe, is := probes[t], f.Health[t]
 		c := CheckStatus{
-			Name: t.Check, Status: is.String(), Value: f.Values[t].String(),
+			Name: t.Check, Status: is.String(),
 			Warning: probe.Notice.Text, CertificateExpires: probe.Notice.Expires,
+		}
+		if is != healthcheck.Down || r.Held {
+			c.Value = f.Values[t].String()
 		}
 		if is != healthcheck.Up && probe.Err != nil {
 			c.Cause = errText(probe.Err)

@@ -19,7 +19,8 @@ type Facts struct {
 	VRRP map[string]vrrp.State
 	// Health is each target's status; a target that is missing is Unknown.
 	Health map[healthcheck.Target]healthcheck.Status
-	// Values are what targets say beside their status; one that is missing says nothing.
+	// Values are what targets say beside their status, or have said until they were down;
+	// one that is missing says nothing.
 	Values map[healthcheck.Target]healthcheck.Value
 	// Pools are what virtual servers remember, by name; one that is missing remembers
 	// nothing. Nobody writes to what is in it.

@@ -68,6 +68,9 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		return nil // a reload has taken it away
 	}
 	target, status, value := e.Target, e.Status, e.Value
+	if status == healthcheck.Down {
+		value = d.facts.Values[target] // what it has said last
+	}
 	changed := d.facts.Health[target] != status || d.facts.Values[target] != value
 	waited := d.facts.waits(target)
 	if !changed && !waited {
@@ -100,8 +103,9 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		c.isWeighed, _ = d.facts.weight(c.rs)
 		d.seen[c.was]--
 		d.seen[c.is]++
-		if down := c.is == healthcheck.Down; down || c.was == healthcheck.Down {
-			d.facts.rise(c.vs, c.rs.Name, e.At, !down && c.failed && !c.held && c.vs.SlowStart > 0)
+		// What a panic has kept in does not begin anew.
+		if c.was == healthcheck.Down && c.is != healthcheck.Down && c.failed && !c.held && c.vs.SlowStart > 0 {
+			d.facts.rise(c.vs, c.rs.Name, e.At)
 		}
 		if c.was != healthcheck.Down {
 			d.facts.remember(c.vs, c.rs.Name)

@@ -2,11 +2,13 @@ package director
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
 )
 
 // Memory is what a virtual server's pool depends on besides what is now. The zero value
@@ -43,6 +45,8 @@ func (f Facts) remember(vs *conf.VirtualServer, good ...string) {
 		}
 	}
 	f.Pools[vs.Name] = m // which decides with it
+	m.Rising = f.stillRising(vs)
+	f.Pools[vs.Name] = m
 	if vs.QuorumHysteresis > 0 {
 		c := f.compose(vs)
 		m.Lost, m.AllLost = c.lost, c.allLost
@@ -123,39 +127,58 @@ func (f Facts) held(vs *conf.VirtualServer) map[string]bool {
 	return all
 }
 
-// carriedPools is what virtual servers still remember with another configuration.
+// carriedPools is what virtual servers still remember with another configuration. Theirs and
+// their real servers' names may be others.
 func carriedPools(before, after *conf.Config, pools map[string]Memory) map[string]Memory {
-	type place struct{ server, name, address string }
-	same := make(map[place]bool)
-	for _, vs := range before.VirtualServers {
-		if _, ok := pools[vs.Name]; ok {
-			for _, rs := range vs.RealServers {
-				same[place{vs.Name, rs.Name, rs.Address.String()}] = true
-			}
+	kept := make(map[string]Memory, len(pools))
+	if len(pools) == 0 {
+		return kept
+	}
+	byName, byService := make(map[string]*conf.VirtualServer), make(map[ipvs.ServiceKey]*conf.VirtualServer)
+	for i := range before.VirtualServers {
+		vs := &before.VirtualServers[i]
+		byName[vs.Name] = vs
+		for service := range vs.Services() {
+			byService[service.Key] = vs
 		}
 	}
-	kept := make(map[string]Memory, len(pools))
-	for _, vs := range after.VirtualServers {
-		was, ok := pools[vs.Name]
-		if !ok {
+	for i := range after.VirtualServers {
+		vs := &after.VirtualServers[i]
+		old := byName[vs.Name]
+		for service := range vs.Services() {
+			if same, ok := byService[service.Key]; ok {
+				old = same
+				break
+			}
+		}
+		if old == nil {
 			continue
 		}
-		m := Memory{Lost: was.Lost, AllLost: was.AllLost, Rising: make(map[string]Rise)}
-		if was.Held != nil {
-			m.Held = make(map[string]bool)
+		if was, ok := pools[old.Name]; ok {
+			kept[vs.Name] = was.carried(old, vs)
 		}
-		for _, rs := range vs.RealServers {
-			if !same[place{vs.Name, rs.Name, rs.Address.String()}] {
-				continue
-			}
-			if was.Held[rs.Name] {
-				m.Held[rs.Name] = true
-			}
-			if r, rises := was.Rising[rs.Name]; rises && vs.SlowStart > 0 {
-				m.Rising[rs.Name] = r
-			}
+	}
+	return kept
+}
+
+// carried is what a virtual server remembers that was another one before.
+func (m Memory) carried(before, after *conf.VirtualServer) Memory {
+	names := make(map[netip.AddrPort]string, len(before.RealServers))
+	for _, rs := range before.RealServers {
+		names[rs.Address] = rs.Name
+	}
+	kept := Memory{Lost: m.Lost, AllLost: m.AllLost, Rising: make(map[string]Rise)}
+	if m.Held != nil {
+		kept.Held = make(map[string]bool)
+	}
+	for _, rs := range after.RealServers {
+		name, was := names[rs.Address]
+		if was && m.Held[name] {
+			kept.Held[rs.Name] = true
 		}
-		kept[vs.Name] = m
+		if r, rises := m.Rising[name]; was && rises && after.SlowStart > 0 {
+			kept.Rising[rs.Name] = r
+		}
 	}
 	return kept
 }
@@ -181,22 +204,35 @@ func (r Rise) of(weight uint32) uint32 {
 // next is when the next step is due. The first is taken at once, and the last is the end.
 func (r Rise) next() time.Time { return r.Since.Add(r.For * time.Duration(r.Step) / (slowSteps - 1)) }
 
-// rise lets a real server begin with a part of its weight, or forgets that it did.
-func (f Facts) rise(vs *conf.VirtualServer, name string, at time.Time, rises bool) {
+// rise lets a real server begin with a part of its weight.
+func (f Facts) rise(vs *conf.VirtualServer, name string, at time.Time) {
 	m := f.Pools[vs.Name]
-	if _, already := m.Rising[name]; !rises && !already {
-		return
-	}
 	m.Rising = maps.Clone(m.Rising)
 	if m.Rising == nil {
 		m.Rising = make(map[string]Rise)
 	}
-	if rises {
-		m.Rising[name] = Rise{Since: at, For: vs.SlowStart, Step: 1}
-	} else {
-		delete(m.Rising, name)
-	}
+	m.Rising[name] = Rise{Since: at, For: vs.SlowStart, Step: 1}
 	f.Pools[vs.Name] = m
+}
+
+// stillRising are those of the real servers on their way to their whole weight that are in.
+func (f Facts) stillRising(vs *conf.VirtualServer) map[string]Rise {
+	was := f.Pools[vs.Name].Rising
+	if len(was) == 0 {
+		return nil
+	}
+	held := f.held(vs)
+	is := make(map[string]Rise, len(was))
+	for i := range vs.RealServers {
+		rs := &vs.RealServers[i]
+		if r, rises := was[rs.Name]; rises && (f.status(rs) != healthcheck.Down || held[rs.Name]) {
+			is[rs.Name] = r
+		}
+	}
+	if len(is) == 0 {
+		return nil
+	}
+	return is
 }
 
 // risen takes the steps that are due, and returns the names of the virtual servers that

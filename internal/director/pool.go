@@ -60,7 +60,7 @@ func (f Facts) compose(vs *conf.VirtualServer) composed {
 	}
 	c.lost, c.allLost = quorumLost(vs, primaries, m.Lost), quorumLost(vs, primaries+backups, m.AllLost)
 	switch {
-	case !c.lost && backups > 0:
+	case !c.lost:
 		c.servers = standBy(vs, c.servers)
 	case c.lost && c.allLost && vs.SorryServer != nil:
 		c.serves = poolSorry
@@ -125,7 +125,7 @@ func (f Facts) realServer(vs *conf.VirtualServer, configured *conf.RealServer, h
 	case overridden:
 		return o.apply(rs)
 	}
-	rs.Weight, _ = f.weight(configured)
+	rs.Weight, _ = f.weightOf(configured, held[rs.Name])
 	rs.Weight = f.Pools[vs.Name].Rising[rs.Name].of(rs.Weight)
 	// Clients come before the connections that could end.
 	return rs, rs.Weight > 0 || configured.Weight == 0 || !refuses

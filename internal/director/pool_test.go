@@ -397,7 +397,7 @@ func checkPoolRules(t *testing.T, vs *conf.VirtualServer, f Facts) {
 	}
 	free := slices.ContainsFunc(vs.RealServers, func(rs conf.RealServer) bool {
 		_, overridden := f.Overrides[ServerID{vs.Name, rs.Name}]
-		weight, _ := f.weight(&rs)
+		weight, _ := f.weightOf(&rs, true)
 		return held[rs.Name] && !overridden && weight > 0
 	})
 	if free && len(servers) == 0 {

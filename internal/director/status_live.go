@@ -67,7 +67,7 @@ func carries(vr conf.VirtualRouter, addrs []netip.Addr) bool {
 func (p *published) overrideStatus(r *RealStatus, vs *conf.VirtualServer, rs *conf.RealServer, counted func() counted) {
 	o, ok := p.facts().Overrides[ServerID{vs.Name, rs.Name}]
 	if !ok {
-		r.Weight, r.WeightBy = p.facts().weight(rs)
+		r.Weight, r.WeightBy = p.facts().weightOf(rs, r.Held)
 		r.Weight = p.facts().Pools[vs.Name].Rising[rs.Name].of(r.Weight)
 		return
 	}

@@ -104,12 +104,13 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 		for j := range vs.RealServers {
 			rs := &vs.RealServers[j]
 			r := p.realStatus(vs, rs)
+			r.Held = held[rs.Name] && facts.status(rs) == healthcheck.Down
 			p.overrideStatus(&r, vs, rs, counted)
 			r.checkStatus(rs, facts, probes)
 			if facts.status(rs) != healthcheck.Down {
 				v.Up++
 			}
-			r.Backup, r.Held, r.InPool = rs.Backup, held[rs.Name] && r.Status == "down", pooled(rs)
+			r.Backup, r.InPool = rs.Backup, pooled(rs)
 			r.SlowStart = rising[rs.Name].Step * 100 / slowSteps
 			v.RealServers = append(v.RealServers, r)
 		}

@@ -73,8 +73,8 @@ fall     = 1
 
 	says("10.0.0.22", "")
 	n.wait("panic:", "virtual_server=pool", "kept=rs-2")
-	// What it says of its weight went with the file.
-	table(0, 1)
+	// It keeps the weight that its check has said last.
+	table(0, 2)
 	all(0, 2)
 	if v := b.status(cluster.LBA).VirtualServers[0]; !v.Panic || v.Serves != "backup-servers" || !v.RealServers[1].Held {
 		t.Errorf("status %+v", v)
