@@ -58,6 +58,7 @@ type serverChange struct {
 	// failed says that it was down by a check's own verdict, held that it stayed in while it
 	// was down, for a panic.
 	failed, held bool
+	panicked     bool // there was a panic before
 }
 
 // health takes in what a target says, and returns the real servers for which that is a
@@ -78,7 +79,8 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 	}
 	changes := make([]serverChange, len(users))
 	for i, u := range users {
-		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), failed: d.facts.fails(u.rs), held: d.facts.held(u.vs)[u.rs.Name]}
+		held := d.facts.held(u.vs)
+		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), failed: d.facts.fails(u.rs), held: held[u.rs.Name], panicked: held != nil}
 		changes[i].wasWeighed, _ = d.facts.weight(u.rs)
 	}
 	d.changeFacts(func(f Facts) {
@@ -90,7 +92,6 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 			f.Values[target] = value
 		}
 	})
-	d.keepStatus(target)
 	switch waits := d.facts.waits(target); {
 	case waits && !waited:
 		d.waiting++
@@ -112,8 +113,13 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		} else {
 			d.facts.remember(c.vs)
 		}
-		c.held = c.held || d.facts.held(c.vs)[c.rs.Name]
+		held := d.facts.held(c.vs)
+		c.held = c.held || held[c.rs.Name]
+		if c.panicked != (held != nil) {
+			d.keepStatusesOf(c.vs)
+		}
 	}
+	d.keepStatus(target)
 	return slices.DeleteFunc(changes, func(c serverChange) bool {
 		// A verdict that confirms what was assumed may still begin a panic.
 		return c.was == c.is && c.wasWeighed == c.isWeighed && c.vs.PanicThreshold == 0
@@ -122,7 +128,8 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 
 // carriedHealth lets a real server whose check was exchanged start with the verdict of
 // the old one: a reload must not put servers that are known to be dead back into the
-// table. The verdict is assumed until the new check has its own.
+// table. The verdict is assumed until the new check has its own. Of what is not asked any
+// more only that it was down is remembered: it may be back soon, and much may happen before.
 func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Target]healthcheck.Status, assumed map[healthcheck.Target]bool, values map[healthcheck.Target]healthcheck.Value) {
 	health, assumed, values = maps.Clone(f.Health), maps.Clone(f.Assumed), maps.Clone(f.Values)
 	verdicts := make(map[netip.AddrPort]healthcheck.Status)
@@ -140,8 +147,8 @@ func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Targe
 			continue
 		}
 		status := verdicts[t.Addr]
-		if status == healthcheck.Unknown {
-			status = health[t] // of an earlier configuration
+		if status == healthcheck.Unknown && health[t] == healthcheck.Down {
+			status = healthcheck.Down // when an earlier configuration asked it
 		}
 		// One that another check keeps out has no need of it.
 		out := func(other healthcheck.Target) bool {
@@ -158,5 +165,11 @@ func carriedHealth(before, after inForce, f Facts) (health map[healthcheck.Targe
 			health[t], assumed[t] = status, true
 		}
 	}
+	forgotten := func(t healthcheck.Target) bool { return len(after.users[t]) == 0 }
+	maps.DeleteFunc(health, func(t healthcheck.Target, s healthcheck.Status) bool {
+		return s != healthcheck.Down && forgotten(t)
+	})
+	maps.DeleteFunc(assumed, func(t healthcheck.Target, _ bool) bool { return forgotten(t) })
+	maps.DeleteFunc(values, func(t healthcheck.Target, _ healthcheck.Value) bool { return forgotten(t) })
 	return health, assumed, values
 }

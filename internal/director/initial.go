@@ -2,7 +2,9 @@ package director
 
 import (
 	"maps"
+	"slices"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
@@ -43,7 +45,7 @@ type keptStatuses struct {
 
 // keepStatus keeps one target's status.
 func (d *Director) keepStatus(t healthcheck.Target) {
-	is := d.force.targets[t].Initial == healthcheck.InitialLast && d.facts.Health[t] == healthcheck.Down
+	is := d.force.targets[t].Initial == healthcheck.InitialLast && d.facts.Health[t] == healthcheck.Down && !d.keptIn(t)
 	if is == d.statuses.down[t] {
 		return
 	}
@@ -52,6 +54,22 @@ func (d *Director) keepStatus(t healthcheck.Target) {
 		d.statuses.down[t] = true
 	} else {
 		delete(d.statuses.down, t)
+	}
+}
+
+// keptIn tells whether a panic keeps a real server in that a target stands for: one that was
+// in is to be in after a restart.
+func (d *Director) keptIn(t healthcheck.Target) bool {
+	return slices.ContainsFunc(d.force.users[t], func(u user) bool { return d.facts.held(u.vs)[u.rs.Name] })
+}
+
+// keepStatusesOf is keepStatus for all that is asked about a virtual server's real servers,
+// when a panic begins or ends.
+func (d *Director) keepStatusesOf(vs *conf.VirtualServer) {
+	for i := range vs.RealServers {
+		for t := range targetsOf(&vs.RealServers[i]) {
+			d.keepStatus(t)
+		}
 	}
 }
 

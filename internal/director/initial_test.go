@@ -208,3 +208,79 @@ func TestPlanStartWithInitial(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// A real server that is removed and comes back much later is what initial says.
+func TestInitialOfARealServerThatComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		toml := initially("down")
+		d, stop := w.run(toml)
+		defer stop()
+		w.health.events <- healthcheck.Event{Target: target("10.0.0.21:80"), Status: healthcheck.Up, Value: percent(50)}
+		w.verdict("10.0.0.22:80", healthcheck.Up, nil)
+		var without []string
+		for line := range strings.Lines(toml) {
+			if !strings.HasPrefix(line, "web-1 ") {
+				without = append(without, line)
+			}
+		}
+		w.reload(d, strings.Join(without, ""))
+		w.reload(d, toml)
+		if got := w.inTable(); got != "22" {
+			t.Errorf("in the table %q, want 22", got)
+		}
+		if len(d.facts.Values) > 0 {
+			t.Errorf("what it said long ago is still known: %v", d.facts.Values)
+		}
+	})
+}
+
+// What a panic keeps in is in after a restart, too; what it kept out is not.
+func TestInitialLastInAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		toml := strings.Replace(poolTOML("panic_threshold = 0.5", 4, 0), "[check.alive]", "[check.alive]\ninitial = \"last\"", 1)
+		_, stop := w.run(toml)
+		fail := func(hosts ...string) {
+			for _, host := range hosts {
+				w.verdict("10.0.1."+host+":80", healthcheck.Down, errors.New("no route to host"))
+			}
+		}
+		fail("1", "2", "3", "4")
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := w.down.kept(); got != "10.0.1.1:80 10.0.1.2:80" {
+			t.Errorf("kept as down: %s", got)
+		}
+		_, stop = w.run(toml)
+		const want = "-A -t 10.0.0.100:80 -s wlc\n-a -t 10.0.0.100:80 -r 10.0.1.3:80 -g -w 10\n-a -t 10.0.0.100:80 -r 10.0.1.4:80 -g -w 10\n"
+		w.wantTable(want)
+		fail("1", "2", "4", "3")
+		w.wantTable(want)
+		w.verdict("10.0.1.1:80", healthcheck.Up, nil)
+		w.verdict("10.0.1.2:80", healthcheck.Up, nil) // the end of it
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := w.down.kept(); got != "10.0.1.3:80 10.0.1.4:80" {
+			t.Errorf("kept as down after the panic: %s", got)
+		}
+	})
+}
+
+// A virtual server whose real servers are only assumed to be down is no track that fails: a
+// reload that brings one must not cost the Master its role.
+func TestAssumedFailsNoTrack(t *testing.T) {
+	cfg := parse(t, initially("down"))
+	vs := &cfg.VirtualServers[0]
+	f := Facts{Health: make(map[healthcheck.Target]healthcheck.Status), Assumed: make(map[healthcheck.Target]bool)}
+	f.assume(nil, Targets(cfg), nil)
+	if got := quorate(vs, f, TrackState{}); got != (TrackState{}) {
+		t.Errorf("without a verdict: %+v", got)
+	}
+	clear(f.Assumed)
+	if got := quorate(vs, f, TrackState{}); got.Status != healthcheck.Down {
+		t.Errorf("when all have failed: %+v", got)
+	}
+}
