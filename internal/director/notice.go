@@ -12,16 +12,16 @@ import (
 // is up and asked again.
 func (d *Director) logNotice(e healthcheck.Event) {
 	text, was := e.Notice.Text, d.said.notices[e.Target]
-	if e.Status != healthcheck.Up || text == was {
+	users := d.force.users[e.Target] // none: a reload has taken it away
+	if e.Status != healthcheck.Up || text == was || len(users) == 0 {
 		return
 	}
-	maps.DeleteFunc(d.said.notices, func(t healthcheck.Target, _ string) bool { return len(d.force.users[t]) == 0 })
 	if text == "" {
 		delete(d.said.notices, e.Target)
 	} else {
 		d.said.notices[e.Target] = text
 	}
-	for _, u := range d.force.users[e.Target] {
+	for _, u := range users {
 		attrs := []any{"real_server", u.rs.Name, "address", u.rs.Address, "virtual_server", u.vs.Name, "check", e.Target.Check}
 		ev := Event{At: e.At, Kind: EventRealServerWarning, Object: u.vs.Name + "/" + u.rs.Name}
 		if text == "" {
@@ -33,4 +33,10 @@ func (d *Director) logNotice(e healthcheck.Event) {
 		}
 		d.record(ev)
 	}
+}
+
+// forgetNotices forgets what was said of targets that a reload has taken away: when they are
+// back, it is news again.
+func (d *Director) forgetNotices() {
+	maps.DeleteFunc(d.said.notices, func(t healthcheck.Target, _ string) bool { return len(d.force.users[t]) == 0 })
 }

@@ -3,6 +3,7 @@ package director
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,40 @@ func TestWarningOfACheckIsSaidOnce(t *testing.T) {
 		}, w.recorded("real-server-warning")); diff != "" {
 			t.Errorf("events -want +got:\n%s", diff)
 		}
+	})
+}
+
+// A warning that comes when a reload has taken the real server away is told to nobody, and so
+// it is said when the real server is back; one that was said before it went is said again.
+func TestWarningOfARealServerThatReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		without := strings.Replace(pairTOML, "web-2 = { address = \"10.0.0.22:80\", weight = 2 }\n", "", 1)
+		warns := func() {
+			w.health.events <- healthcheck.Event{Target: target("10.0.0.22:80"), Status: healthcheck.Up, Notice: healthcheck.Notice{Text: "certificate expires 2026-12-01"}}
+			synctest.Wait()
+		}
+		said := func(want int) {
+			t.Helper()
+			if got := w.logged("check warns"); len(got) != want {
+				t.Errorf("said %d times, want %d: %q", len(got), want, got)
+			}
+		}
+		w.reload(d, without)
+		warns() // it was on its way
+		said(0)
+		w.reload(d, pairTOML)
+		warns()
+		said(1)
+		w.reload(d, strings.Replace(pairTOML, "weight = 2", "weight = 3", 1))
+		warns()
+		said(1)
+		w.reload(d, without)
+		w.reload(d, pairTOML)
+		warns()
+		said(2)
 	})
 }
 

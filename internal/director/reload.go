@@ -120,6 +120,7 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 	file := next.cfg.File
 	d.force, d.yielded = t.after, t.yielded
 	d.force.at = now
+	d.forgetNotices()
 	d.reload = ReloadStatus{At: now, OK: true}
 	overrides := d.facts.Overrides
 	d.facts, d.verdicts = t.facts, verdicts{}
