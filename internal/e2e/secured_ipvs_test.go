@@ -36,7 +36,7 @@ real_server = { rs-1 = { address = "10.0.0.21:1004", weight = 10 } }
 type     = "https"
 host     = "www.example.org"
 tls_ca   = "%s"
-interval = "200ms"
+interval = "1s"
 timeout  = "10s"
 fall     = 1
 `
