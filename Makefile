@@ -34,7 +34,7 @@ integration: ## the tests in network namespaces: root's here, else in the virtua
 	go run ./lab/runtests -tag integration $(if $(ROOT),$(RACE),-vm)
 
 vm: ## the tests with real IPVS, in a virtual machine
-	go run ./lab/runtests -tag ipvs -vm
+	go run ./lab/runtests -tag ipvs -vm -timeout 20m
 
 vm-reloads: ## 50 random reloads with 1000 open connections, in a virtual machine
 	go run ./lab/runtests -tag ipvs -vm -full -timeout 30m -run TestReloadsBreakNoConnection ./internal/e2e

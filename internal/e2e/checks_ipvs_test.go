@@ -100,6 +100,7 @@ func (b *bed) agent(machine string, line *atomic.Value) {
 // What programs say becomes the weight in the kernel, or takes the real server out, and so
 // does a certificate for another name.
 func TestProgramsChecks(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	var line atomic.Value
 	b.agent(cluster.RS1, &line)

@@ -52,6 +52,7 @@ func TestHealthOfAStoppedDirector(t *testing.T) {
 // A real server that is dead when the daemon is stopped is not in the table that the next
 // daemon starts with, before anybody has asked it.
 func TestHealthOfTheLastRun(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.greet(80, 81)
 	text := asked("interval = \"1s\"\ntimeout = \"900ms\"\nfall = 1\ninitial = \"last\"\n")

@@ -82,6 +82,7 @@ func (b *bed) allGoOn(conns *load.Conns, want map[string]int) {
 // A drained real server keeps its connections and gets no new ones, over a reload, a
 // restart and its own failures, until it is safe to stop.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.serve()
 	b.configureServices("")
@@ -142,6 +143,7 @@ func TestDrain(t *testing.T) {
 
 // A reload that removes a real server cuts nobody off.
 func TestRemovedRealServerIsDrained(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.serve()
 	b.configureServices("")
@@ -208,6 +210,7 @@ func (b *bed) configuration() string {
 // With on_stop = "keep" the services and their connections outlive the daemon, and the
 // next one takes them over without a change.
 func TestKeptOnStop(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.serve()
 	b.configureServices("\n[ipvs]\non_stop = \"keep\"\n[log]\nlevel = \"debug\"\n")

@@ -51,6 +51,7 @@ func (b *bed) hear(each bool) {
 // director where it was made, and ends wherever it is ended, also by a director that did
 // not hear of it.
 func TestDrainOfTheWholeCluster(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.serve()
 	b.configureServices("")

@@ -104,6 +104,7 @@ func (b *bed) kernel(machine string) string {
 // A plan changes nothing; its lines, typed in, make the table that the reload makes; and
 // then there is nothing left to do. Without a daemon the same holds for a start.
 func TestPlanAsTyped(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	for _, rs := range []string{cluster.RS1, cluster.RS2} {
 		if err := b.StartEcho(rs); err != nil {

@@ -14,6 +14,7 @@ import (
 // What checks make of a pool, in the kernel's table and for clients: a weight, a backup that
 // steps in, real servers that are down with weight 0 and keep their connections, and a panic.
 func TestPoolOfFailingRealServers(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.greet(8000)
 	dir := t.TempDir()
