@@ -160,10 +160,10 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 		case "backup-servers":
 			fmt.Fprint(b, ", BACKUPS SERVE")
 		}
-		if v.Panic {
-			fmt.Fprint(b, ", PANIC: FAILING REAL SERVERS STAY IN")
-		}
 		fmt.Fprintln(b)
+		if v.Panic {
+			fmt.Fprintln(b, "  PANIC: FAILING REAL SERVERS STAY IN")
+		}
 		t := newTable(b, "  REAL SERVER", "ADDRESS", "FWD", "WEIGHT", "STATUS", "FOR", "ACTIVE", "INACT")
 		for _, r := range v.RealServers {
 			status := r.Status

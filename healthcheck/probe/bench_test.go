@@ -41,7 +41,7 @@ func BenchmarkHTTP(b *testing.B) {
 		}
 	})
 	b.Run("transport", func(b *testing.B) {
-		dial := dialTo(target.Addr)
+		dial := dialWithin(target.Addr, 0)
 		client := http.Client{Transport: &http.Transport{
 			DisableKeepAlives:  true,
 			DisableCompression: true,

@@ -11,13 +11,10 @@ import (
 // dialFunc opens the connection that a probe asks on.
 type dialFunc func(context.Context) (net.Conn, error)
 
-// dialTo returns the dialFunc for an address. Keep-alive probes are off: they would
-// start long after the probe has ended. (Dialer.DialTCP would bind the socket to a
-// local port first, and then no two probes at a time could share one.)
-func dialTo(addr netip.AddrPort) dialFunc { return dialWithin(addr, 0) }
-
-// dialWithin is dialTo with a timeout for the connect alone, for the types that have a
-// ConnectTimeout; 0 means that of the context.
+// dialWithin returns the dialFunc for an address, with a timeout for the connect alone, for
+// the types that have a ConnectTimeout; 0 means that of the context. Keep-alive probes are
+// off: they would start long after the probe has ended. (Dialer.DialTCP would bind the
+// socket to a local port first, and then no two probes at a time could share one.)
 func dialWithin(addr netip.AddrPort, timeout time.Duration) dialFunc {
 	dialer := &net.Dialer{KeepAlive: -1, Timeout: timeout}
 	address := addr.String()
