@@ -71,6 +71,7 @@ type schedule struct {
 	quick, slow        []*entry
 	hosts              map[netip.Addr]*host // those that are asked
 	running, slowInUse int
+	begun              time.Time // when the first targets came: a beat
 	stoodUntil         time.Time // the end of the last standstill
 	load               Load      // what it counts
 }
@@ -204,7 +205,7 @@ func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
 		e.at = now.Add(jittered(spec.interval(e.tracker), spec.Jitter))
 	case e.excuse(&v):
 		e.observe(now, v, out)
-		e.at = now.Add(e.phase())
+		e.at = s.onBeat(now.Add(e.phase()), spec.Interval)
 	default:
 		e.slow = v.took-e.stood >= spec.Timeout/2
 		e.observe(now, v, out)
@@ -212,7 +213,7 @@ func (s *schedule) finish(now time.Time, v verdict, out *outbox) {
 		if e.tracker.Status() == Unknown && e.snapshot.NotAsked <= soonAgain {
 			next = min(next, startSpread)
 		}
-		e.at = e.started.Add(jittered(next, spec.Jitter))
+		e.at = s.onBeat(e.started.Add(jittered(next, spec.Jitter)), next)
 	}
 	s.agenda.push(e)
 }

@@ -8,6 +8,9 @@ import (
 
 // apply makes the targets of set the ones that are asked.
 func (s *schedule) apply(now time.Time, set map[Target]check, out *outbox) {
+	if s.begun.IsZero() {
+		s.begun = now
+	}
 	var knowledge map[asked]*entry
 	for t := range set {
 		if e := s.entries[t]; e == nil || e.gone {
@@ -48,7 +51,7 @@ func (s *schedule) apply(now time.Time, set map[Target]check, out *outbox) {
 func (s *schedule) add(now time.Time, t Target, c check) *entry {
 	e := &entry{target: t}
 	e.renew(now, c)
-	e.at = now.Add(e.phase())
+	e.at = s.onBeat(now.Add(e.phase()), c.spec.Interval)
 	s.entries[t] = e
 	s.agenda.push(e)
 	return e
@@ -124,7 +127,7 @@ func (s *schedule) update(now time.Time, e *entry, c check) {
 	switch e.stage {
 	case resting:
 		// The old plan may lie a long old interval away.
-		if soon := now.Add(e.phase()); sooner && soon.Before(e.at) {
+		if soon := s.onBeat(now.Add(e.phase()), c.spec.Interval); sooner && soon.Before(e.at) {
 			e.at = soon
 			s.agenda.settle(e.place)
 		}

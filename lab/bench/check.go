@@ -199,10 +199,10 @@ func (o CheckOptions) measure(ctx context.Context, program checker, s scenario) 
 	}
 	defer tap.close()
 	ear := newWire()
-	listening, stop := context.WithCancel(ctx)
+	watching, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- load.HearAdverts(listening, "eth0", func() error { return c.Enter(cluster.Client) }, ear.heard)
+		ended <- load.LeavingAdverts(watching, "eth0", func() error { return c.Enter(cluster.LBA) }, ear.heard)
 	}()
 	defer func() {
 		stop()

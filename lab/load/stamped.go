@@ -19,28 +19,15 @@ const receiveBuffer = 4 << 20
 // listen opens a raw socket where enter leads to. Every datagram gets the time at which the
 // kernel took it from the wire, so that a reader who runs late measures the same.
 func listen(network, address string, enter func() error, options func(fd int) error) (*net.IPConn, error) {
-	type result struct {
-		conn *net.IPConn
-		err  error
-	}
-	results := make(chan result)
-	go func() {
-		var r result
-		defer func() { results <- r }()
-		if enter != nil {
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-			if r.err = enter(); r.err != nil {
-				return
-			}
-		}
+	var conn *net.IPConn
+	err := within(enter, func() error {
 		lc := net.ListenConfig{}
 		pc, err := lc.ListenPacket(context.Background(), network, address)
 		if err != nil {
-			r.err = err
-			return
+			return err
 		}
-		r.conn = pc.(*net.IPConn)
-		raw, err := r.conn.SyscallConn()
+		conn = pc.(*net.IPConn)
+		raw, err := conn.SyscallConn()
 		if err == nil {
 			var set error
 			err = raw.Control(func(fd uintptr) {
@@ -55,12 +42,28 @@ func listen(network, address string, enter func() error, options func(fd int) er
 			err = errors.Join(err, set)
 		}
 		if err != nil {
-			r.conn.Close()
-			r = result{err: fmt.Errorf("listen for %s: %w", network, err)}
+			conn.Close()
+			return fmt.Errorf("listen for %s: %w", network, err)
 		}
+		return nil
+	})
+	return conn, err
+}
+
+// within calls open on a thread that enter has led to a machine, or anywhere without one.
+func within(enter, open func() error) error {
+	failed := make(chan error)
+	go func() {
+		if enter != nil {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			if err := enter(); err != nil {
+				failed <- err
+				return
+			}
+		}
+		failed <- open()
 	}()
-	r := <-results
-	return r.conn, r.err
+	return <-failed
 }
 
 // datagram is what was read: who sent it, when it arrived, and what is in it, without the
