@@ -125,7 +125,8 @@ func benchCheck(ctx context.Context, args []string) error {
 	types := flags.String("types", "tcp,http", "the `types` of checks")
 	where := flags.String("where", "auto", "auto, here or vm")
 	flags.DurationVar(&o.Quiet, "quiet", 15*time.Second, "for how long the cost is measured")
-	flags.IntVar(&o.Deaths, "deaths", 25, "how many real servers die, at most 200")
+	flags.IntVar(&o.Deaths, "deaths", 25, "how many real servers die in a round, at most 200")
+	flags.IntVar(&o.Rounds, "rounds", 3, "how often either program is measured, in turns")
 	flags.BoolVar(&o.Alone, "alone", false, "without keepalived")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -152,6 +153,9 @@ func benchCheck(ctx context.Context, args []string) error {
 	}
 	if o.Deaths < 1 || o.Deaths > 200 {
 		return errors.New("there are 1 to 200 deaths")
+	}
+	if o.Rounds < 1 {
+		return errors.New("there is at least 1 round")
 	}
 	var err error
 	if o.Binary, err = daemonPath(*binary); err != nil {

@@ -26,6 +26,7 @@ type CheckOptions struct {
 	Intervals []time.Duration // between two checks of one
 	Types     []CheckType
 	Alone     bool // without keepalived
+	Rounds    int  // of either program, in turns
 	// Settle is for how long the programs run before anything is measured, beside two
 	// intervals: a table that has been long in the making has left many checks late.
 	Settle   time.Duration
@@ -133,31 +134,44 @@ func Check(ctx context.Context, o CheckOptions) (ok bool, err error) {
 	return ok, nil
 }
 
-// compare runs one scenario with both programs.
+// compare runs one scenario with both programs, in turns: the machine is not always as
+// fast as it was.
 func (o CheckOptions) compare(ctx context.Context, s scenario) (ok bool, err error) {
 	programs := []checker{&hadirectorChecker{daemon: cluster.Hadirector{Binary: o.Binary}}}
 	if !o.Alone {
 		programs = append(programs, keepalivedChecker{})
 	}
-	costs := make([]checkCost, len(programs))
-	for i, p := range programs {
-		if costs[i], err = o.measure(ctx, p, s); err != nil {
-			return false, fmt.Errorf("%s, %s: %w", p, s, err)
+	rounds := make([][]checkCost, len(programs))
+	for range o.Rounds {
+		for i, p := range programs {
+			cost, err := o.measure(ctx, p, s)
+			if err != nil {
+				return false, fmt.Errorf("%s, %s: %w", p, s, err)
+			}
+			rounds[i] = append(rounds[i], cost)
 		}
-		c := costs[i]
-		perCheck := time.Duration(0)
-		if c.asked > 0 {
-			perCheck = c.cpu / time.Duration(c.asked)
-		}
-		fmt.Fprintf(o.Out, "%-14s %-11s | %5.0f%% %7d us %4d MB %9d | %5d ms %5d ms | %8s %8s\n", s, p,
-			100*float64(c.asked)/(s.perSecond()*o.Quiet.Seconds()), perCheck.Microseconds(), c.share>>20, c.timeWait,
-			median(c.removals).Milliseconds(), percentile(c.removals, 99).Milliseconds(),
-			milliseconds(percentile(c.late, 99)), milliseconds(slices.Max(c.late)))
 	}
-	if len(costs) == 1 {
+	removals := make([]time.Duration, len(programs))
+	for i, p := range programs {
+		var all checkCost
+		var perCheck []time.Duration
+		for _, c := range rounds[i] {
+			perCheck = append(perCheck, c.cpu/time.Duration(max(1, c.asked)))
+			all.asked += c.asked
+			all.share, all.timeWait = max(all.share, c.share), max(all.timeWait, c.timeWait)
+			all.removals = append(all.removals, c.removals...)
+			all.late = append(all.late, c.late...)
+		}
+		removals[i] = median(all.removals)
+		fmt.Fprintf(o.Out, "%-14s %-11s | %5.0f%% %7d us %4d MB %9d | %5d ms %5d ms | %8s %8s\n", s, p,
+			100*float64(all.asked)/(s.perSecond()*o.Quiet.Seconds()*float64(o.Rounds)), median(perCheck).Microseconds(), all.share>>20, all.timeWait,
+			removals[i].Milliseconds(), percentile(all.removals, 99).Milliseconds(),
+			milliseconds(percentile(all.late, 99)), milliseconds(slices.Max(all.late)))
+	}
+	if o.Alone {
 		return true, nil
 	}
-	return median(costs[0].removals) <= median(costs[1].removals)+s.interval/10, nil
+	return removals[0] <= removals[1]+s.interval/10, nil
 }
 
 // percentile is the value that p of 100 values do not exceed.

@@ -14,7 +14,7 @@ func TestCheckMeasures(t *testing.T) {
 	var out strings.Builder
 	o := CheckOptions{
 		Binary: os.Getenv("HADIRECTOR"), Servers: []int{20}, Intervals: []time.Duration{500 * time.Millisecond}, Types: []CheckType{CheckHTTP},
-		Quiet: 500 * time.Millisecond, Deaths: 1, Out: &out, Progress: t.Output(),
+		Quiet: 500 * time.Millisecond, Deaths: 1, Rounds: 1, Out: &out, Progress: t.Output(),
 	}
 	_, err := Check(t.Context(), o)
 	t.Log(out.String())
