@@ -37,8 +37,8 @@ type Pass struct {
 	Daemons     []syncd.Daemon
 	// Done are the operations that the kernel accepted.
 	Done []string
-	// Drift are those that were needed because somebody else changed what an
-	// earlier pass had reached.
+	// Drift are the operations that undid what somebody else had changed of what an
+	// earlier pass had reached, without those that the kernel refused.
 	Drift []string
 	// Adopted are the services that somebody else had made and the configuration
 	// names now: they are ours from here on.

@@ -301,8 +301,14 @@ func (r *reconciler) skip() {
 // kernel refuses is collected and the rest still applied: one bad service must not keep
 // the others from being served.
 func (r *reconciler) work(ctx context.Context) {
+	undone := make(map[string]bool)
+	defer func() {
+		if len(undone) > 0 {
+			r.next.Drift = slices.DeleteFunc(r.next.Drift, func(op string) bool { return undone[op] })
+		}
+	}()
 	for len(r.rest) > 0 && ctx.Err() == nil {
-		ops := r.portion()
+		ops := r.portion(undone)
 		if len(ops) == 0 {
 			continue
 		}
@@ -314,6 +320,7 @@ func (r *reconciler) work(ctx context.Context) {
 				continue
 			}
 			r.failed(ops[i])
+			undone[ops[i].String()] = true
 			if r.compared {
 				r.next.Errs = append(r.next.Errs, err)
 			}
@@ -326,8 +333,8 @@ func (r *reconciler) work(ctx context.Context) {
 }
 
 // portion takes from the rest what the kernel is given at once: as much as it is likely
-// to do in portionTime.
-func (r *reconciler) portion() []ipvs.Op {
+// to do in portionTime. What would be in vain it leaves undone.
+func (r *reconciler) portion(undone map[string]bool) []ipvs.Op {
 	most := 1
 	if r.each > 0 {
 		most = int(min(max(portionTime/r.each, 1), portionMax))
@@ -342,6 +349,7 @@ func (r *reconciler) portion() []ipvs.Op {
 		}
 		r.rest = r.rest[1:]
 		if r.orphan(op) {
+			undone[op.String()] = true
 			continue // it would only fail for the same reason as its service
 		}
 		if _, makes := op.(ipvs.AddService); makes {

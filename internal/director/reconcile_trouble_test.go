@@ -123,3 +123,29 @@ func TestSettleDoesNotWaitForWhatComesLater(t *testing.T) {
 		}
 	})
 }
+
+// What the kernel refuses is no repair.
+func TestARefusedRepairIsNotSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d, stop := w.run(pairTOML)
+		defer stop()
+		for range 100 {
+			w.kernel.FailNext("-A", syscall.ENOMEM)
+		}
+		for key := range table(t, fullTable) {
+			w.kernel.Remove(key)
+		}
+		time.Sleep(resyncMin)
+		synctest.Wait()
+		if got := w.logged("kernel refused a change"); len(got) != 1 {
+			t.Errorf("%d lines about the refusal, want 1", len(got))
+		}
+		if got := w.logged("changed by another program"); len(got) != 0 {
+			t.Errorf("said to be repaired: %q", got)
+		}
+		if got := d.Status().IPVS.Repaired; got != 0 {
+			t.Errorf("%d operations counted as repairs, want none", got)
+		}
+	})
+}
