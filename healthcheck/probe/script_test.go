@@ -130,7 +130,7 @@ func TestScriptThatCannotRun(t *testing.T) {
 }
 
 func TestForkTroubleIsNoVerdict(t *testing.T) {
-	c := &scriptCheck{args: []string{"/bin/true"}}
+	c := Command{Args: []string{"/bin/true"}}
 	for errno, want := range map[syscall.Errno]string{
 		syscall.EAGAIN: "not asked: too many processes on this director",
 		syscall.ENOMEM: "not asked: no memory for a process on this director",
