@@ -68,6 +68,8 @@ type VirtualServer struct {
 	// PanicThreshold is the part of the checked real servers, in hundredths of a percent,
 	// below which failing checks take out no more of them; 0: there is no bound.
 	PanicThreshold int
+	// OnQuorumUp and OnQuorumDown run when the quorum is there, and when it is lost.
+	OnQuorumUp, OnQuorumDown Hook
 	// DrainTimeout is how long the connections of a real server that a reload removes
 	// may go on; 0: it is removed at once.
 	DrainTimeout time.Duration

@@ -42,6 +42,10 @@ const (
 	// removed for long.
 	defaultDrainTimeout = 30 * time.Second
 
+	// defaultHookTimeout leaves time for what talks to other machines; keepalived's
+	// scripts have no bound.
+	defaultHookTimeout = 10 * time.Second
+
 	defaultCheckInterval = 5 * time.Second
 	defaultCheckTimeout  = 2 * time.Second
 	// defaultJitter is in percent, and that of tracks too.

@@ -26,6 +26,7 @@ func (p *parser) poolKeys(t *node, vs *VirtualServer) {
 	vs.QuiesceDown = p.choice(t.kid("on_down"), "an end", downRemove, []string{downRemove, downWeight}, nil) == downWeight
 	vs.SlowStart = p.duration(t.kid("slow_start"), 0, 0, maxSlowStart, time.Millisecond)
 	vs.PanicThreshold = p.part(t.kid("panic_threshold"))
+	vs.OnQuorumUp, vs.OnQuorumDown = p.hook(t.kid("on_quorum_up")), p.hook(t.kid("on_quorum_down"))
 }
 
 // part reads a part of a whole, "50%" or 0.5, in hundredths of a percent.
@@ -80,6 +81,8 @@ func (w *writer) poolKeys(vs VirtualServer) {
 	w.text("on_down", onDown)
 	w.duration("slow_start", vs.SlowStart)
 	w.text("panic_threshold", formatPart(vs.PanicThreshold))
+	w.hook("on_quorum_up", vs.OnQuorumUp)
+	w.hook("on_quorum_down", vs.OnQuorumDown)
 }
 
 // checkPool looks for contradictions in what a virtual server makes of its real servers'

@@ -79,7 +79,7 @@ func (p *parser) sourceContradictions(t *node, vr VirtualRouter, c *Config, vips
 		case !given:
 		case len(vr.VirtualAddresses) > 0 && vrrp.FamilyOf(a) != vr.family():
 			p.errorf(n, "%s is %s, the virtual addresses are %s", a, family(a), family(vr.VirtualAddresses[0].Addr()))
-		case vips[a] != "" && !(vr.holds(a) && vr.Priority[d.Name] == vrrp.PriorityOwner): // an owner keeps its addresses
+		case vips[a] != "" && !(vr.Holds(a) && vr.Priority[d.Name] == vrrp.PriorityOwner): // an owner keeps its addresses
 			p.errorf(n, "%s is a virtual address of %s: it moves, and the address to send from must not", a, vips[a])
 		case !vr.Unicast && a.Is6() && !a.IsLinkLocalUnicast():
 			p.warnf(n, "%s is not link-local, as the source of IPv6 multicast has to be (RFC 9568 section 5.1.2.1)", a)

@@ -12,12 +12,13 @@ var virtualServerGrammar = grammar{
 	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags",
 		"forward", "tunnel", "tunnel_port", "tunnel_checksum", "source_address", "check",
 		"persistence", "persistence_netmask", "persistence_engine", "quorum", "quorum_hysteresis", "sorry_server",
-		"on_down", "panic_threshold", "slow_start", "drain_timeout",
+		"on_down", "panic_threshold", "slow_start", "on_quorum_up", "on_quorum_down", "drain_timeout",
 		"real_server"},
 	others: map[string]string{
 		"ip": "address", "vip": "address", "mode": "forward", "method": "forward",
 		"lb_kind": "forward", "lvs_method": "forward", "lb_algo": "scheduler", "lvs_sched": "scheduler", "algorithm": "scheduler",
 		"ops": "one_packet", "persistence_timeout": "persistence", "persistence_granularity": "persistence_netmask", "pe": "persistence_engine",
+		"hysteresis": "quorum_hysteresis", "quorum_up": "on_quorum_up", "quorum_down": "on_quorum_down",
 	},
 }
 

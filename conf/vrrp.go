@@ -55,8 +55,8 @@ type VirtualRouter struct {
 // family is that of the virtual addresses, of which there is at least one.
 func (vr VirtualRouter) family() vrrp.Family { return vrrp.FamilyOf(vr.VirtualAddresses[0].Addr()) }
 
-// holds tells whether a Master has the address a.
-func (vr VirtualRouter) holds(a netip.Addr) bool {
+// Holds tells whether a Master has the address a.
+func (vr VirtualRouter) Holds(a netip.Addr) bool {
 	same := func(px netip.Prefix) bool { return px.Addr() == a }
 	return slices.ContainsFunc(vr.VirtualAddresses, same) || slices.ContainsFunc(vr.ExcludedAddresses, same)
 }

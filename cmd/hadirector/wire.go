@@ -87,6 +87,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface, Prober: netif.Prober{},
+		RunHook:  runHook,
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // stopTimeout bounds how long a stopping director tries to clean the kernel.
 const stopTimeout = 10 * time.Second
 
-// Options are what a Director is made of. All are required but Prober, NewPeers and Process.
+// Options are what a Director is made of. All are required but Prober, RunHook, NewPeers and Process.
 type Options struct {
 	Config  *conf.Config
 	Self    string // this director's name in Config
@@ -57,6 +57,8 @@ type Options struct {
 	Interfaces func() (map[string][]netip.Prefix, error)
 	// Prober asks who has the virtual addresses; nil: nobody does.
 	Prober Prober
+	// RunHook runs the commands that virtual servers name; nil: none is run.
+	RunHook HookRunner
 
 	Recorder Recorder
 	Logger   *slog.Logger
@@ -108,6 +110,7 @@ type Director struct {
 	started            bool // the virtual routers take part
 	live               overrideState
 	statuses           keptStatuses
+	hooks              *hooks
 	ready              bool // nothing is missing to preempt a Master
 	everReady          bool // it has been, since the start
 	// yielded is when a virtual router was switched over to another director. Until it
@@ -159,6 +162,7 @@ func New(o Options) (*Director, error) {
 		plans:     make(chan planRequest),
 		orders:    make(chan *switchover),
 		overrides: make(chan *overriding),
+		hooks:     newHooks(),
 		later:     time.NewTimer(0),
 	}
 	<-d.later.C
@@ -171,6 +175,7 @@ func New(o Options) (*Director, error) {
 	d.live.heard, d.live.refused = make(map[string]string), make(map[string]string)
 	d.statuses.keeper = statusKeeper{store: o.Statuses, logger: o.Logger, want: newMailbox[map[healthcheck.Target]bool]()}
 	d.loadStatuses()
+	d.configureHooks(o.Config)
 	d.stillLeaving(owned.Leaving)
 	d.peers = newPeersRunner(o, d.peersChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
@@ -202,6 +207,7 @@ func (d *Director) Run(ctx context.Context) error {
 	err := d.stopRouters(routers)
 	d.unwatchLinks()
 	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop(), statuses.stop())
+	d.stopHooks()
 	kept := keeper.stop()
 	d.answerOverrides(kept)
 	err = errors.Join(err, kept)
@@ -262,6 +268,8 @@ func (d *Director) loop(ctx context.Context) {
 			d.witnessed(n)
 		case n := <-d.split.news:
 			d.splitNews(n)
+		case e := <-d.hooks.ended:
+			d.hookEnded(e)
 		case <-d.later.C:
 			d.timePassed()
 		case o := <-d.orders:
@@ -425,5 +433,6 @@ func (d *Director) configureRouters() {
 	if !d.started {
 		d.started = true
 		d.o.Started()
+		d.lookAtQuorums(nil)
 	}
 }

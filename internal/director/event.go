@@ -58,6 +58,7 @@ const (
 	EventOverrideEnded      EventKind = "override-ended"
 	EventQuorumLost         EventKind = "quorum-lost"
 	EventQuorumGained       EventKind = "quorum-gained"
+	EventHookFailed         EventKind = "hook-failed" // a command of the operator's
 	EventPanicBegan         EventKind = "panic-began"
 	EventPanicEnded         EventKind = "panic-ended"
 	EventSightLost          EventKind = "sight-lost" // every check fails here alone

@@ -41,6 +41,7 @@ type world struct {
 	// newPeers makes another membership than peers.
 	newPeers PeersFactory
 	prober   Prober
+	hooks    *fakeHooks
 	// interfaces are the machine's.
 	interfaces func() (map[string][]netip.Prefix, error)
 	slow       bool // the kernel takes its time
@@ -60,6 +61,7 @@ func newWorld(t *testing.T) *world {
 		t: t, kernel: ipvstest.New(), marker: &fakeTables[ipvs.Marking]{}, fullNAT: &fakeTables[ipvs.Translation]{},
 		params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{}, down: &memoryStatuses{},
 	}
+	w.hooks = &fakeHooks{}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
 	w.health = &fakeHealth{events: make(chan healthcheck.Event, 16)}
 	w.tracks, w.links = &fakeTracks{events: make(chan healthcheck.Event, 16)}, &fakeLinks{world: w}
@@ -138,7 +140,7 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
 		Interfaces:  w.interfaces,
-		Prober:      w.prober, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
+		Prober:      w.prober, RunHook: w.hooks.run, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
 	}
 	if w.overKernel != nil {
@@ -231,14 +233,31 @@ func (v *fakeVRRP) snapshot(s vrrp.Snapshot) {
 	v.snapshots = map[string]vrrp.Snapshot{"web": s}
 }
 
-type fakeHealth struct{ events chan healthcheck.Event }
+type fakeHealth struct {
+	events chan healthcheck.Event
+	mu     sync.Mutex // guards passed
+	passed time.Time  // when a probe of the first real server has last succeeded
+}
 
 func (*fakeHealth) Apply(map[healthcheck.Target]healthcheck.Spec) {}
 func (*fakeHealth) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
 
 // Snapshots says that the second real server's last probe was refused.
-func (*fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
-	return map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Err: errors.New("connect refused")}}
+func (h *fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Err: errors.New("connect refused")}}
+	if !h.passed.IsZero() {
+		all[target("10.0.0.21:80")] = healthcheck.Snapshot{Status: healthcheck.Up, Successes: 1, At: h.passed, Duration: time.Millisecond}
+	}
+	return all
+}
+
+// pass lets a probe of the first real server succeed.
+func (h *fakeHealth) pass() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.passed = time.Now()
 }
 
 func (*fakeHealth) Load() healthcheck.Load { return healthcheck.Load{Probes: 7, Late: 1} }

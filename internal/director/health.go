@@ -42,7 +42,8 @@ func (d *Director) healthBatch(e healthcheck.Event) {
 		}
 	}
 	d.virtualServerTracks(touched)
-	d.compareSight() // first: whoever becomes ready and is blind is not to preempt
+	d.compareSight()         // first: whoever becomes ready and is blind is not to preempt
+	d.lookAtQuorums(touched) // after it is known who sees what
 	d.readiness()
 	d.keepStatuses()
 }
@@ -121,8 +122,9 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 	}
 	d.keepStatus(target)
 	return slices.DeleteFunc(changes, func(c serverChange) bool {
-		// A verdict that confirms what was assumed may still begin a panic.
-		return c.was == c.is && c.wasWeighed == c.isWeighed && c.vs.PanicThreshold == 0
+		// A verdict that confirms what was assumed may still begin a panic, and decide that
+		// there is no quorum.
+		return c.was == c.is && c.wasWeighed == c.isWeighed && c.vs.PanicThreshold == 0 && c.failed == d.facts.fails(c.rs)
 	})
 }
 

@@ -167,6 +167,9 @@ func (d *Director) arm() {
 			next = t
 		}
 	}
+	if again := now.Add(hookDoubt); len(d.hooks.doubted) > 0 && (next.IsZero() || again.Before(next)) {
+		next = again
+	}
 	for _, o := range d.switches {
 		if next.IsZero() || o.until.Before(next) {
 			next = o.until
@@ -185,6 +188,7 @@ func (d *Director) timePassed() {
 	d.endOverrides(time.Now())
 	d.left(time.Now())
 	d.rise(time.Now())
+	d.doubtful()
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()

@@ -134,6 +134,23 @@ func carriedPools(before, after *conf.Config, pools map[string]Memory) map[strin
 	if len(pools) == 0 {
 		return kept
 	}
+	old := predecessors(before, after)
+	for i := range after.VirtualServers {
+		vs := &after.VirtualServers[i]
+		if old[vs] == nil {
+			continue
+		}
+		if was, ok := pools[old[vs].Name]; ok {
+			kept[vs.Name] = was.carried(old[vs], vs)
+		}
+	}
+	return kept
+}
+
+// predecessors are what the virtual servers of a configuration were in the one before: those
+// that have one of their services, else their name.
+func predecessors(before, after *conf.Config) map[*conf.VirtualServer]*conf.VirtualServer {
+	was := make(map[*conf.VirtualServer]*conf.VirtualServer, len(after.VirtualServers))
 	byName, byService := make(map[string]*conf.VirtualServer), make(map[ipvs.ServiceKey]*conf.VirtualServer)
 	for i := range before.VirtualServers {
 		vs := &before.VirtualServers[i]
@@ -151,14 +168,11 @@ func carriedPools(before, after *conf.Config, pools map[string]Memory) map[strin
 				break
 			}
 		}
-		if old == nil {
-			continue
-		}
-		if was, ok := pools[old.Name]; ok {
-			kept[vs.Name] = was.carried(old, vs)
+		if old != nil {
+			was[vs] = old
 		}
 	}
-	return kept
+	return was
 }
 
 // carried is what a virtual server remembers that was another one before.

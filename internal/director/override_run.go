@@ -192,6 +192,7 @@ func (d *Director) layOverrides(now time.Time) {
 	}
 	d.compile()
 	d.logPools()
+	d.lookAtQuorums(nil)
 }
 
 // overridesSaved takes in that overrides have been written, or could not be.

@@ -39,6 +39,10 @@ type composed struct {
 	// lost says that fewer than the quorum take connections, and allLost the same of all
 	// together with the backups.
 	lost, allLost bool
+	// count are the real servers that count to the quorum, and weight is what they have
+	// together.
+	count  int
+	weight uint64
 }
 
 func (f Facts) compose(vs *conf.VirtualServer) composed {
@@ -55,9 +59,11 @@ func (f Facts) compose(vs *conf.VirtualServer) composed {
 			backups++
 		default:
 			primaries++
+			c.weight += uint64(rs.Weight)
 		}
 		c.servers = append(c.servers, rs)
 	}
+	c.count = primaries
 	c.lost, c.allLost = quorumLost(vs, primaries, m.Lost), quorumLost(vs, primaries+backups, m.AllLost)
 	switch {
 	case !c.lost:

@@ -301,6 +301,10 @@ func TestPoolWalk(t *testing.T) {
 				}
 			}
 			checkPoolRules(t, vs, d.facts)
+			switch q, lost := d.facts.quorum(vs, quorumUnknown), d.facts.compose(vs).lost; {
+			case q == quorumUp && lost, q == quorumDown && !lost, q == quorumUnknown && len(d.facts.Health) == n+m:
+				t.Errorf("hooks go by the quorum %d, and for the pool it is lost: %v", q, lost)
+			}
 			if got, want := d.desired.Table.String(), Compile(d.force.cfg, "lb-a", d.facts).Table.String(); got != want {
 				t.Errorf("recompiled\n%swant\n%s", got, want)
 			}

@@ -117,7 +117,7 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 	}
 	// From here on nothing fails.
 	out := Reloaded{Changed: t.changed(), steps: d.stepsOf(t, now)}
-	file := next.cfg.File
+	file, was := next.cfg.File, d.force.cfg
 	d.force, d.yielded = t.after, t.yielded
 	d.force.at = now
 	d.forgetNotices()
@@ -144,6 +144,8 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 		d.hand(look)
 	}
 	d.logPools()
+	d.configureHooks(was)
+	d.lookAtQuorums(nil)
 	d.peersNews() // ours may differ now, or no longer
 	return out, nil
 }

@@ -46,6 +46,7 @@ const (
 	OverrideEnded      Kind = "override-ended"
 	QuorumLost         Kind = "quorum-lost"
 	QuorumGained       Kind = "quorum-gained"
+	HookFailed         Kind = "hook-failed"
 	PanicBegan         Kind = "panic-began"
 	PanicEnded         Kind = "panic-ended"
 	SightLost          Kind = "sight-lost"
