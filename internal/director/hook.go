@@ -149,7 +149,7 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 			look = append(look, &d.force.cfg.VirtualServers[i])
 		}
 	}
-	now := time.Now()
+	now, passed := time.Now(), sync.OnceValue(d.lastSuccess)
 	for _, vs := range look {
 		s := d.hooks.servers[vs.Name]
 		is := d.facts.quorum(vs, s.is)
@@ -158,7 +158,7 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 			if !known {
 				since = now
 			}
-			if d.doubts(since) {
+			if d.doubts(func() bool { return known && passed().After(since) }) {
 				d.hooks.doubted[s] = since
 				continue
 			}
@@ -172,15 +172,15 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 	d.startHooks()
 }
 
-// doubts tells whether a quorum that was lost at a time may be there for clients: another
-// director with the same configuration sees real servers, and this one none, or none since
-// then. The checks of a director that loses its network fail one after the other.
-func (d *Director) doubts(since time.Time) bool {
+// doubts tells whether a quorum that was lost may be there for clients: another director with
+// the same configuration sees real servers, and this one none, or none since then, which passed
+// tells. The checks of a director that loses its network fail one after the other.
+func (d *Director) doubts(passed func() bool) bool {
 	peers, _ := d.peers.snapshots()
 	sees := func(p Peer) bool { return p.Alive && p.Fingerprint == d.force.fingerprint && p.Sight == SightSome }
 	switch {
 	case slices.ContainsFunc(peers, sees):
-		return d.sight() == SightNone || !d.passedSince(since)
+		return d.sight() == SightNone || !passed()
 	case d.blinded != "":
 		// One that is not heard just now may still see them.
 		return !slices.ContainsFunc(peers, func(p Peer) bool { return p.Alive && p.Name == d.blinded && p.Sight == SightNone })
@@ -188,14 +188,15 @@ func (d *Director) doubts(since time.Time) bool {
 	return false
 }
 
-// passedSince tells whether a probe of any real server that began after a time has succeeded.
-func (d *Director) passedSince(t time.Time) bool {
+// lastSuccess is when the last probe began that has succeeded, of any real server.
+func (d *Director) lastSuccess() time.Time {
+	var last time.Time
 	for _, s := range d.o.Health.Snapshots() {
-		if s.Successes > 0 && s.Err == nil && s.At.Add(-s.Duration).After(t) {
-			return true
+		if begun := s.At.Add(-s.Duration); s.Successes > 0 && s.Err == nil && begun.After(last) {
+			last = begun
 		}
 	}
-	return false
+	return last
 }
 
 // doubtful looks again at losses that were not believed.
