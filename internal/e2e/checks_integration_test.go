@@ -249,24 +249,12 @@ func TestChecksOfNameServer(t *testing.T) {
 		map[string]string{"zone": "connect refused", "zone-over-tcp": "connect refused", "datagram": "connect refused", "open": "connect refused"})
 }
 
-// mailServer is the configuration of OpenSMTPD, which takes no mail.
-const mailServer = `listen on 10.0.0.21 port 25 hostname mail.example.org
-match from any for any reject
-`
-
-// inItsOwn runs a program with directories of its own in place of the machine's.
-const inItsOwn = `mount -t tmpfs none /run && mount -t tmpfs none /var/spool && mkdir -m 711 /var/spool/smtpd && exec "$@"`
-
 // The checks of an OpenSMTPD.
 func TestChecksOfMailServer(t *testing.T) {
 	b := newBed(t)
 	p := newProber(b, checkServers)
-	file := filepath.Join(b.MachineDir(cluster.RS1), "smtpd.conf")
-	if err := os.WriteFile(file, []byte(mailServer), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	const address = "10.0.0.21:25"
-	smtpd := p.start("mail", address, "sh", "-c", inItsOwn, "sh", "smtpd", "-d", "-f", file)
+	smtpd := p.start("mail", address, "sh", b.mailServer(cluster.RS1, "10.0.0.21", 25)...)
 	p.states(smtpd, address,
 		map[string]string{"mail": "", "mail-as-text": ""},
 		map[string]string{"mail": "timeout after 2s waiting for the banner", "mail-as-text": "timeout after 2s waiting for the answer"},
