@@ -58,8 +58,14 @@ type traffic struct {
 // real servers have answered.
 func (b *bed) traffic() *traffic {
 	b.t.Helper()
+	return b.trafficWithin(250 * time.Millisecond)
+}
+
+// trafficWithin is traffic of clients that wait for so long.
+func (b *bed) trafficWithin(timeout time.Duration) *traffic {
+	b.t.Helper()
 	tr := &traffic{b: b, requests: &load.Requests{
-		Target: netip.AddrPortFrom(cluster.VIP, 80), Interval: 20 * time.Millisecond, Timeout: 250 * time.Millisecond,
+		Target: netip.AddrPortFrom(cluster.VIP, 80), Interval: 20 * time.Millisecond, Timeout: timeout,
 		Enter: func() error { return b.Enter(cluster.Client) },
 	}}
 	ctx, cancel := context.WithCancel(b.ctx)

@@ -61,6 +61,8 @@ func (b *bed) waitTable(machine string, want []string) {
 	}
 }
 
+// A real server's nginx is killed and started again while clients send requests: one line
+// each, the table without it, and no client that comes after that is failed.
 func TestRealServerLeavesAndReturns(t *testing.T) {
 	b := newBed(t)
 	web := b.serve()
@@ -68,19 +70,28 @@ func TestRealServerLeavesAndReturns(t *testing.T) {
 	n := b.director(cluster.LBA)
 	n.wait(changedState, "to=master")
 	b.waitTable(cluster.LBA, labTable)
+	tr := b.trafficWithin(10 * time.Second) // the machine is slow, and a client that is late has not failed
 
 	web[cluster.RS2].Kill()
 	n.wait(removed, "real_server=rs-2", "virtual_server=web", "address=10.0.0.22:80", "refused")
 	without := slices.DeleteFunc(slices.Clone(labTable), func(l string) bool { return strings.Contains(l, "10.0.0.22:80") })
 	b.waitTable(cluster.LBA, without)
+	detected := time.Now()
 
 	if _, err := b.StartWeb(b.ctx, cluster.RS2); err != nil {
 		t.Fatal(err)
 	}
 	n.wait(added, "real_server=rs-2", "virtual_server=web", "address=10.0.0.22:80", "weight=2")
 	b.waitTable(cluster.LBA, labTable)
-	if r, a := n.count(removed), n.count(added); r != 1 || a != 1 {
-		t.Errorf("%d lines of leaving and %d of returning, want one each", r, a)
+	tr.answered(time.Now(), cluster.RS2)
+	tr.stop()
+	for _, r := range tr.requests.Between(detected, time.Now()) {
+		if r.Err != nil {
+			t.Errorf("a request %v after the table was without rs-2 has failed: %v", r.Start.Sub(detected), r.Err)
+		}
+	}
+	if r, a := n.count(removed), n.count(added); r != 1 || a != 1 || n.count("rs-2") != 2 {
+		t.Errorf("%d lines of leaving and %d of returning, of %d about rs-2, want one each and no other", r, a, n.count("rs-2"))
 	}
 }
 
