@@ -22,8 +22,11 @@ import (
 )
 
 // nginxConfig has a server in clear, one with TLS, one that wants a client's certificate,
-// one whose certificate has expired, and one that speaks HTTP/2 in clear.
-const nginxConfig = `daemon off;
+// one whose certificate has expired, and one that speaks HTTP/2 in clear. Beside them are mail
+// proxies with STARTTLS: one that asks for it, one that insists on it, one that has not got it,
+// and one whose certificate has expired.
+const nginxConfig = `load_module /usr/lib/nginx/modules/ngx_mail_module.so;
+daemon off;
 master_process off;
 pid %[1]s/nginx.pid;
 error_log stderr notice;
@@ -61,6 +64,16 @@ http {
 		ssl_certificate %[1]s/expired.pem;
 		ssl_certificate_key %[1]s/expired.pem;
 	}
+}
+mail {
+	server_name mail.example.org;
+	auth_http 127.0.0.1:80/token;
+	ssl_certificate %[1]s/good.pem;
+	ssl_certificate_key %[1]s/good.pem;
+	server { listen 25; protocol smtp; starttls on; }
+	server { listen 587; protocol smtp; starttls only; }
+	server { listen 26; protocol smtp; starttls off; }
+	server { listen 27; protocol smtp; starttls on; ssl_certificate %[1]s/expired.pem; ssl_certificate_key %[1]s/expired.pem; }
 }
 `
 
@@ -101,6 +114,14 @@ func TestNginx(t *testing.T) {
 		}
 		return sp
 	}
+	mail := func(port uint16, change func(*healthcheck.Spec)) healthcheck.Spec {
+		sp := startTLSSpec(file("ca.pem"))
+		sp.Port = port
+		if change != nil {
+			change(&sp)
+		}
+		return sp
+	}
 	rpc := grpcSpec("")
 	rpc.Port = 81
 	tests := []struct {
@@ -138,6 +159,14 @@ func TestNginx(t *testing.T) {
 		}), ""},
 		{"no client's certificate", https(8443, nil), "status 400, want 200-299"},
 		{"no gRPC", rpc, "not gRPC: HTTP status 404"},
+		{"STARTTLS", mail(25, nil), ""},
+		{"STARTTLS that is insisted on", mail(587, nil), ""},
+		{"STARTTLS, with TLS 1.3", mail(25, func(sp *healthcheck.Spec) { sp.TLS.MinVersion = "1.3" }), "TLS alert: protocol version not supported"},
+		{"STARTTLS with another name", mail(25, func(sp *healthcheck.Spec) { sp.TLS.Name = "other.example" }), "certificate is for www.example.com, want other.example"},
+		{"STARTTLS without verification", mail(25, func(sp *healthcheck.Spec) { sp.TLS.CA, sp.TLS.SkipVerify = "", true }), ""},
+		{"STARTTLS with an expired certificate", mail(27, nil), "certificate expired 2020-01-02"},
+		{"STARTTLS that is not offered", mail(26, nil), "STARTTLS is not offered"},
+		{"mail in clear", mail(25, func(sp *healthcheck.Spec) { sp.SMTP.StartTLS = false }), ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
