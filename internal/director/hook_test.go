@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs/ipvstest"
 )
 
 // fakeHooks are the programs that a director runs.
@@ -151,6 +153,26 @@ func TestQuorumHookWithoutChecks(t *testing.T) {
 		w := newWorld(t)
 		_, stop := w.run(strings.Replace(poolTOML(bothHooks, 1, 0), `check = "alive"`, "", 1))
 		defer stop()
+		if got := w.hooks.told(); got != "web up" {
+			t.Errorf("hooks %q", got)
+		}
+	})
+}
+
+// Nothing runs before there is anything in the kernel that serves.
+func TestQuorumHookWaitsForTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for range 3 {
+			w.kernel.FailNext(ipvstest.ReadTable, syscall.EPERM)
+		}
+		_, stop := w.run(poolTOML(bothHooks, 1, 0))
+		defer stop()
+		if got := w.play("+1"); got[0] != "" {
+			t.Errorf("hooks %q, the kernel's table has not been read", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := w.hooks.told(); got != "web up" {
 			t.Errorf("hooks %q", got)
 		}
@@ -316,6 +338,15 @@ func TestQuorumHooksOfABlindDirector(t *testing.T) {
 			s.a.health.pass()
 			time.Sleep(hookDoubt)
 		}, "web down"},
+		{"on the way again", "quorum = 2", func(s *site) {
+			s.a.sees(up, down)
+			s.a.sees(up, up)
+			time.Sleep(time.Second)
+			s.a.health.pass() // before the next loss
+			time.Sleep(time.Second)
+			s.a.sees(up, down)
+			time.Sleep(time.Minute)
+		}, ""},
 		{"alone", "quorum = 2", func(s *site) {
 			s.link(false)
 			s.a.verdict("10.0.0.22:80", down, errors.New("connect refused"))
