@@ -72,7 +72,7 @@ func (k checkKind) own() []string {
 		keys = append(keys, connectTimeout)
 	}
 	if !k.portless {
-		keys = append(keys, portKey)
+		keys = append(keys, portKey, viaKey)
 	}
 	return append(keys, k.keys...)
 }
@@ -104,6 +104,7 @@ func (p *parser) checks(n *node) []healthcheck.Spec {
 		p.foreignCheckKeys(t, s.Type)
 		if !kindOf(s.Type).portless {
 			s.Port = p.checkPort(t)
+			s.ViaVIP = p.via(t)
 		}
 		if read := kindOf(s.Type).read; read != nil {
 			read(p, t, &s)
@@ -142,6 +143,9 @@ func (w *writer) check(s healthcheck.Spec) {
 	w.table("check", s.Name)
 	w.text("type", string(s.Type))
 	w.timing(s)
+	if !kindOf(s.Type).portless {
+		w.via(s.ViaVIP)
+	}
 	w.checkPort(s.Port)
 	if write := kindOf(s.Type).write; write != nil {
 		write(w, s)

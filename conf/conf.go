@@ -89,6 +89,8 @@ type RealServer struct {
 	Tunnel                         Tunnel             // counts only with ForwardTunnel
 	// Checks have all to be passed; the virtual server's unless it says otherwise.
 	Checks []string
+	// Paths are how those of Checks ask it that do not ask its own address.
+	Paths map[string]healthcheck.Path
 	// Backup says that it takes connections below the quorum alone.
 	Backup bool
 }
@@ -100,6 +102,8 @@ type IPVS struct {
 	// Parameters are those of the kernel, net.ipv4.vs.NAME by NAME, that are to have a
 	// value; the others are left as they are. A switch is 0 or 1.
 	Parameters map[string]int64
+	// ProbeMarks is the first of the firewall marks of probes through virtual addresses.
+	ProbeMarks uint32
 }
 
 // Sync is [sync].

@@ -87,6 +87,7 @@ func TestPair(t *testing.T) {
 			Name: "front-page", Type: healthcheck.HTTP, ConnectTimeout: 2 * time.Second,
 			HTTP: healthcheck.HTTPSpec{Method: "GET", Path: "/", Status: "200-299"},
 		})},
+		IPVS:  conf.IPVS{ProbeMarks: 0x68000000},
 		Sync:  &conf.Sync{Interface: "eth1", KeyFile: "/etc/hadirector/cluster.key", Port: 9651},
 		Admin: conf.Admin{Socket: "/run/hadirector/admin.sock", Metrics: netip.MustParseAddrPort("127.0.0.1:9650")},
 		Log:   conf.Log{Level: slog.LevelInfo, Format: "text"},

@@ -18,6 +18,7 @@ func (p *parser) contradictions(c *Config) {
 	p.fullNATContradictions(c)
 	p.quiescedPersistence(c)
 	p.lonelyAgents(c)
+	p.probePaths(c)
 	for _, s := range c.Checks {
 		if !p.usedChecks[s.Name] {
 			p.warnf(p.root.at("check", s.Name), "no virtual server uses this check")

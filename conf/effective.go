@@ -37,6 +37,7 @@ func (c *Config) String() string {
 		onStop = stopKeep
 	}
 	w.text("on_stop", onStop)
+	w.probeMarks(c.IPVS.ProbeMarks)
 	w.parameters(c.IPVS.Parameters)
 	if c.Sync != nil {
 		w.sync(*c.Sync)

@@ -74,12 +74,14 @@ connect_timeout = "2s"
 rise = 1
 fall = 3
 initial = "up"
+via = "server"
 method = "GET"
 path = "/health"
 status = "200-299"
 
 [ipvs]
 on_stop = "release"
+probe_marks = 0x68000000
 
 [admin]
 socket = "/run/hadirector/admin.sock"
@@ -92,7 +94,7 @@ format = "text"
 // What is not given has no default: it is left as the kernel has it.
 func TestEffectiveKernelParameters(t *testing.T) {
 	c := parse(t, good+"\n[ipvs]\nsloppy_tcp = true\nconn_reuse_mode = 0\nconntrack = false\n")
-	want := "[ipvs]\non_stop = \"release\"\nconn_reuse_mode = 0\nconntrack = false\nsloppy_tcp = true\n\n"
+	want := "[ipvs]\non_stop = \"release\"\nprobe_marks = 0x68000000\nconn_reuse_mode = 0\nconntrack = false\nsloppy_tcp = true\n\n"
 	if !strings.Contains(c.String(), want) {
 		t.Errorf("effective text\n%s\nwant in it\n%s", c, want)
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 var (
-	ipvsGrammar  = grammar{keys: append([]string{"on_stop"}, parameterNames()...)}
+	ipvsGrammar  = grammar{keys: append([]string{"on_stop", probeMarksKey}, parameterNames()...)}
 	syncGrammar  = grammar{keys: []string{"interface", "sync_id", "key_file", "port"}}
 	adminGrammar = grammar{keys: []string{"socket", "metrics"}}
 	logGrammar   = grammar{keys: []string{"level", "format"}}
@@ -21,11 +21,12 @@ const (
 // ipvs reads [ipvs].
 func (p *parser) ipvs(n *node) IPVS {
 	if !p.table(n, ipvsGrammar) {
-		return IPVS{}
+		return IPVS{ProbeMarks: defaultProbeMarks}
 	}
 	return IPVS{
 		KeepOnStop: p.choice(n.kid("on_stop"), "an end", stopRelease, []string{stopRelease, stopKeep}, nil) == stopKeep,
 		Parameters: p.parameters(n),
+		ProbeMarks: p.probeMarks(n.kid(probeMarksKey)),
 	}
 }
 

@@ -207,7 +207,7 @@ func ownKeys(t *testing.T, c *conf.Config) string {
 		return strings.SplitAfter(text, "\n")
 	}
 	key := func(line string) string { return strings.SplitN(line, " ", 2)[0] }
-	common := map[string]bool{"connect_timeout": true}
+	common := map[string]bool{"connect_timeout": true, "via": true}
 	for _, line := range section(parse(t, talk("type = \"icmp\"\n"))) {
 		common[key(line)] = true
 	}

@@ -28,6 +28,9 @@ func phase(t Target, spread time.Duration) time.Duration {
 	for i := range len(t.Check) {
 		add(t.Check[i])
 	}
+	for _, b := range t.Path.VIP.AsSlice() {
+		add(b)
+	}
 	return time.Duration(rand.New(rand.NewPCG(h, 0)).Int64N(int64(spread)))
 }
 

@@ -48,7 +48,10 @@ type Spec struct {
 	// Initial is what a target counts as until its first verdict.
 	Initial Initial
 	// Port is asked in place of the target's, by the types that ask one; 0: the target's.
-	Port    uint16
+	Port uint16
+	// ViaVIP says that real servers are asked through their virtual server's address, by
+	// the types that connect. The Path of each target says how.
+	ViaVIP  bool
 	TCP     TCPSpec     // for Type TCP
 	HTTP    HTTPSpec    // for Types HTTP and HTTPS
 	DNS     DNSSpec     // for Type DNS
@@ -132,6 +135,7 @@ type AgentSpec struct {
 type Target struct {
 	Addr  netip.AddrPort
 	Check string // name of the Spec
+	Path  Path   // how it is asked
 }
 
 // Status is a target's health.

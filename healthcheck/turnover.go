@@ -2,7 +2,6 @@ package healthcheck
 
 import (
 	"cmp"
-	"net/netip"
 	"time"
 )
 
@@ -35,7 +34,7 @@ func (s *schedule) apply(now time.Time, set map[Target]check, out *outbox) {
 		} else {
 			e = s.add(now, t, c)
 		}
-		if was := knowledge[asked{t.Addr, question(c.spec)}]; was != nil {
+		if was := knowledge[askedOf(t, c.spec)]; was != nil {
 			e.inherit(was)
 			e.tell(now, out)
 		}
@@ -71,8 +70,13 @@ func (e *entry) phase() time.Duration {
 
 // asked is what a target is apart from the name of its check.
 type asked struct {
-	addr     netip.AddrPort
+	target   Target
 	question Spec
+}
+
+func askedOf(t Target, sp Spec) asked {
+	t.Check = ""
+	return asked{t, question(sp)}
 }
 
 // knowledge is what has a status, by what is asked. Of several that ask the same it is the
@@ -83,7 +87,7 @@ func (s *schedule) knowledge() map[asked]*entry {
 		if e.gone || e.snapshot.Status == Unknown {
 			continue
 		}
-		key := asked{t.Addr, question(e.check.spec)}
+		key := askedOf(t, e.check.spec)
 		if other := all[key]; other == nil || cmp.Less(t.Check, other.target.Check) {
 			all[key] = e
 		}

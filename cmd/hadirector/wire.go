@@ -84,7 +84,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 		Config: cfg, Self: self, Version: versionText(),
 		Kernel: d.kernel, Marker: nft.NewMarks(), Translator: nft.NewFullNAT(), Params: keptParameters{params}, Ledger: director.FileLedger{Path: o.ledger()},
 		Overrides: director.FileOverrides{Path: o.overrides()}, Statuses: director.FileStatuses{Path: o.statuses()},
-		VRRP: d.routers, Health: monitor, Reports: reports, HealthEvents: events, Process: process,
+		VRRP: d.routers, Health: monitor, ProbePaths: prober, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), KeyID: keyID, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface, Prober: netif.Prober{},
 		RunHook:  runHook,

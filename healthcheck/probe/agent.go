@@ -35,7 +35,7 @@ func newAgent(sp healthcheck.Spec, t healthcheck.Target) (*agentCheck, error) {
 		return nil, fmt.Errorf("address %v and port %d cannot be connected to", t.Addr.Addr(), a.Port)
 	}
 	c := &agentCheck{
-		dial: dialWithin(netip.AddrPortFrom(t.Addr.Addr(), a.Port), sp.ConnectTimeout),
+		dial: dialWithin(way{addr: netip.AddrPortFrom(t.Addr.Addr(), a.Port)}, sp.ConnectTimeout),
 		send: a.Send, timeout: sp.Timeout, ignore: a.IgnoreSilence,
 	}
 	if c.ignore {

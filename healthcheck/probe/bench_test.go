@@ -29,7 +29,7 @@ func BenchmarkTCP(b *testing.B) {
 func BenchmarkHTTP(b *testing.B) {
 	target := listen(b, says(ok+"Content-Length: 2\r\n\r\nok"))
 	b.Run("probe", func(b *testing.B) {
-		c, err := newHTTP(httpSpec(), target, nil)
+		c, err := newHTTP(httpSpec(), direct(target), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func BenchmarkHTTP(b *testing.B) {
 		}
 	})
 	b.Run("transport", func(b *testing.B) {
-		dial := dialWithin(target.Addr, 0)
+		dial := dialWithin(direct(target), 0)
 		client := http.Client{Transport: &http.Transport{
 			DisableKeepAlives:  true,
 			DisableCompression: true,

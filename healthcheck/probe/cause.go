@@ -29,6 +29,8 @@ const (
 type cause struct {
 	text string
 	errs []error
+	step step // that failed; empty: it does not matter
+	late bool // it took too long
 }
 
 func (c *cause) Error() string   { return c.text }
@@ -42,18 +44,25 @@ var ownTrouble = map[syscall.Errno]string{
 	syscall.ENOBUFS:       "not asked: no memory for sockets on this director",
 	syscall.ENOMEM:        "not asked: no memory for sockets on this director",
 	syscall.EADDRNOTAVAIL: "not asked: no free local port on this director",
+	syscall.EADDRINUSE:    "not asked: no free local port on this director",
 }
 
 // explain turns the error that ended a step into its cause. The timeout is only what
 // the text says; ctx and err decide whether it was one.
 func explain(ctx context.Context, st step, timeout time.Duration, err error) error {
 	because := func(format string, args ...any) error {
-		return &cause{text: fmt.Sprintf(format, args...), errs: []error{err}}
+		return &cause{text: fmt.Sprintf(format, args...), errs: []error{err}, step: st}
+	}
+	late := func(format string, args ...any) error {
+		return &cause{text: fmt.Sprintf(format, args...), errs: []error{err}, step: st, late: true}
 	}
 	// Before the errors: a canceled probe looks like one that has timed out.
 	if errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err()
 		return because("canceled while %s", st)
+	}
+	if own, ok := errors.AsType[*cause](err); ok {
+		return own
 	}
 	// Before the timeouts: ETIMEDOUT calls itself one, and is not ours.
 	var errno syscall.Errno
@@ -85,12 +94,12 @@ func explain(ctx context.Context, st step, timeout time.Duration, err error) err
 	var timeouter net.Error
 	switch {
 	case errors.As(err, &own):
-		return because("connect timeout after %v", own.after)
+		return late("connect timeout after %v", own.after)
 	case errors.As(err, &timeouter) && timeouter.Timeout():
 		if st == connecting {
-			return because("connect timeout after %v", timeout)
+			return late("connect timeout after %v", timeout)
 		}
-		return because("timeout after %v %s", timeout, st)
+		return late("timeout after %v %s", timeout, st)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return because("closed by peer while %s", st)
 	}

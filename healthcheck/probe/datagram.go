@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -16,24 +15,19 @@ import (
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
-// datagramTo returns the dialFunc for datagrams to an address. The socket is connected:
+// datagramTo returns the dialFunc for datagrams on a way. The socket is connected:
 // it takes datagrams from there alone, and the ICMP errors about its own.
-func datagramTo(addr netip.AddrPort) dialFunc {
+func datagramTo(w way) dialFunc {
 	option, level := unix.IP_RECVERR, unix.SOL_IP
-	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
+	if addr := w.addr.Addr(); addr.Is6() && !addr.Is4In6() {
 		option, level = unix.IPV6_RECVERR, unix.SOL_IPV6
 	}
 	// Without the option the kernel tells of a closed port alone, and not of a host or a
 	// network that routers cannot reach.
-	dialer := &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		if ctlErr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); ctlErr != nil {
-			return ctlErr
-		}
-		return os.NewSyscallError("setsockopt", err)
+	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return control(raw, func(fd int) error { return unix.SetsockoptInt(fd, level, option, 1) })
 	}}
-	address := addr.String()
-	return func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "udp", address) }
+	return func(ctx context.Context) (net.Conn, error) { return w.datagrams(ctx, dialer) }
 }
 
 // exchange is a datagram and the wait for the one that answers it, or for an ICMP error.
@@ -123,7 +117,7 @@ type udpCheck struct {
 	min, max int
 }
 
-func newUDP(sp healthcheck.Spec, t healthcheck.Target) (*udpCheck, error) {
+func newUDP(sp healthcheck.Spec, w way) (*udpCheck, error) {
 	u := sp.UDP
 	switch {
 	case u.Payload == "":
@@ -137,7 +131,7 @@ func newUDP(sp healthcheck.Spec, t healthcheck.Target) (*udpCheck, error) {
 	}
 	c := &udpCheck{reply: u.Reply, min: u.ReplyMin, max: u.ReplyMax}
 	c.exchange = exchange{
-		dial: datagramTo(t.Addr), timeout: sp.Timeout, request: []byte(u.Payload), again: sp.Timeout / 2, judge: c.judge,
+		dial: datagramTo(w), timeout: sp.Timeout, request: []byte(u.Payload), again: sp.Timeout / 2, judge: c.judge,
 		wait: min(u.Wait, sp.Timeout-sp.Timeout/10), // after the whole timeout success would be too late
 	}
 	return c, nil

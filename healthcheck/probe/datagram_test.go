@@ -141,7 +141,7 @@ var udpTests = []struct {
 func TestUDP(t *testing.T) {
 	for _, tt := range udpTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newUDP(replySpec(t, "\xff\x00", tt.reply, tt.min, tt.max), listenDatagrams(t, tt.answer))
+			c, err := newUDP(replySpec(t, "\xff\x00", tt.reply, tt.min, tt.max), direct(listenDatagrams(t, tt.answer)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,7 +183,7 @@ func TestUDPWait(t *testing.T) {
 		})
 	}
 	t.Run("canceled", func(t *testing.T) {
-		c, err := newUDP(waitSpec(time.Second), listenDatagrams(t, silent))
+		c, err := newUDP(waitSpec(time.Second), direct(listenDatagrams(t, silent)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestUDPWaitEndsBeforeTheTimeout(t *testing.T) {
 		1800 * time.Millisecond: 1800 * time.Millisecond,
 		2 * time.Second:         1800 * time.Millisecond,
 	} {
-		c, err := newUDP(waitSpec(wait), closedPort(t))
+		c, err := newUDP(waitSpec(wait), direct(closedPort(t)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestUDPErrorThatIsReadLate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newUDP(waitSpec(time.Second), closedPort(t))
+			c, err := newUDP(waitSpec(time.Second), direct(closedPort(t)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -296,13 +296,13 @@ func TestDatagramRefused(t *testing.T) {
 // lost says nothing about a server.
 func TestDatagramIsSentAgain(t *testing.T) {
 	first := true
-	c, err := newUDP(replySpec(t, "x", "", 0, 4096), listenDatagrams(t, func(request []byte) [][]byte {
+	c, err := newUDP(replySpec(t, "x", "", 0, 4096), direct(listenDatagrams(t, func(request []byte) [][]byte {
 		if first {
 			first = false
 			return nil
 		}
 		return [][]byte{request}
-	}))
+	})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestDatagramFromElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	c, err := newUDP(replySpec(t, "x", "pong", 0, 4096), listenDatagrams(t, datagrams("pong")))
+	c, err := newUDP(replySpec(t, "x", "pong", 0, 4096), direct(listenDatagrams(t, datagrams("pong"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func FuzzUDPReply(f *testing.F) {
 		}
 		sp := waitSpec(0)
 		sp.UDP.Reply, sp.UDP.ReplyMin, sp.UDP.ReplyMax = p, least, most
-		c, err := newUDP(sp, target)
+		c, err := newUDP(sp, direct(target))
 		if err != nil {
 			return
 		}

@@ -4,24 +4,22 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"time"
 )
 
 // dialFunc opens the connection that a probe asks on.
 type dialFunc func(context.Context) (net.Conn, error)
 
-// dialWithin returns the dialFunc for an address, with a timeout for the connect alone, for
+// dialWithin returns the dialFunc for a way, with a timeout for the connect alone, for
 // the types that have a ConnectTimeout; 0 means that of the context. Keep-alive probes are
 // off: they would start long after the probe has ended. (Dialer.DialTCP would bind the
 // socket to a local port first, and then no two probes at a time could share one.)
-func dialWithin(addr netip.AddrPort, timeout time.Duration) dialFunc {
-	dialer := &net.Dialer{KeepAlive: -1, Timeout: timeout}
-	address := addr.String()
+func dialWithin(w way, timeout time.Duration) dialFunc {
+	dialer := net.Dialer{KeepAlive: -1, Timeout: timeout}
 	return func(ctx context.Context) (net.Conn, error) {
 		deadline, has := ctx.Deadline()
 		first := timeout > 0 && (!has || time.Until(deadline) > timeout)
-		conn, err := dialer.DialContext(ctx, "tcp", address)
+		conn, err := w.stream(ctx, dialer)
 		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() && first {
 			return nil, &connectTimeout{timeout, err}
 		}

@@ -31,7 +31,7 @@ type dnsCheck struct {
 	answer   string // empty: the code alone counts
 }
 
-func newDNS(sp healthcheck.Spec, t healthcheck.Target) (*dnsCheck, error) {
+func newDNS(sp healthcheck.Spec, w way) (*dnsCheck, error) {
 	d := sp.DNS
 	record, known := dns.StringToType[d.Record]
 	if !known {
@@ -47,12 +47,12 @@ func newDNS(sp healthcheck.Spec, t healthcheck.Target) (*dnsCheck, error) {
 		}
 	}
 	c := &dnsCheck{
-		dial: datagramTo(t.Addr), tcp: d.TCP, timeout: sp.Timeout,
+		dial: datagramTo(w), tcp: d.TCP, timeout: sp.Timeout,
 		question: dns.Question{Name: d.Name, Qtype: record, Qclass: dns.ClassINET},
 		codes:    codes, answer: d.Answer,
 	}
 	if d.TCP {
-		c.dial = dialWithin(t.Addr, sp.ConnectTimeout)
+		c.dial = dialWithin(w, sp.ConnectTimeout)
 	}
 	return c, nil
 }

@@ -180,7 +180,7 @@ func TestDNSIgnoresOtherDatagrams(t *testing.T) {
 				checkCause(t, c.Check(t.Context()), "")
 			})
 			t.Run("alone", func(t *testing.T) {
-				c, err := newDNS(dnsSpec("UDP"), listenDatagrams(t, tt.answer))
+				c, err := newDNS(dnsSpec("UDP"), direct(listenDatagrams(t, tt.answer)))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -219,7 +219,7 @@ var dnsTCPTests = []struct {
 func TestDNSOverTCP(t *testing.T) {
 	for _, tt := range dnsTCPTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newDNS(dnsSpec("TCP"), listen(t, tt.serve))
+			c, err := newDNS(dnsSpec("TCP"), direct(listen(t, tt.serve)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -245,7 +245,7 @@ func TestDNSMemoryIsBounded(t *testing.T) {
 func FuzzDNSAnswer(f *testing.F) {
 	const id = 0x1234
 	target := healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.1:53")} // never dialed
-	c, err := newDNS(dnsSpec("UDP"), target)
+	c, err := newDNS(dnsSpec("UDP"), direct(target))
 	if err != nil {
 		f.Fatal(err)
 	}

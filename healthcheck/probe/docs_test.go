@@ -200,6 +200,7 @@ func TestDocumentedDefaults(t *testing.T) {
 			"rise":            strconv.Itoa(sp.Rise),
 			"fall":            strconv.Itoa(sp.Fall),
 			"port":            "",
+			"via":             "server",
 		},
 		"key of http": {
 			"method": sp.HTTP.Method,

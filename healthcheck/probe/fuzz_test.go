@@ -37,7 +37,7 @@ func FuzzHTTP(f *testing.F) {
 		if head {
 			sp.HTTP.Method = "HEAD"
 		}
-		c, err := newHTTP(sp, target, nil)
+		c, err := newHTTP(sp, direct(target), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

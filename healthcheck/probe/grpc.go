@@ -45,22 +45,22 @@ const (
 
 const awaitingGRPC step = "waiting for the gRPC answer"
 
-func newGRPC(sp healthcheck.Spec, t healthcheck.Target, store *tlsStore) (*grpcCheck, error) {
+func newGRPC(sp healthcheck.Spec, w way, store *tlsStore) (*grpcCheck, error) {
 	g := sp.GRPC
 	if !visible(g.Host) {
 		return nil, fmt.Errorf("host %q is not one that a request can carry", g.Host)
 	}
-	c := &grpcCheck{dial: dialWithin(t.Addr, sp.ConnectTimeout), timeout: sp.Timeout}
+	c := &grpcCheck{dial: dialWithin(w, sp.ConnectTimeout), timeout: sp.Timeout}
 	scheme, as := "http", healthcheck.HTTP
 	if g.TLS {
 		scheme, as = "https", healthcheck.HTTPS
 		var err error
-		if c.secure, err = newSecure(store, sp.TLS, serverName(g.Host, t), sp.Timeout, "h2"); err != nil {
+		if c.secure, err = newSecure(store, sp.TLS, serverName(g.Host, w.addr), sp.Timeout, "h2"); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	c.request, err = grpcRequest(scheme, hostHeader(as, g.Host, t), g.Service)
+	c.request, err = grpcRequest(scheme, hostHeader(as, g.Host, w.addr), g.Service)
 	return c, err
 }
 

@@ -211,7 +211,7 @@ func TestGRPC(t *testing.T) {
 				}
 				untilClosed(conn)
 			})
-			c, err := newGRPC(grpcSpec("x"), target, nil)
+			c, err := newGRPC(grpcSpec("x"), direct(target), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -304,7 +304,7 @@ func FuzzGRPC(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		c, err := newGRPC(grpcSpec(""), healthcheck.Target{}, nil)
+		c, err := newGRPC(grpcSpec(""), direct(healthcheck.Target{}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ type httpCheck struct {
 	wants   expectation
 }
 
-func newHTTP(sp healthcheck.Spec, t healthcheck.Target, store *tlsStore) (*httpCheck, error) {
+func newHTTP(sp healthcheck.Spec, w way, store *tlsStore) (*httpCheck, error) {
 	h := sp.HTTP
 	if !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost}, h.Method) {
 		return nil, fmt.Errorf("method %q is not GET, HEAD, OPTIONS or POST", h.Method)
@@ -63,18 +63,18 @@ func newHTTP(sp healthcheck.Spec, t healthcheck.Target, store *tlsStore) (*httpC
 	if err != nil {
 		return nil, err
 	}
-	request, err := requestOf(sp.Type, h, t)
+	request, err := requestOf(sp.Type, h, w.addr)
 	if err != nil {
 		return nil, err
 	}
 	var secure *secureLayer
 	if sp.Type == healthcheck.HTTPS {
-		if secure, err = newSecure(store, sp.TLS, serverName(h.Host, t), sp.Timeout, "http/1.1"); err != nil {
+		if secure, err = newSecure(store, sp.TLS, serverName(h.Host, w.addr), sp.Timeout, "http/1.1"); err != nil {
 			return nil, err
 		}
 	}
 	return &httpCheck{
-		dial:    dialWithin(t.Addr, sp.ConnectTimeout),
+		dial:    dialWithin(w, sp.ConnectTimeout),
 		secure:  secure,
 		timeout: sp.Timeout,
 		request: request,

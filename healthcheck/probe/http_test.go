@@ -95,7 +95,7 @@ var httpTests = []struct {
 func TestHTTP(t *testing.T) {
 	for _, tt := range httpTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newHTTP(httpSpec(), listen(t, tt.serve), nil)
+			c, err := newHTTP(httpSpec(), direct(listen(t, tt.serve)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +147,7 @@ func TestHTTPDripDoesNotProlongTheProbe(t *testing.T) {
 // ended the context has no hold on it any more.
 func TestHTTPContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, err := newHTTP(httpSpec(), healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.1:80")}, new(tlsStore))
+		c, err := newHTTP(httpSpec(), direct(healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.1:80")}), new(tlsStore))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +275,7 @@ func TestHTTPRequest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newHTTP(tt.sp, healthcheck.Target{Addr: netip.MustParseAddrPort(tt.addr)}, new(tlsStore))
+			c, err := newHTTP(tt.sp, direct(healthcheck.Target{Addr: netip.MustParseAddrPort(tt.addr)}), new(tlsStore))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -242,7 +242,7 @@ func TestHTTPSServerName(t *testing.T) {
 
 // A handshake that does not go on ends with the probe.
 func TestHTTPSHandshakeThatStalls(t *testing.T) {
-	c, err := newHTTP(httpsSpec(""), listen(t, bytesOf("\x16\x03\x03")), new(tlsStore))
+	c, err := newHTTP(httpsSpec(""), direct(listen(t, bytesOf("\x16\x03\x03"))), new(tlsStore))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestHTTPSHandshakeThatStalls(t *testing.T) {
 func TestHTTPSRefusedAtTheDeadline(t *testing.T) {
 	a := newAuthority(t, "known", nil)
 	leaf := a.issue(t, func(c *x509.Certificate) { c.DNSNames = []string{"a\x1b[2J.example.org"} }).Leaf
-	c, err := newHTTP(httpsSpec(""), listen(t, untilClosedTCP), new(tlsStore))
+	c, err := newHTTP(httpsSpec(""), direct(listen(t, untilClosedTCP)), new(tlsStore))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +419,7 @@ func TestSystemWithoutRoots(t *testing.T) {
 	defer func(was func() bool) { systemHasNoRoots = was }(systemHasNoRoots)
 	systemHasNoRoots = func() bool { return true }
 	a := newAuthority(t, "stranger", nil)
-	c, err := newHTTP(httpsSpec(""), listen(t, shows(a.issue(t, nil), fine)), new(tlsStore))
+	c, err := newHTTP(httpsSpec(""), direct(listen(t, shows(a.issue(t, nil), fine))), new(tlsStore))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ var talkTests = []struct {
 func TestTalk(t *testing.T) {
 	for _, tt := range talkTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newTCP(tt.sp, listen(t, tt.serve))
+			c, err := newTCP(tt.sp, direct(listen(t, tt.serve)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestTalk(t *testing.T) {
 }
 
 func TestTalkCanceledWithHalfAnAnswer(t *testing.T) {
-	c, err := newTCP(talkSpec("", "SSH-2.0"), listen(t, greets("SSH")))
+	c, err := newTCP(talkSpec("", "SSH-2.0"), direct(listen(t, greets("SSH"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func FuzzPhrase(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte, text, pattern string, piece byte) {
 		sp := talkSpec("", text)
 		sp.TCP.Regexp = pattern
-		c, err := newTCP(sp, target)
+		c, err := newTCP(sp, direct(target))
 		if err != nil || c.expect.none() {
 			return
 		}

@@ -8,11 +8,12 @@ import (
 )
 
 // Prober makes Checkers, and holds what they share: the sockets for echo requests,
-// and the files that TLS needs. The zero
+// the files that TLS needs, and the paths through virtual addresses. The zero
 // value is ready. There is nothing to close: what is shared ends with the probes.
 type Prober struct {
 	echoes echoes
 	tls    tlsStore
+	paths  paths
 }
 
 // New returns the Checker that makes the check sp at target t; the types that ask the
@@ -31,20 +32,11 @@ func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Che
 		if !t.Addr.IsValid() || t.Addr.Port() == 0 {
 			return nil, fmt.Errorf("address %v cannot be connected to", t.Addr)
 		}
-	}
-	switch sp.Type {
-	case healthcheck.TCP:
-		return checker(newTCP(sp, t))
-	case healthcheck.HTTP, healthcheck.HTTPS:
-		return checker(newHTTP(sp, t, &p.tls))
-	case healthcheck.DNS:
-		return checker(newDNS(sp, t))
-	case healthcheck.SMTP:
-		return checker(newSMTP(sp, t, &p.tls))
-	case healthcheck.UDP:
-		return checker(newUDP(sp, t))
-	case healthcheck.GRPC:
-		return checker(newGRPC(sp, t, &p.tls))
+		c, err := p.connecting(sp, p.wayTo(t))
+		if err == nil && !t.Path.Direct() {
+			c = newThroughVIP(c, sp, t.Path.VIP)
+		}
+		return c, err
 	case healthcheck.Script:
 		return checker(newScript(sp, t))
 	case healthcheck.Ping:
@@ -59,6 +51,23 @@ func (p *Prober) New(sp healthcheck.Spec, t healthcheck.Target) (healthcheck.Che
 		return checker(newAgent(sp, t))
 	}
 	return nil, fmt.Errorf("type %q is not known", sp.Type)
+}
+
+// connecting returns the Checker of a type that connects.
+func (p *Prober) connecting(sp healthcheck.Spec, w way) (healthcheck.Checker, error) {
+	switch sp.Type {
+	case healthcheck.TCP:
+		return checker(newTCP(sp, w))
+	case healthcheck.DNS:
+		return checker(newDNS(sp, w))
+	case healthcheck.SMTP:
+		return checker(newSMTP(sp, w, &p.tls))
+	case healthcheck.UDP:
+		return checker(newUDP(sp, w))
+	case healthcheck.GRPC:
+		return checker(newGRPC(sp, w, &p.tls))
+	}
+	return checker(newHTTP(sp, w, &p.tls))
 }
 
 // checker returns no Checker with an error: a nil pointer is not a nil Checker.

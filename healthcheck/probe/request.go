@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"unicode"
@@ -13,9 +14,9 @@ import (
 )
 
 // requestOf returns a request as it goes on the wire.
-func requestOf(typ healthcheck.Type, h healthcheck.HTTPSpec, t healthcheck.Target) ([]byte, error) {
+func requestOf(typ healthcheck.Type, h healthcheck.HTTPSpec, at netip.AddrPort) ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", h.Method, h.Path, hostHeader(typ, h.Host, t))
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", h.Method, h.Path, hostHeader(typ, h.Host, at))
 	agent := "User-Agent: hadirector\r\n"
 	var own strings.Builder
 	for line := range strings.Lines(h.Headers) {
@@ -45,9 +46,9 @@ func visible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// hostHeader is the configured Host, else the target's address in the form a browser
+// hostHeader is the configured Host, else the asked address in the form a browser
 // sends it: without the port if that is the scheme's, and without an IPv6 zone.
-func hostHeader(typ healthcheck.Type, configured string, t healthcheck.Target) string {
+func hostHeader(typ healthcheck.Type, configured string, at netip.AddrPort) string {
 	if configured != "" {
 		return configured
 	}
@@ -55,21 +56,21 @@ func hostHeader(typ healthcheck.Type, configured string, t healthcheck.Target) s
 	if typ == healthcheck.HTTPS {
 		usual = 443
 	}
-	host := t.Addr.Addr().WithZone("").String()
-	if t.Addr.Addr().Is6() {
+	host := at.Addr().WithZone("").String()
+	if at.Addr().Is6() {
 		host = "[" + host + "]"
 	}
-	if port := t.Addr.Port(); port != usual {
+	if port := at.Port(); port != usual {
 		host += ":" + strconv.Itoa(int(port))
 	}
 	return host
 }
 
 // serverName is the name that a server's certificate should have: the configured Host's,
-// else the target's address.
-func serverName(configured string, t healthcheck.Target) string {
+// else the asked address.
+func serverName(configured string, at netip.AddrPort) string {
 	if configured == "" {
-		return t.Addr.Addr().WithZone("").String()
+		return at.Addr().WithZone("").String()
 	}
 	if name, _, err := net.SplitHostPort(configured); err == nil {
 		return name

@@ -32,14 +32,14 @@ type smtpCheck struct {
 	notice  healthcheck.Notice
 }
 
-func newSMTP(sp healthcheck.Spec, t healthcheck.Target, store *tlsStore) (*smtpCheck, error) {
+func newSMTP(sp healthcheck.Spec, w way, store *tlsStore) (*smtpCheck, error) {
 	if !visible(sp.SMTP.Helo) {
 		return nil, fmt.Errorf("name %q is not one that EHLO can carry", sp.SMTP.Helo)
 	}
-	c := &smtpCheck{dial: dialWithin(t.Addr, sp.ConnectTimeout), timeout: sp.Timeout, helo: sp.SMTP.Helo}
+	c := &smtpCheck{dial: dialWithin(w, sp.ConnectTimeout), timeout: sp.Timeout, helo: sp.SMTP.Helo}
 	if sp.SMTP.StartTLS {
 		var err error
-		if c.secure, err = newSecure(store, sp.TLS, t.Addr.Addr().WithZone("").String(), sp.Timeout); err != nil {
+		if c.secure, err = newSecure(store, sp.TLS, w.addr.Addr().WithZone("").String(), sp.Timeout); err != nil {
 			return nil, err
 		}
 	}

@@ -103,7 +103,7 @@ var smtpTests = []struct {
 func TestSMTP(t *testing.T) {
 	for _, tt := range smtpTests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := newSMTP(smtpSpec(), listen(t, tt.serve), nil)
+			c, err := newSMTP(smtpSpec(), direct(listen(t, tt.serve)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -217,7 +217,7 @@ func TestSMTPWithSTARTTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			sp := startTLSSpec(ca)
 			tt.change(&sp)
-			c, err := newSMTP(sp, listen(t, tt.serve), new(tlsStore))
+			c, err := newSMTP(sp, direct(listen(t, tt.serve)), new(tlsStore))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -234,7 +234,7 @@ func TestSMTPWithSTARTTLS(t *testing.T) {
 func TestSMTPCommandsWithSTARTTLS(t *testing.T) {
 	authority, heard := newAuthority(t, "known", nil), make(chan []string, 1)
 	config := &tls.Config{Certificates: []tls.Certificate{authority.issue(t, nil)}}
-	c, err := newSMTP(startTLSSpec(pemFile(t, certBlock(authority.cert))), listen(t, secured(t, config, heard, mailOffers, mailBye)), new(tlsStore))
+	c, err := newSMTP(startTLSSpec(pemFile(t, certBlock(authority.cert))), direct(listen(t, secured(t, config, heard, mailOffers, mailBye))), new(tlsStore))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func effectiveCheck(t *testing.T, text string) map[string]string {
 	_, lines, _ = strings.Cut(lines, "\n")
 	keys := map[string]string{}
 	for line := range strings.SplitSeq(lines, "\n") {
-		if key, value, ok := strings.Cut(line, " = "); ok {
+		if key, value, ok := strings.Cut(line, " = "); ok && key != "via" {
 			keys[key] = strings.Trim(value, `"[]`)
 		}
 	}

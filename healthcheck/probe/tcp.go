@@ -17,7 +17,7 @@ type tcpCheck struct {
 	expect  phrase
 }
 
-func newTCP(sp healthcheck.Spec, t healthcheck.Target) (*tcpCheck, error) {
+func newTCP(sp healthcheck.Spec, w way) (*tcpCheck, error) {
 	expect, err := newPhrase(sp.TCP.Expect, sp.TCP.Regexp)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func newTCP(sp healthcheck.Spec, t healthcheck.Target) (*tcpCheck, error) {
 	if sp.TCP.Send != "" && expect.none() {
 		return nil, fmt.Errorf("what is sent to a server needs an expected answer")
 	}
-	return &tcpCheck{dial: dialWithin(t.Addr, sp.ConnectTimeout), timeout: sp.Timeout, send: []byte(sp.TCP.Send), expect: expect}, nil
+	return &tcpCheck{dial: dialWithin(w, sp.ConnectTimeout), timeout: sp.Timeout, send: []byte(sp.TCP.Send), expect: expect}, nil
 }
 
 // Check succeeds when the handshake is complete and the answer, if one is expected, has

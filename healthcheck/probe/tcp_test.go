@@ -156,7 +156,7 @@ func TestPort(t *testing.T) {
 }
 
 func TestDialKeepAliveIsOff(t *testing.T) {
-	conn, err := dialWithin(listen(t, untilClosedTCP).Addr, 0)(t.Context())
+	conn, err := dialWithin(direct(listen(t, untilClosedTCP)), 0)(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 func targetsOf(rs *conf.RealServer) iter.Seq[healthcheck.Target] {
 	return func(yield func(healthcheck.Target) bool) {
 		for _, name := range rs.Checks {
-			if !yield(healthcheck.Target{Addr: rs.Address, Check: name}) {
+			if !yield(healthcheck.Target{Addr: rs.Address, Check: name, Path: rs.Paths[name]}) {
 				return
 			}
 		}

@@ -47,6 +47,8 @@ type Desired struct {
 	Table ipvs.Table
 	// Marks are the packets that get the firewall marks of services in Table.
 	Marks []ipvs.Marking
+	// Probes are those services of Table that are for checks alone: see conf.RealServer.Paths.
+	Probes []ipvs.ServiceKey
 	// Translations are what happens to connections of services in Table beside IPVS.
 	Translations []ipvs.Translation
 	// Daemons are the kernel's sync daemons that should run. An empty Interface
@@ -97,6 +99,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 		d.Marks = append(d.Marks, vs.Marked...)
 	}
 	addLeaving(d.Table, f.Leaving)
+	d.addProbes(cfg)
 	d.addTranslations(cfg, self, f.Leaving)
 	d.Parameters = Needs(cfg, f.Leaving)
 	d.Leaving = maps.Clone(f.Leaving)

@@ -19,7 +19,7 @@ import (
 // stopTimeout bounds how long a stopping director tries to clean the kernel.
 const stopTimeout = 10 * time.Second
 
-// Options are what a Director is made of. All are required but Prober, RunHook, NewPeers and Process.
+// Options are what a Director is made of. All are required but ProbePaths, Prober, RunHook, NewPeers and Process.
 type Options struct {
 	Config  *conf.Config
 	Self    string // this director's name in Config
@@ -37,6 +37,9 @@ type Options struct {
 	Statuses StatusStore
 	VRRP     VRRP
 	Health   Health
+	// ProbePaths makes the probes of Health that go through virtual addresses; nil: there
+	// are none.
+	ProbePaths ProbePaths
 	// Reports and HealthEvents are where VRRP and Health tell what happened.
 	Reports      <-chan vrrp.Report
 	HealthEvents <-chan healthcheck.Event
@@ -167,7 +170,7 @@ func New(o Options) (*Director, error) {
 	}
 	<-d.later.C
 	d.rec = &reconciler{
-		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, ledger: o.Ledger,
+		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, ledger: o.Ledger, paths: o.ProbePaths,
 		interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
 		desired: newMailbox[Desired](), passes: d.passes, rehearsals: make(chan rehearsing), owned: owned,
 	}

@@ -83,6 +83,12 @@ type Health interface {
 	Load() healthcheck.Load
 }
 
+// ProbePaths makes the probes through virtual addresses. It is told for which firewall marks
+// the kernel forwards them; the others must not be sent. Nobody writes to the map again.
+type ProbePaths interface {
+	Open(marks map[uint32]bool)
+}
+
 // Links tells of interfaces.
 type Links interface {
 	// Watch delivers the state of all the named interfaces as soon as it is known and

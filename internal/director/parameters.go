@@ -19,6 +19,9 @@ type Need struct {
 	// On are the interfaces that are meant: those with a subnet that one of these is in;
 	// none: all of them.
 	On []netip.Addr
+	// OrAll has all of them meant where one of On is in no subnet: it is behind a router, by
+	// whichever interface.
+	OrAll bool
 }
 
 // Needs returns the kernel parameters that a configuration asks for, in the order in
@@ -54,6 +57,9 @@ func Needs(cfg *conf.Config, leaving map[identity]Leaving) []Need {
 			// The window that it has seen of a connection is old by then.
 			needs.add(need("net.netfilter.nf_conntrack_tcp_be_liberal", "1", by+": connections come back from another director"))
 		}
+	}
+	for _, n := range probeNeeds(cfg) {
+		needs.add(n)
 	}
 	if len(cfg.VirtualServers) > 0 { // without any there is no IPVS that has parameters
 		for _, name := range slices.Sorted(maps.Keys(cfg.IPVS.Parameters)) {
@@ -166,8 +172,9 @@ func Spread(needs []Need, interfaces map[string][]netip.Prefix) []ipvs.Parameter
 			list = append(list, n.Parameter)
 			continue
 		}
+		far := n.OrAll && n.far(interfaces)
 		for _, ifname := range slices.Sorted(maps.Keys(interfaces)) {
-			if ifname == "lo" || !n.means(interfaces[ifname]) {
+			if ifname == "lo" || !far && !n.means(interfaces[ifname]) {
 				continue
 			}
 			p := n.Parameter
@@ -185,7 +192,21 @@ func (n Need) means(subnets []netip.Prefix) bool {
 	})
 }
 
-func (n Need) equal(o Need) bool { return n.Parameter == o.Parameter && slices.Equal(n.On, o.On) }
+// far tells whether one of On is in none of these subnets.
+func (n Need) far(interfaces map[string][]netip.Prefix) bool {
+	return slices.ContainsFunc(n.On, func(a netip.Addr) bool {
+		for _, subnets := range interfaces {
+			if slices.ContainsFunc(subnets, func(p netip.Prefix) bool { return p.Masked().Contains(a) }) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (n Need) equal(o Need) bool {
+	return n.Parameter == o.Parameter && n.OrAll == o.OrAll && slices.Equal(n.On, o.On)
+}
 
 // unmet says which parameters that clients cannot be served without are not as needed.
 func (p Pass) unmet() []string {

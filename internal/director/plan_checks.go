@@ -47,7 +47,9 @@ func byCheck(targets map[healthcheck.Target]healthcheck.Spec) map[string][]healt
 		lists[t.Check] = append(lists[t.Check], t)
 	}
 	for _, list := range lists {
-		slices.SortFunc(list, func(a, b healthcheck.Target) int { return a.Addr.Compare(b.Addr) })
+		slices.SortFunc(list, func(a, b healthcheck.Target) int {
+			return cmp.Or(a.Addr.Compare(b.Addr), a.Path.VIP.Compare(b.Path.VIP), cmp.Compare(a.Path.Mark, b.Path.Mark))
+		})
 	}
 	return lists
 }
@@ -57,7 +59,7 @@ func few(targets []healthcheck.Target) string {
 	const most = 3
 	var list []string
 	for _, t := range targets[:min(most, len(targets))] {
-		list = append(list, t.Addr.String())
+		list = append(list, t.Where())
 	}
 	if len(targets) > most {
 		list = append(list, fmt.Sprintf("%d more", len(targets)-most))

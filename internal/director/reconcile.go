@@ -82,6 +82,12 @@ type reconciler struct {
 
 	daemonState
 	parameterState
+	// paths is told what probes may be sent. It was told last of opened, and there may be
+	// news if pathsDue.
+	paths    ProbePaths
+	opened   map[uint32]bool
+	pathsDue bool
+
 	marks        []ipvs.Marking // as they were last written
 	marked       bool           // the last time succeeded
 	translations []ipvs.Translation
@@ -195,6 +201,10 @@ func (r *reconciler) take(ctx context.Context, want Desired) {
 	}
 	r.begin()
 	r.compared, r.next.Errs = false, nil
+	for key := range want.changed {
+		r.pathsDue = r.pathsDue || key.FWMark != 0
+	}
+	r.openPaths()
 	r.own(maps.Keys(want.changed))
 	for key := range r.fresh {
 		r.adopt(key)
@@ -270,6 +280,8 @@ func (r *reconciler) compare(ctx context.Context, got reading) {
 	for key := range r.fresh {
 		r.adopt(key)
 	}
+	r.pathsDue = true
+	r.openPaths()
 	r.rest = r.difference()
 	drift := r.drift(before)
 	for _, op := range drift {
@@ -382,6 +394,7 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	if r.parametersKnown {
 		r.release(r.parametersKept)
 	}
+	r.openPaths()
 	r.disown()
 	if r.again() {
 		return Pass{}, false

@@ -44,6 +44,7 @@ func (r *reconciler) parameters() {
 		s.parametersAre = append(s.parametersAre, state)
 	}
 	r.parameterState = s
+	r.pathsDue = true
 }
 
 // release puts back the parameters that are not to be kept.

@@ -240,6 +240,7 @@ func (r *reconciler) orphan(op ipvs.Op) bool {
 // applied takes note of an operation that the kernel has carried out.
 func (r *reconciler) applied(op ipvs.Op) {
 	key := ipvs.ServiceOf(op)
+	r.pathsDue = r.pathsDue || key.FWMark != 0
 	r.touched(op)
 	if _, adds := op.(ipvs.AddService); adds {
 		delete(r.fresh, key)
@@ -265,6 +266,7 @@ func applyCopied(t ipvs.Table, op ipvs.Op, copied map[ipvs.ServiceKey]bool) {
 // failed takes note of an operation that the kernel has refused or not answered.
 func (r *reconciler) failed(op ipvs.Op) {
 	key := ipvs.ServiceOf(op)
+	r.pathsDue = r.pathsDue || key.FWMark != 0
 	r.touched(op)
 	if r.doubt == nil {
 		r.doubt = make(map[ipvs.ServiceKey]bool)

@@ -358,6 +358,9 @@ func tableNames(cfgs ...*conf.Config) serviceNames {
 				n.services[service.Key] = vs.Name
 			}
 		}
+		for p := range probeEnds(cfg) {
+			n.services[p.service.Key] = "probes of " + p.rs.Address.Addr().String() + " through the virtual address"
+		}
 	}
 	return n
 }

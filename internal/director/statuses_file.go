@@ -45,6 +45,12 @@ type statusesFile struct {
 type keptStatus struct {
 	Address netip.AddrPort `json:"address"`
 	Check   string         `json:"check"`
+	VIP     netip.Addr     `json:"vip,omitzero"` // with Mark the target's path
+	Mark    uint32         `json:"mark,omitempty"`
+}
+
+func (k keptStatus) target() healthcheck.Target {
+	return healthcheck.Target{Addr: k.Address, Check: k.Check, Path: healthcheck.Path{VIP: k.VIP, Mark: k.Mark}}
 }
 
 // Load reads the file. One that is not there names nobody.
@@ -82,7 +88,7 @@ func parseStatuses(b []byte) (map[healthcheck.Target]bool, error) {
 		if !k.Address.IsValid() || k.Check == "" || len(k.Check) > maxCheckName {
 			return nil, fmt.Errorf("%q at %s is no check", k.Check, k.Address)
 		}
-		down[healthcheck.Target{Addr: k.Address, Check: k.Check}] = true
+		down[k.target()] = true
 	}
 	return down, nil
 }
@@ -90,11 +96,11 @@ func parseStatuses(b []byte) (map[healthcheck.Target]bool, error) {
 // Save replaces the file at once.
 func (f FileStatuses) Save(down map[healthcheck.Target]bool) error {
 	sorted := slices.SortedFunc(maps.Keys(down), func(a, b healthcheck.Target) int {
-		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Check, b.Check))
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Check, b.Check), a.Path.VIP.Compare(b.Path.VIP), cmp.Compare(a.Path.Mark, b.Path.Mark))
 	})
 	file := statusesFile{Down: []keptStatus{}}
 	for _, t := range sorted[:min(len(sorted), maxStatuses)] {
-		file.Down = append(file.Down, keptStatus{t.Addr, t.Check})
+		file.Down = append(file.Down, keptStatus{t.Addr, t.Check, t.Path.VIP, t.Path.Mark})
 	}
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {

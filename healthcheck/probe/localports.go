@@ -1,0 +1,103 @@
+package probe
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// localPorts hands out the local ports of the machine one after the other, so that each
+// comes again as late as can be. The kernel's own choice may come again at once.
+type localPorts struct {
+	mu    sync.Mutex
+	ports portRange // of the last round; zero: there was none
+	last  int
+	skip  portList
+}
+
+// next returns a port; 0: any, because the machine does not tell which ones it has.
+func (l *localPorts) next() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for range maxPort {
+		if l.last++; l.last > l.ports.last || l.ports.first == 0 {
+			fresh := l.ports.first == 0
+			if !l.read() {
+				return 0
+			}
+			l.last = l.ports.first
+			if fresh { // not with those that an earlier run has used last
+				l.last += rand.IntN(l.ports.last - l.ports.first + 1)
+			}
+		}
+		if !l.skip.has(l.last) {
+			return l.last
+		}
+	}
+	return 0
+}
+
+// read reads which ports there are, at the begin of a round.
+func (l *localPorts) read() bool {
+	const dir = "/proc/sys/net/ipv4/"
+	first, err := os.ReadFile(dir + "ip_local_port_range")
+	if err != nil {
+		return false
+	}
+	var ok bool
+	if l.ports, ok = parsePortRange(string(first)); !ok {
+		return false
+	}
+	reserved, _ := os.ReadFile(dir + "ip_local_reserved_ports") // none, if it cannot be read
+	l.skip = parsePortList(string(reserved))
+	return true
+}
+
+const maxPort = 1<<16 - 1
+
+// portRange is from the first to the last.
+type portRange struct{ first, last int }
+
+type portList []portRange
+
+func (l portList) has(port int) bool {
+	for _, r := range l {
+		if r.first <= port && port <= r.last {
+			return true
+		}
+	}
+	return false
+}
+
+// parsePortRange reads two numbers, as ip_local_port_range has them.
+func parsePortRange(s string) (portRange, bool) {
+	fields := strings.Fields(s)
+	if len(fields) != 2 {
+		return portRange{}, false
+	}
+	return portsOf(fields[0], fields[1])
+}
+
+// parsePortList reads "8080,30000-32767", as ip_local_reserved_ports has it, and passes over
+// what is none.
+func parsePortList(s string) portList {
+	var list portList
+	for part := range strings.SplitSeq(strings.TrimSpace(s), ",") {
+		first, last, several := strings.Cut(part, "-")
+		if !several {
+			last = first
+		}
+		if r, ok := portsOf(first, last); ok {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+func portsOf(first, last string) (portRange, bool) {
+	a, errA := strconv.ParseUint(first, 10, 16)
+	b, errB := strconv.ParseUint(last, 10, 16)
+	return portRange{int(a), int(b)}, errA == nil && errB == nil && 0 < a && a <= b
+}

@@ -1,0 +1,170 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hadirector/hadirector/healthcheck"
+)
+
+const lacking = ": the real server may lack it, see hadirector doctor realserver"
+
+// throughTests are what a failed step is called through a virtual address: what the real server
+// has begun to answer has come from that address, so it is there.
+var throughTests = []struct {
+	name string
+	typ  healthcheck.Type
+	step step
+	err  error
+	want string
+}{
+	{"silence", healthcheck.TCP, connecting, deadlineReached, "connect timeout after 2s, asked through VIP 192.0.2.100" + lacking},
+	{"silence for its own time", healthcheck.HTTP, connecting, &connectTimeout{time.Second, deadlineReached}, "connect timeout after 1s, asked through VIP 192.0.2.100" + lacking},
+	{"no answer to a datagram", healthcheck.UDP, awaitingAnswer, deadlineReached, "timeout after 2s waiting for the answer, asked through VIP 192.0.2.100" + lacking},
+	{"refused", healthcheck.TCP, connecting, failed("dial", "connect", syscall.ECONNREFUSED), "connect refused, asked through VIP 192.0.2.100"},
+	{"no way", healthcheck.HTTPS, connecting, failed("dial", "connect", syscall.EHOSTUNREACH), "no route to host, asked through VIP 192.0.2.100"},
+	{"a datagram is refused", healthcheck.UDP, awaitingAnswer, failed("read", "read", syscall.ECONNREFUSED), "connect refused, asked through VIP 192.0.2.100"},
+	{"no answer on a connection", healthcheck.TCP, awaitingAnswer, deadlineReached, "timeout after 2s waiting for the answer"},
+	{"the director's own trouble", healthcheck.TCP, connecting, failed("dial", "socket", syscall.EMFILE), "not asked: too many open files on this director"},
+	{"not ready", healthcheck.TCP, connecting, errNotReady, "not asked: the path through the VIP is not ready on this director"},
+	{"the VIP alone", healthcheck.TCP, connecting, errOnlyVIP, "not asked: this director has no address but the VIP on the way to the real server"},
+	{"no permission", healthcheck.TCP, connecting, errNoMark, "not asked: no permission to mark packets on this director"},
+}
+
+func TestCausesThroughTheVIP(t *testing.T) {
+	for _, tt := range throughTests {
+		t.Run(tt.name, func(t *testing.T) {
+			inner := healthcheck.CheckerFunc(func(ctx context.Context) error { return explain(ctx, tt.step, 2*time.Second, tt.err) })
+			err := newThroughVIP(inner, healthcheck.Spec{Type: tt.typ}, netip.MustParseAddr("192.0.2.100")).Check(t.Context())
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Errorf("cause (-want +got):\n%s", diff)
+			}
+			if !errors.Is(err, tt.err) {
+				t.Errorf("%#v does not wrap %#v", err, tt.err)
+			}
+		})
+	}
+}
+
+func TestDocumentedCausesThroughTheVIP(t *testing.T) {
+	var causes []string
+	for _, tt := range throughTests {
+		causes = append(causes, tt.want)
+	}
+	causes = slices.DeleteFunc(causes, func(c string) bool { // the other table's
+		return c == "timeout after 2s waiting for the answer" || c == "not asked: too many open files on this director"
+	})
+	checkCausesTable(t, "cause through a VIP", causes, strings.NewReplacer("TIMEOUT", "[12]s", "ADDRESS", "[0-9.]+", "CAUSE", "[a-z ]+"))
+}
+
+// A mark for which the kernel has no service would leave the packet to whoever has the virtual
+// address: nothing is sent.
+func TestPathIsAskedWhenItIsOpen(t *testing.T) {
+	real := listen(t, untilClosedTCP)
+	var p Prober
+	sp := healthcheck.Spec{Name: "x", Type: healthcheck.TCP, Timeout: time.Second}
+	// The virtual address is one that nobody has, and the mark needs a privilege.
+	target := healthcheck.Target{Addr: real.Addr, Check: "x", Path: healthcheck.Path{VIP: netip.MustParseAddr("127.0.0.1"), Mark: 7}}
+	check := func(want error) {
+		t.Helper()
+		c, err := p.New(sp, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(t.Context()); !errors.Is(err, want) || !errors.Is(err, healthcheck.ErrNotAsked) {
+			t.Errorf("cause %v, want %v", err, want)
+		}
+	}
+	check(errNotReady)
+	p.Open(map[uint32]bool{8: true})
+	check(errNotReady)
+	p.Open(map[uint32]bool{7: true})
+	check(errOnlyVIP) // the way to 127.0.0.1 begins there
+	p.Open(nil)
+	check(errNotReady)
+}
+
+// The asked address is the virtual one, and so is the name that the real server is asked for.
+func TestRequestThroughTheVIP(t *testing.T) {
+	target := healthcheck.Target{Addr: netip.MustParseAddrPort("192.0.2.21:8080"), Check: "x", Path: healthcheck.Path{VIP: netip.MustParseAddr("192.0.2.100"), Mark: 7}}
+	sp := httpSpec()
+	sp.HTTP.Host = ""
+	c, err := newHTTP(sp, new(Prober).wayTo(target), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "GET /health HTTP/1.1\r\nHost: 192.0.2.100:8080\r\nUser-Agent: hadirector\r\nConnection: close\r\n\r\n"
+	if diff := cmp.Diff(want, string(c.request)); diff != "" {
+		t.Errorf("request (-want +got):\n%s", diff)
+	}
+}
+
+func TestLocalPortsComeOneAfterTheOther(t *testing.T) {
+	var l localPorts
+	first := l.next()
+	if first == 0 || first != l.last || first < l.ports.first || first > l.ports.last {
+		t.Fatalf("port %d of %v", first, l.ports)
+	}
+	l.skip = portList{{first + 1, first + 3}}
+	l.last, l.ports.last = first, max(l.ports.last, first+4)
+	if port := l.next(); port != first+4 {
+		t.Errorf("port %d after %d, want %d: those between are reserved", port, first, first+4)
+	}
+	l.last = l.ports.last
+	if port := l.next(); port != l.ports.first {
+		t.Errorf("port %d after the last one, want %d", port, l.ports.first)
+	}
+}
+
+func TestParsePorts(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want portRange
+		ok   bool
+	}{
+		{"32768\t60999\n", portRange{32768, 60999}, true},
+		{"1 1", portRange{1, 1}, true},
+		{"2 1", portRange{2, 1}, false},
+		{"0 1", portRange{0, 1}, false},
+		{"1", portRange{}, false},
+		{"1 65536", portRange{1, 65535}, false},
+	} {
+		if got, ok := parsePortRange(tt.text); ok != tt.ok || ok && got != tt.want {
+			t.Errorf("range %q: %v, %t", tt.text, got, ok)
+		}
+	}
+	for text, want := range map[string]portList{
+		"\n":                          nil,
+		"8080,30000-32767\n":          {{8080, 8080}, {30000, 32767}},
+		"x,1-,-2,70000,5-4,0,9-9,,10": {{9, 9}, {10, 10}},
+	} {
+		if got := parsePortList(text); !slices.Equal(got, want) {
+			t.Errorf("list %q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// Whatever the kernel says, the ports are ones.
+func FuzzParsePorts(f *testing.F) {
+	f.Add("32768\t60999\n")
+	f.Add("8080,30000-32767\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		list := parsePortList(text)
+		if r, ok := parsePortRange(text); ok {
+			list = append(list, r)
+		}
+		for _, r := range list {
+			if r.first < 1 || r.first > r.last || r.last > maxPort || !list.has(r.first) || !list.has(r.last) {
+				t.Errorf("%q: %v", text, r)
+			}
+		}
+	})
+}
