@@ -38,6 +38,7 @@ type world struct {
 	tracks  *fakeTracks
 	links   *fakeLinks
 	peers   *fakePeers
+	paths   *fakePaths // nil: none
 	// newPeers makes another membership than peers.
 	newPeers PeersFactory
 	prober   Prober
@@ -142,6 +143,9 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 		Interfaces:  w.interfaces,
 		Prober:      w.prober, RunHook: w.hooks.run, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
+	}
+	if w.paths != nil {
+		o.ProbePaths = w.paths
 	}
 	if w.overKernel != nil {
 		o.Kernel = w.overKernel

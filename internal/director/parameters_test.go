@@ -38,6 +38,13 @@ func (f *fakeParameters) Rehearsal() Parameters {
 	return &fakeParameters{values: maps.Clone(f.values), was: maps.Clone(f.was), err: maps.Clone(f.err)}
 }
 
+// fail makes the kernel refuse a parameter, whatever its value; nil: no longer.
+func (f *fakeParameters) fail(name string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err[name] = err
+}
+
 func (f *fakeParameters) now(name string) string {
 	if v, ok := f.values[name]; ok {
 		return v
@@ -168,6 +175,20 @@ func TestParametersThatAConfigurationNeeds(t *testing.T) {
 			"net.ipv4.conf.all.send_redirects=0 (nat of virtual server shop" + past + ")",
 			"net.ipv4.vs.conntrack=1, needed (fullnat of virtual server shop: nftables translates the connections that it is told of; [ipvs] conntrack)",
 			"net.netfilter.nf_conntrack_tcp_be_liberal=1 (fullnat of virtual server shop: connections come back from another director)",
+		}},
+		{"checks through the address", throughTOML, []string{ // web-2 is behind a router
+			"net.ipv4.conf.bond0/5.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+			"net.ipv4.conf.eth0.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+			"net.ipv4.conf.eth1.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+		}},
+		{"checks through the address, nearby", strings.Replace(throughTOML, "203.0.113.22", "192.0.2.22", 1), []string{
+			"net.ipv4.conf.bond0/5.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+			"net.ipv4.conf.eth0.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+			"net.ipv4.conf.eth1.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+		}},
+		{"checks through the address on one network", strings.Replace(throughTOML, "203.0.113.22", "10.0.0.22", 1), []string{
+			"net.ipv4.conf.bond0/5.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
+			"net.ipv4.conf.eth0.accept_local=1 (checks through the address of virtual server web and 1 more: the answers come from an address that the Master has too)",
 		}},
 		{"what operators set", dr + "\n[ipvs]\nsloppy_tcp = true\nconntrack = false\nconn_reuse_mode = 2\n", []string{
 			"net.ipv4.vs.conn_reuse_mode=2 ([ipvs] conn_reuse_mode)",

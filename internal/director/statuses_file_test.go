@@ -17,7 +17,8 @@ func TestStatusesFile(t *testing.T) {
 	if got, err := f.Load(); err != nil || len(got) != 0 {
 		t.Errorf("without a file: %v, %v", got, err)
 	}
-	want := map[healthcheck.Target]bool{target("10.0.0.21:80"): true, target("[2001:db8::1]:443"): true, target("10.0.0.21:0"): true}
+	want := map[healthcheck.Target]bool{target("10.0.0.21:80"): true, target("[2001:db8::1]:443"): true, target("10.0.0.21:0"): true,
+		{Addr: netip.MustParseAddrPort("10.0.0.21:80"), Check: "alive", Path: healthcheck.Path{VIP: netip.MustParseAddr("10.0.0.100"), Mark: 0x68000001}}: true}
 	for _, down := range []map[healthcheck.Target]bool{want, {}} {
 		if err := f.Save(down); err != nil {
 			t.Fatal(err)
