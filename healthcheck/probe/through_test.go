@@ -34,8 +34,11 @@ var throughTests = []struct {
 	{"a datagram is refused", healthcheck.UDP, awaitingAnswer, failed("read", "read", syscall.ECONNREFUSED), "connect refused, asked through VIP 192.0.2.100"},
 	{"no answer on a connection", healthcheck.TCP, awaitingAnswer, deadlineReached, "timeout after 2s waiting for the answer"},
 	{"the director's own trouble", healthcheck.TCP, connecting, failed("dial", "socket", syscall.EMFILE), "not asked: too many open files on this director"},
+	{"no way to the real server", healthcheck.TCP, connecting, failed("dial", "connect", syscall.ENETUNREACH), "network unreachable, asked through VIP 192.0.2.100"},
 	{"not ready", healthcheck.TCP, connecting, errNotReady, "not asked: the path through the VIP is not ready on this director"},
 	{"the VIP alone", healthcheck.TCP, connecting, errOnlyVIP, "not asked: this director has no address but the VIP on the way to the real server"},
+	{"no route", healthcheck.TCP, connecting, way{path: healthcheck.Path{VIP: netip.MustParseAddr("192.0.2.100")}}.dialed(failed("dial", "connect", syscall.ENETUNREACH)),
+		"not asked: this director has no route to the VIP"},
 	{"no permission", healthcheck.TCP, connecting, errNoMark, "not asked: no permission to mark packets on this director"},
 }
 

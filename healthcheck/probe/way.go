@@ -36,6 +36,7 @@ func (p *paths) ready(mark uint32) bool {
 var (
 	errNotReady = &cause{text: "not asked: the path through the VIP is not ready on this director", errs: []error{healthcheck.ErrNotAsked}}
 	errNoMark   = &cause{text: "not asked: no permission to mark packets on this director", errs: []error{healthcheck.ErrNotAsked}}
+	errNoRoute  = &cause{text: "not asked: this director has no route to the VIP", errs: []error{healthcheck.ErrNotAsked}}
 	errOnlyVIP  = &cause{text: "not asked: this director has no address but the VIP on the way to the real server", errs: []error{healthcheck.ErrNotAsked}}
 )
 
@@ -101,7 +102,7 @@ func (w way) stream(ctx context.Context, d net.Dialer) (net.Conn, error) {
 		local.Port = w.paths.ports.next()
 		conn, err := d.DialContext(ctx, "tcp", w.addr.String())
 		if taken := errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL); !taken || tries == maxPortTries {
-			return conn, err
+			return conn, w.dialed(err)
 		}
 	}
 }
@@ -117,7 +118,17 @@ func (w way) datagrams(ctx context.Context, d net.Dialer) (net.Conn, error) {
 	if local, ok := d.LocalAddr.(*net.TCPAddr); ok {
 		d.LocalAddr = &net.UDPAddr{IP: local.IP}
 	}
-	return d.DialContext(ctx, "udp", w.addr.String())
+	conn, err := d.DialContext(ctx, "udp", w.addr.String())
+	return conn, w.dialed(err)
+}
+
+// dialed is the error of a dial, which may be about the virtual address: the kernel wants a
+// route to it, although IPVS does not take that one.
+func (w way) dialed(err error) error {
+	if !w.path.Direct() && errors.Is(err, unix.ENETUNREACH) {
+		return errNoRoute
+	}
+	return err
 }
 
 // sourceTo asks the kernel which address this machine would send from to another one.
