@@ -31,9 +31,12 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 # race detector between them, and it crashes (golang/go#78156). On one processor they cannot.
 BUBBLED = $(shell go list -f '{{range .TestImports}}{{if eq . "testing/synctest"}}{{$$.ImportPath}} {{end}}{{end}}{{range .XTestImports}}{{if eq . "testing/synctest"}}{{$$.ImportPath}} {{end}}{{end}}' ./...)
 
+# Else the race detector lets each package's tests sleep for a second at their end.
+GORACE = GORACE=atexit_sleep_ms=0
+
 unit: ## the tests that need nothing, and each fuzz target's seeds
-	go test $(RACE) -shuffle=on $(filter-out $(BUBBLED),$(shell go list ./...))
-	go test $(RACE) -shuffle=on -cpu 1 $(BUBBLED)
+	$(GORACE) go test $(RACE) -shuffle=on $(filter-out $(BUBBLED),$(shell go list ./...))
+	$(GORACE) go test $(RACE) -shuffle=on -cpu 1 $(BUBBLED)
 
 integration: ## the tests in network namespaces: root's here, else in the virtual machine
 	go run ./lab/runtests -tag integration $(if $(ROOT),$(RACE),-vm)
