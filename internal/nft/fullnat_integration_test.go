@@ -3,18 +3,14 @@
 package nft
 
 import (
-	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/nftables"
 
 	"github.com/hadirector/hadirector/internal/netnstest"
 	"github.com/hadirector/hadirector/ipvs"
@@ -48,10 +44,12 @@ var someTranslations = []ipvs.Translation{
 func natTables(t *testing.T, self *netnstest.NS) string {
 	t.Helper()
 	var text string
-	there := tables(t)
-	for _, table := range []string{"table ip hadirector_fullnat", "table ip6 hadirector_fullnat"} {
-		if strings.Contains(there, table+"\n") {
-			text += self.Run(t, "nft", append([]string{"-n", "list"}, strings.Fields(table)...)...)
+	all := self.Run(t, "nft", "-n", "list", "ruleset")
+	for _, table := range []string{"table ip hadirector_fullnat {", "table ip6 hadirector_fullnat {"} {
+		for one := range strings.SplitAfterSeq(all, "\n}\n") {
+			if strings.HasPrefix(one, table) {
+				text += one
+			}
 		}
 	}
 	return text
@@ -149,44 +147,5 @@ func TestFullNATOfAnEarlierRunIsTakenOver(t *testing.T) {
 	}
 	if got := tables(t); got != "" {
 		t.Errorf("tables are left: %q", got)
-	}
-}
-
-// Any sequence of changes ends where writing the last state at once would.
-func TestFullNATRandomWalk(t *testing.T) {
-	self := netnstest.Self()
-	t.Cleanup(func() { self.Run(t, "nft", "flush", "ruleset") })
-	r := rand.New(rand.NewPCG(1, 2))
-	f := NewFullNAT()
-	for range 60 {
-		var want []ipvs.Translation
-		for _, tr := range someTranslations {
-			if r.IntN(2) == 0 {
-				continue
-			}
-			if r.IntN(3) == 0 && tr.Server.Addr().Is4() {
-				tr.Source = netip.AddrFrom4([4]byte{10, 1, 0, byte(r.IntN(3))})
-			}
-			want = append(want, tr)
-		}
-		if _, _, err := f.Ensure(want); err != nil {
-			t.Fatal(err)
-		}
-		entries := entriesOf(want)
-		for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
-			there, err := exists(fullNATTable, family)
-			must(t, err)
-			if there != (len(entries[family]) > 0) {
-				t.Fatalf("%v: a table of family %d: %t", want, family, there)
-			}
-			if !there {
-				continue
-			}
-			actual, whole, err := newNATTable(family).read()
-			maps.DeleteFunc(actual, func(_ natSet, e map[string]string) bool { return len(e) == 0 })
-			if err != nil || !whole || !reflect.DeepEqual(actual, entries[family]) {
-				t.Fatalf("%v: the table is whole %t, %v, and has\n%v\nwant\n%v", want, whole, err, actual, entries[family])
-			}
-		}
 	}
 }

@@ -1,4 +1,4 @@
-//go:build integration || ipvs
+//go:build integration
 
 package nft
 
