@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,8 +172,19 @@ func (c *Cluster) Holds(machine string) (bool, error) { return c.HoldsAddr(machi
 
 // HoldsAddr reports the same of any address.
 func (c *Cluster) HoldsAddr(machine string, a netip.Addr) (bool, error) {
-	out, err := c.Run(machine, "ip", "-o", "addr", "show")
-	return strings.Contains(out, " "+a.String()+"/"), err
+	holds := false
+	err := c.Do(machine, func() error {
+		addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		for errors.Is(err, netlink.ErrDumpInterrupted) { // the addresses changed meanwhile
+			addrs, err = netlink.AddrList(nil, netlink.FAMILY_ALL)
+		}
+		if err != nil {
+			return fmt.Errorf("list the addresses of %s: %w", machine, err)
+		}
+		holds = slices.ContainsFunc(addrs, func(addr netlink.Addr) bool { return addr.IP.Equal(a.AsSlice()) })
+		return nil
+	})
+	return holds, err
 }
 
 // Do runs f on a thread in a machine's namespace. A socket that f opens stays in the

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -104,12 +106,19 @@ func batch(flags []string, script string) error {
 	return nil
 }
 
+// removeNamespace does what "ip netns delete" does, without a process for it. The kernel takes
+// the namespace down in its own time.
 func removeNamespace(name string) error {
-	if _, err := os.Stat(filepath.Join(namespaceDir, name)); errors.Is(err, os.ErrNotExist) {
+	file := filepath.Join(namespaceDir, name)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if out, err := exec.Command("ip", "netns", "delete", name).CombinedOutput(); err != nil {
-		return fmt.Errorf("remove namespace %s: %w: %s", name, err, out)
+	// What is no mount point is what a "netns add" that failed has left.
+	if err := unix.Unmount(file, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("remove namespace %s: unmount: %w", name, err)
+	}
+	if err := os.Remove(file); err != nil {
+		return fmt.Errorf("remove namespace %s: %w", name, err)
 	}
 	return nil
 }
