@@ -59,6 +59,28 @@ func awaitLinkLocal(t *testing.T, ns *netnstest.NS) string {
 	}
 }
 
+// give gives an interface an address. One of IPv6 is asked for at the multicast group of its
+// last 24 bits (RFC 4291 section 2.7.1), which the kernel joins in its own time.
+func give(t *testing.T, ns *netnstest.NS, addr, dev string) {
+	t.Helper()
+	ns.IP(t, "addr add "+addr+" dev "+dev+" nodad")
+	a := netip.MustParsePrefix(addr).Addr()
+	if a.Is4() {
+		return
+	}
+	last := a.As16()
+	group := netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: last[13], 14: last[14], 15: last[15]}).String()
+	for deadline := time.Now().Add(patience); ; {
+		out := ns.IP(t, "-6 maddr show dev "+dev)
+		if slices.Contains(strings.Fields(out), group) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v: %s is not in the group %s:\n%s", ns, dev, group, out)
+		}
+	}
+}
+
 // ask probes for the virtual addresses on eth0.
 func ask(t *testing.T, virtual, own []string, links ...string) vrrp.Answers {
 	t.Helper()
@@ -113,9 +135,9 @@ func TestProbeFindsWhoAnswers(t *testing.T) {
 				return vrrp.Answers{By: map[netip.Addr][]vrrp.Answer{addr: answered(t, ns...)}}
 			}
 			check("no owner", vrrp.Answers{})
-			s.a.IP(t, "addr add "+vip+"/"+bits+" dev eth0 nodad")
+			give(t, s.a, vip+"/"+bits, "eth0")
 			check("one owner", by(s.a))
-			s.b.IP(t, "addr add "+vip+"/"+bits+" dev eth0 nodad")
+			give(t, s.b, vip+"/"+bits, "eth0")
 			check("two owners", by(s.a, s.b))
 			s.b.IP(t, "addr del "+vip+"/"+bits+" dev eth0")
 			s.rs.IP(t, "addr add "+vip+"/"+map[bool]string{true: "32", false: "128"}[addr.Is4()]+" dev lo nodad")
@@ -202,8 +224,8 @@ func TestProbeAsksForOwnAddresses(t *testing.T) {
 // of the virtual one.
 func TestProbeAsksFromNowhere(t *testing.T) {
 	s := newSegment(t)
-	s.a.IP(t, "addr add 2001:db8::100/64 dev eth0 nodad")
-	s.b.IP(t, "addr add 2001:db8::100/64 dev eth0 nodad")
+	give(t, s.a, "2001:db8::100/64", "eth0")
+	give(t, s.b, "2001:db8::100/64", "eth0")
 	s.self.IP(t, "-6 addr flush dev eth0")
 	got := ask(t, []string{"2001:db8::100"}, []string{"2001:db8::12"})
 	want := map[netip.Addr][]vrrp.Answer{netip.MustParseAddr("2001:db8::100"): answered(t, s.a, s.b)}
@@ -253,7 +275,7 @@ func seesVirtualLinks(t *testing.T, vip netip.Prefix, mac string, virtual vrrp.M
 		s.self.IP(t, "link del vrrp.51")
 		s.self.Sysctl(t, "net/ipv4/conf/eth0/arp_ignore", "0")
 	})
-	add := func(ns *netnstest.NS) { ns.IP(t, "addr add "+vip.String()+" dev vrrp.51 nodad") }
+	add := func(ns *netnstest.NS) { give(t, ns, vip.String(), "vrrp.51") }
 	add(s.a)
 	got := ask(t, []string{vip.Addr().String()}, []string{"10.0.0.11"}, "vrrp.51", "vrrp.not-there")
 	want := map[netip.Addr][]vrrp.Answer{
