@@ -247,6 +247,7 @@ sorry_server   = { address = "10.0.0.21:5353" }
 // the client connected to, or the one that is configured. Real servers of the method nat in
 // the same virtual server see the client.
 func TestFullNAT(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.farAway()
 	b.run(cluster.LBA, "nft", "add table ip foreign; add chain ip foreign pre { type filter hook prerouting priority mangle; }; "+
@@ -342,6 +343,7 @@ interface = "eth1"
 // more than a window of data and the first is Master again: the source address moves with
 // the virtual address, and each director finds the same translation by itself.
 func TestFullNATFailover(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.farAway()
 	b.witness(cluster.RS1, "tcp", ":8080")

@@ -283,6 +283,7 @@ func (b ipvsBed) connect() {
 }
 
 func TestIPVSCommandChangesAsIPVSADM(t *testing.T) {
+	t.Parallel()
 	b := ipvsBed{newBed(t)}
 
 	// What one saves the other restores. The order in which a circle is listed depends on
@@ -359,6 +360,7 @@ func TestIPVSCommandChangesAsIPVSADM(t *testing.T) {
 
 // What a running director owns is not changed by the way.
 func TestIPVSCommandLeavesADirectorsServices(t *testing.T) {
+	t.Parallel()
 	b := ipvsBed{newBed(t)}
 	b.serve()
 	b.configureServices("")

@@ -159,6 +159,7 @@ func (b *bed) waitKernel(want []string) {
 // Several addresses, a range of ports, thresholds and one-packet scheduling, with
 // real traffic, and changes by difference beside a service that is somebody else's.
 func TestKindsOfServices(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	foreign := []string{"-A -t 10.9.9.9:25 -s rr"}
 	b.run(cluster.LBA, "ipvsadm", strings.Fields(foreign[0])...)

@@ -36,6 +36,7 @@ schedule_icmp = true
 // A director whose real servers are on the clients' network makes itself a router that sends
 // no redirects, keeps it so, and is what it was before when it stops, also after a crash.
 func TestKernelParameters(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.greet(8080)
 	for _, rs := range realServers {

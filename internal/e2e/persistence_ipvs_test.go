@@ -47,6 +47,7 @@ func served(port int) string {
 // The three forms: per port, per client with port 0, per firewall mark. In each one client
 // comes back to its real server, and another one has the other, which hashing would not do.
 func TestPersistence(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.greet(80, 443, 8000, 8080)
 	b.secondVIP()
@@ -118,6 +119,7 @@ func (b *bed) marksOfKilledRun(n *node, text string) {
 // With the SIP engine it is the calls of a client, or here of a network, that stay on their
 // real servers.
 func TestPersistenceEngine(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.greet()
 	b.clients()

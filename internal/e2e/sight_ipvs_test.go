@@ -12,6 +12,7 @@ import (
 // A Master that reaches no real server, while the Backup does, is not Master for long, and
 // is again when it reaches them.
 func TestBlindMasterGivesWay(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.greet(8000)
 	key, err := b.WriteKey(b.daemon.Binary)

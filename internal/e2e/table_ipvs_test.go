@@ -97,6 +97,7 @@ func TestRealServerLeavesAndReturns(t *testing.T) {
 
 // What SIGTERM leaves is what was there before: nothing of ours, everything of others.
 func TestStopLeavesACleanMachine(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.serve()
 	b.configureServices("")
@@ -132,6 +133,7 @@ func TestStopLeavesACleanMachine(t *testing.T) {
 }
 
 func TestReloadAppliesToTheTable(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.serve()
 	b.configureServices("")
