@@ -79,6 +79,7 @@ var rules = map[string]rule{
 	"healthcheck/probe":   {level: shell, uses: []string{"healthcheck"}},
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
+	"syncd/syncconn":      {level: shell, uses: []string{"syncd"}},
 	"internal/netif":      {level: shell, uses: []string{"vrrp", "vrrp/router", "internal/atomicfile", "internal/sysctl"}}, // implements router.Links and others
 	"internal/nft":        {level: shell, uses: []string{"ipvs", "vrrp/router"}},                                           // implements router.Filter
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
@@ -129,7 +130,7 @@ var doors = []struct {
 	{"github.com/vishvananda/netlink/nl", []string{"internal/netif", "ipvs/ipvsnl"}},
 	{"github.com/vishvananda/netlink", []string{"internal/netif", "ipvs/ipvsnl"}},
 	{"github.com/vishvananda/netns", []string{"ipvs/ipvsnl"}},
-	{"golang.org/x/net/bpf", []string{"internal/netif"}},
+	{"golang.org/x/net/bpf", []string{"internal/netif", "syncd/syncconn"}},
 	{"golang.org/x/net", []string{"healthcheck/probe", "vrrp/vrrpconn"}},
 }
 

@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		{"shell with x/sys", "ipvs/ipvsnl", "golang.org/x/sys/unix", ""},
 		{"through its door", "internal/netif", "github.com/vishvananda/netlink", ""},
 		{"beside the door", "vrrp/vrrpconn", "github.com/vishvananda/netlink", "vrrp/vrrpconn imports github.com/vishvananda/netlink: github.com/vishvananda/netlink is used through internal/netif and ipvs/ipvsnl alone"},
-		{"a door of its own inside another", "vrrp/vrrpconn", "golang.org/x/net/bpf", "vrrp/vrrpconn imports golang.org/x/net/bpf: golang.org/x/net/bpf is used through internal/netif alone"},
+		{"a door of its own inside another", "vrrp/vrrpconn", "golang.org/x/net/bpf", "vrrp/vrrpconn imports golang.org/x/net/bpf: golang.org/x/net/bpf is used through internal/netif and syncd/syncconn alone"},
 		{"gRPC outside of tests", "healthcheck/probe", "google.golang.org/grpc", "healthcheck/probe imports google.golang.org/grpc: no package is named"},
 		{"config with pure ones", "conf", Module + "/vrrp " + Module + "/ipvs github.com/BurntSushi/toml", ""},
 		{"config with a shell", "conf", Module + "/internal/netif", "conf imports internal/netif: conf turns TOML"},

@@ -1,0 +1,70 @@
+package netif
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// PrivateLink is an interface of the daemon's own that leads nowhere: a dummy link, or a
+// veth pair with both ends here where the kernel has no dummy links. What is sent on it is
+// seen by this machine's packet sockets and by nobody else.
+//
+// The link carries a mark, its alias, by which later runs know it. Every method may be
+// called again at any time; one goroutine writes one link.
+type PrivateLink struct {
+	Name string
+	Peer string // the other end's name if it is a veth pair
+	// Address is a host's: no route goes with it.
+	Address netip.Prefix
+}
+
+// PrivateState is how Ensure has left a private link.
+type PrivateState struct {
+	Index int
+	// Made: there was none. Sockets that were bound to one before hear nothing any more.
+	Made bool
+	// Mended is what somebody else had changed, in words for a log.
+	Mended []string
+}
+
+// privateMark is the alias ("ip link set alias") of links that were made here.
+const privateMark = "hadirector: connection sync"
+
+// privateMTU is the least that takes the largest message of a sync daemon whole.
+const privateMTU = 1500
+
+// foundLink is a link that has the name of a private one.
+type foundLink struct {
+	kind, alias string
+	up          bool
+	addresses   int
+}
+
+// judgePrivate tells whether a link is the private one. One without the mark that is not
+// in use is what a run that was killed had begun to make.
+func judgePrivate(l foundLink) verdict {
+	if l.kind != "dummy" && l.kind != "veth" {
+		return leave
+	}
+	if l.alias == privateMark || l.alias == "" && !l.up && l.addresses == 0 {
+		return adopt
+	}
+	return leave
+}
+
+func (l foundLink) String() string {
+	if l.alias == "" {
+		return fmt.Sprintf("a %s link", l.kind)
+	}
+	return fmt.Sprintf("a %s link with the alias %q", l.kind, l.alias)
+}
+
+// privateSettings are the parameters of the link. They end with it. It has no IPv6, and
+// nothing that comes in is forwarded or answered.
+func privateSettings(link string) []setting {
+	return []setting{
+		{name: "net/ipv6/conf/" + link + "/disable_ipv6", value: "1"},
+		{name: "net/ipv4/conf/" + link + "/forwarding", value: "0"},
+		{name: "net/ipv4/conf/" + link + "/arp_ignore", value: "8"}, // answers for no address
+	}
+}
