@@ -130,8 +130,8 @@ func (i *Injector) Did() Injected { return i.did }
 
 // Inject hands datagrams to the daemon, in their order, and returns when it has taken
 // them: never more are under way than its queue holds, and what it drops all the same is
-// sent again. Messages that the daemon would not take, because they have another sync id
-// or another length than they say, are counted and left out.
+// sent again. Messages that the daemon would not take, because they have another sync id,
+// another length than they say or one of more than [syncd.MaxMessage], are counted and left out.
 //
 // [ErrNoDaemon] says that nobody listens, [ErrDropped] that some were dropped again and
 // again, or some of an earlier call after it had returned. Then only a full
@@ -147,7 +147,7 @@ func (i *Injector) Inject(ctx context.Context, datagrams [][]byte) error {
 func (i *Injector) accepted(datagrams [][]byte) [][]byte {
 	ok := make([][]byte, 0, len(datagrams))
 	for _, d := range datagrams {
-		if len(d) < messageHeader || int(binary.BigEndian.Uint16(d[2:])) != len(d) || i.syncID != 0 && d[1] != i.syncID {
+		if len(d) < messageHeader || len(d) > syncd.MaxMessage || int(binary.BigEndian.Uint16(d[2:])) != len(d) || i.syncID != 0 && d[1] != i.syncID {
 			i.did.Refused++
 			continue
 		}

@@ -215,9 +215,9 @@ func TestInjectorRefuses(t *testing.T) {
 	daemon := backupDaemon(t, ns, 212992)
 	got := taken(daemon)
 	must(t, seven.Inject(t.Context(), [][]byte{
-		message(8, 10, 44), message(7, 11, 44)[:40], {0, 7, 0}, nil, message(7, 12, 44),
+		message(8, 10, 44), message(7, 11, 44)[:40], message(7, 13, syncd.MaxMessage+1), {0, 7, 0}, nil, message(7, 12, 44),
 	}))
-	if order := got(); !slices.Equal(order, []int{12}) || seven.Did() != (Injected{Datagrams: 1, Refused: 4}) {
+	if order := got(); !slices.Equal(order, []int{12}) || seven.Did() != (Injected{Datagrams: 1, Refused: 5}) {
 		t.Errorf("arrived %v, did %+v", order, seven.Did())
 	}
 	got = taken(daemon)
