@@ -9,6 +9,9 @@ import "net/netip"
 // Its name and addresses are the same on every director, since nothing of them is ever
 // seen outside. The addresses are of the range for one link (RFC 3927), from which the
 // routes of an operator's networks stay away.
+//
+// A firewall on the machine must let pass what leaves by this interface and what comes in
+// there. The kernel's own daemons say nothing when theirs is dropped.
 const (
 	PrivateInterface = "hasync0"
 	// PrivatePeer is the other end where the private interface has to be a veth pair,

@@ -59,12 +59,7 @@ func (l foundLink) String() string {
 	return fmt.Sprintf("a %s link with the alias %q", l.kind, l.alias)
 }
 
-// privateSettings are the parameters of the link. They end with it. It has no IPv6, and
-// nothing that comes in is forwarded or answered.
+// privateSettings are the parameters of the link: it has no IPv6. They end with it.
 func privateSettings(link string) []setting {
-	return []setting{
-		{name: "net/ipv6/conf/" + link + "/disable_ipv6", value: "1"},
-		{name: "net/ipv4/conf/" + link + "/forwarding", value: "0"},
-		{name: "net/ipv4/conf/" + link + "/arp_ignore", value: "8"}, // answers for no address
-	}
+	return []setting{{name: "net/ipv6/conf/" + link + "/disable_ipv6", value: "1"}}
 }

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// captureBuffer is the capture socket's receive buffer in bytes. A datagram with one
-	// connection takes 768 of it, so it holds 20 000 of them while the daemon does not
-	// run.
+	// captureBuffer is half of the capture socket's receive buffer in bytes: the kernel
+	// doubles it. A datagram with one connection takes some 800, so it holds 40 000 of
+	// them while this process does not run.
 	captureBuffer = 16 << 20
 	// maxDatagram is the largest datagram of a sync daemon with its headers.
 	maxDatagram = 65535
@@ -41,6 +41,7 @@ type Capture struct {
 	file   *os.File
 	conn   syscall.RawConn
 	closed atomic.Bool
+	heard  atomic.Int64 // Unix time in nanoseconds; 0: never
 	buf    []byte
 	oob    []byte
 	// lost is the kernel's count of what it had no room for, as of the last datagram.
@@ -181,7 +182,19 @@ func (c *Capture) read() (Datagram, error) {
 	at, lost := control(c.oob[:oobn], c.lost)
 	d := Datagram{Payload: payload(c.buf[:n]), At: at, Lost: lost - c.lost}
 	c.lost = lost
+	c.heard.Store(at.UnixNano())
 	return d, nil
+}
+
+// Heard returns when the daemon has sent the last datagram that was read, the [Ticker]'s
+// flow included, or the zero time. While there are ticks it is never long ago: otherwise the
+// daemon does not run, it was started on an interface that is gone, or a firewall drops
+// what it sends. Any goroutine may ask.
+func (c *Capture) Heard() time.Time {
+	if at := c.heard.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
 }
 
 // Close ends the capture and a Read that waits.

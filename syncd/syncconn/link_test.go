@@ -17,16 +17,24 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// newPrivate makes a namespace with the private interface.
+// newPrivate makes a namespace with the private interface, and with the strictest
+// rp_filter that distributions have.
 func newPrivate(t *testing.T, name string) *netnstest.NS {
 	t.Helper()
 	ns := netnstest.New(t, name)
-	link := netif.PrivateLink{Name: syncd.PrivateInterface, Peer: syncd.PrivatePeer, Address: syncd.PrivatePrefix}
-	ns.Do(func() {
-		_, err := link.Ensure()
-		must(t, err)
-	})
+	ns.Sysctl(t, "net/ipv4/conf/all/rp_filter", "1")
+	ns.Do(func() { ensurePrivate(t) })
 	return ns
+}
+
+// ensurePrivate makes the private interface in the namespace of the calling thread.
+func ensurePrivate(t *testing.T) {
+	t.Helper()
+	link := netif.PrivateLink{Name: syncd.PrivateInterface, Peer: syncd.PrivatePeer, Address: syncd.PrivatePrefix}
+	state, err := link.Ensure()
+	if err != nil || !state.Made {
+		t.Fatalf("%+v, %v", state, err)
+	}
 }
 
 // opened opens something in a namespace and closes it at the end of the test.

@@ -5,6 +5,7 @@ package syncconn
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hadirector/hadirector/internal/netnstest"
 	"github.com/hadirector/hadirector/syncd"
@@ -130,6 +133,9 @@ func (s site) capture(t *testing.T) *Capture {
 // A site takes longer to make than both tests.
 func TestRelay(t *testing.T) {
 	a := newSite(t)
+	if link := a.director.IP(t, "-d link show dev "+syncd.PrivateInterface); !strings.Contains(link, "dummy") {
+		t.Errorf("the private interface is no dummy link:\n%s", link)
+	}
 	a.tick(t)
 	t.Run("new connections leave at once", func(t *testing.T) { newConnectionsLeaveAtOnce(t, a) })
 	t.Run("from kernel to kernel", func(t *testing.T) { fromKernelToKernel(t, a) })
@@ -280,5 +286,28 @@ func TestInjectThroughATinyQueue(t *testing.T) {
 	}
 	if did := i.Did(); did.Dropped == 0 || did.Again == 0 {
 		t.Errorf("nothing was dropped, did %+v", did)
+	}
+}
+
+// The kernel's daemon does not notice that its interface is gone, and is not listed as
+// anything else than before. Who makes the interface anew starts the daemon again.
+func TestDaemonOfAnInterfaceThatIsGone(t *testing.T) {
+	b := newDirector(t, "b", services, syncd.RoleBackup)
+	before := newTestInjector(t, b, syncID)
+	must(t, before.Inject(t.Context(), records(1, 1)))
+	b.IP(t, "link del "+syncd.PrivateInterface)
+	b.Do(func() { ensurePrivate(t) })
+	if err := before.Inject(t.Context(), records(1, 1)); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("an injector on the old interface: %v", err)
+	}
+	i := newTestInjector(t, b, syncID)
+	if err := i.Inject(t.Context(), records(1, 1)); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("with the old daemon: %v", err)
+	}
+	b.Run(t, "ipvsadm", "--stop-daemon", "backup")
+	startDaemon(t, b, syncd.RoleBackup)
+	must(t, i.Inject(t.Context(), records(2, 1)))
+	if got := bound(t, b); got != "2" {
+		t.Errorf("%s of 2 arrived", got)
 	}
 }

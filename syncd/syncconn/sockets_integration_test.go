@@ -251,8 +251,14 @@ func TestCaptureHearsTheMasterDaemonAlone(t *testing.T) {
 		_, err := master.Write(m)
 		must(t, err)
 	}
+	if !c.Heard().IsZero() {
+		t.Errorf("heard at %v, before anything was read", c.Heard())
+	}
 	d, err := c.Read()
 	must(t, err)
+	if !c.Heard().Equal(d.At) {
+		t.Errorf("heard at %v, want %v", c.Heard(), d.At)
+	}
 	if !bytes.Equal(d.Payload, message(7, 2, 1448)) || d.Lost != 0 {
 		t.Errorf("%d lost, then %x", d.Lost, d.Payload)
 	}
