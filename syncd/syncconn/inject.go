@@ -45,11 +45,15 @@ type Injected struct {
 type Injector struct {
 	fd     int
 	syncID uint8
-	queue  *queueReader
+	queue  interface {
+		read() (queue, error)
+		close() error
+	}
 	// drops is the daemon's count at the end of the last call.
 	drops uint32
-	// charge is what a datagram takes of the queue; replaced in tests.
+	// charge is what a datagram takes of the queue, and write sends one. Tests have others.
 	charge func(payload int) int
+	write  func([]byte) error
 	did    Injected
 }
 
@@ -75,19 +79,23 @@ func newInjector(ifname string, syncID uint8) (*Injector, error) {
 	if err := setUpInjector(fd, ifi); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	i := &Injector{fd: fd, syncID: syncID, charge: charge}
-	if i.queue, err = newQueueReader(ifi.Index); err != nil {
+	q, err := newQueueReader(ifi.Index)
+	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	if err := i.probe(ifi.Index); err != nil {
+	i := &Injector{fd: fd, syncID: syncID, queue: q, charge: charge, write: func(b []byte) error {
+		_, err := unix.Write(fd, b)
+		return err
+	}}
+	if err := probe(fd, q, ifi.Index); err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
 	return i, nil
 }
 
 // probe makes sure that the kernel tells of queues, by the injector's own.
-func (i *Injector) probe(index int) error {
-	name, err := unix.Getsockname(i.fd)
+func probe(fd int, q *queueReader, index int) error {
+	name, err := unix.Getsockname(fd)
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
@@ -95,7 +103,7 @@ func (i *Injector) probe(index int) error {
 	if !ok {
 		return fmt.Errorf("the socket has an address of type %T", name)
 	}
-	return i.queue.probe(index, netip.AddrPortFrom(netip.AddrFrom4(own.Addr), uint16(own.Port)), syncd.Group)
+	return q.probe(index, netip.AddrPortFrom(netip.AddrFrom4(own.Addr), uint16(own.Port)), syncd.Group)
 }
 
 // setUpInjector prepares the socket. The TTL is 0: a datagram is looped back to the
@@ -222,7 +230,7 @@ func (f *flight) send(q queue) (int, error) {
 		if !alone && (full || need > room) {
 			break
 		}
-		switch _, err := unix.Write(f.fd, f.ds[f.next]); {
+		switch err := f.write(f.ds[f.next]); {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
 			return f.next - first, nil // the socket's own queue is full
 		case err != nil:

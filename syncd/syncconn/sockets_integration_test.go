@@ -64,19 +64,10 @@ func masterDaemon(t *testing.T, ns *netnstest.NS, to netip.AddrPort, loop int) *
 	})
 }
 
-// message is a sync message that carries a number instead of connections.
-func message(syncID uint8, number, length int) []byte {
-	b := make([]byte, length)
-	b[1], b[5] = syncID, 1
-	binary.BigEndian.PutUint16(b[2:], uint16(length))
-	binary.BigEndian.PutUint32(b[8:], uint32(number))
-	return b
-}
-
 func messages(n, length int) [][]byte {
 	all := make([][]byte, n)
 	for i := range all {
-		all[i] = message(7, i, length)
+		all[i] = numbered(7, i, length)
 	}
 	return all
 }
@@ -192,7 +183,7 @@ func TestInjectorNoticesLateDrops(t *testing.T) {
 	got()
 	other := masterDaemon(t, ns, syncd.Group, 1)
 	for range 100 {
-		_, err := other.Write(message(7, 0, 1448))
+		_, err := other.Write(numbered(7, 0, 1448))
 		must(t, err)
 	}
 	got = taken(daemon)
@@ -215,13 +206,13 @@ func TestInjectorRefuses(t *testing.T) {
 	daemon := backupDaemon(t, ns, 212992)
 	got := taken(daemon)
 	must(t, seven.Inject(t.Context(), [][]byte{
-		message(8, 10, 44), message(7, 11, 44)[:40], message(7, 13, syncd.MaxMessage+1), {0, 7, 0}, nil, message(7, 12, 44),
+		numbered(8, 10, 44), numbered(7, 11, 44)[:40], numbered(7, 13, syncd.MaxMessage+1), {0, 7, 0}, nil, numbered(7, 12, 44),
 	}))
 	if order := got(); !slices.Equal(order, []int{12}) || seven.Did() != (Injected{Datagrams: 1, Refused: 5}) {
 		t.Errorf("arrived %v, did %+v", order, seven.Did())
 	}
 	got = taken(daemon)
-	must(t, newTestInjector(t, ns, 0).Inject(t.Context(), [][]byte{message(8, 10, 44)}))
+	must(t, newTestInjector(t, ns, 0).Inject(t.Context(), [][]byte{numbered(8, 10, 44)}))
 	got()
 	if _, err := NewInjector("nosuch0", 7); err == nil {
 		t.Error("an interface that is not there is no error")
@@ -242,12 +233,12 @@ func TestCaptureHearsTheMasterDaemonAlone(t *testing.T) {
 	must(t, newTestInjector(t, ns, 7).Inject(t.Context(), messages(1, 44)))
 	got()
 	for _, to := range []string{"224.0.0.81:8849", "224.0.0.82:8848", "169.254.88.50:8848"} {
-		_, err := masterDaemon(t, ns, netip.MustParseAddrPort(to), 0).Write(message(7, 1, 44))
+		_, err := masterDaemon(t, ns, netip.MustParseAddrPort(to), 0).Write(numbered(7, 1, 44))
 		must(t, err)
 	}
 	master := masterDaemon(t, ns, syncd.Group, 0)
 	before := time.Now()
-	for _, m := range [][]byte{tickMessage(), message(7, 2, 1448)} {
+	for _, m := range [][]byte{tickMessage(), numbered(7, 2, 1448)} {
 		_, err := master.Write(m)
 		must(t, err)
 	}
@@ -259,7 +250,7 @@ func TestCaptureHearsTheMasterDaemonAlone(t *testing.T) {
 	if !c.Heard().Equal(d.At) {
 		t.Errorf("heard at %v, want %v", c.Heard(), d.At)
 	}
-	if !bytes.Equal(d.Payload, message(7, 2, 1448)) || d.Lost != 0 {
+	if !bytes.Equal(d.Payload, numbered(7, 2, 1448)) || d.Lost != 0 {
 		t.Errorf("%d lost, then %x", d.Lost, d.Payload)
 	}
 	if d.At.Before(before) || d.At.After(time.Now()) {
@@ -272,7 +263,7 @@ func TestCaptureTellsWhereItHasLostSome(t *testing.T) {
 	c := newTestCapture(t, ns, 10000)
 	master := masterDaemon(t, ns, syncd.Group, 0)
 	send := func(number int) {
-		_, err := master.Write(message(7, number, 44))
+		_, err := master.Write(numbered(7, number, 44))
 		must(t, err)
 	}
 	const n = 100
