@@ -5,5 +5,7 @@
 //
 // The kernel's master daemon multicasts the connections that change to
 // 224.0.0.81:8848, its backup daemon takes in what others send (net/netfilter/
-// ipvs/ip_vs_sync.c).
+// ipvs/ip_vs_sync.c). [ParseMessage] and [Messages] speak their language: what a master
+// daemon says can be read, and a backup daemon takes what is built here. A [Conn] is what
+// they speak of; [AppendConn] and [ParseConn] are for streams that need no datagrams.
 package syncd

@@ -15,6 +15,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+// Update tells whether the flag is set, for tests that make files themselves.
+func Update() bool { return *update }
+
 const divider = "----\n"
 
 // Run calls f, as a subtest, with the input of every file that matches pattern, and
