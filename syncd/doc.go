@@ -8,4 +8,8 @@
 // ipvs/ip_vs_sync.c). [ParseMessage] and [Messages] speak their language: what a master
 // daemon says can be read, and a backup daemon takes what is built here. A [Conn] is what
 // they speak of; [AppendConn] and [ParseConn] are for streams that need no datagrams.
+//
+// The kernels tell each other of changes only, and have no word for all that there is.
+// [Table], the shadow table, keeps what they told: it can be passed on as a whole while it
+// changes, and its digests say whether two directors have the same.
 package syncd

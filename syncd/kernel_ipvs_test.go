@@ -19,6 +19,7 @@ import (
 	"github.com/hadirector/hadirector/internal/golden"
 	"github.com/hadirector/hadirector/internal/netnstest"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/ipvs/ipvsnl"
 	"github.com/hadirector/hadirector/syncd"
 )
 
@@ -58,7 +59,10 @@ func newDirector(t *testing.T, name string, daemons ...string) *netnstest.NS {
 	return ns
 }
 
-// The kernel's messages say what its connection table has, and a kernel takes ours.
+// The kernel's messages say what its connection table has, and a kernel takes ours. With
+// -update it writes its messages down for TestGoldenMessages, which then needs -update, too:
+//
+//	go test -c -tags ipvs -o /tmp/syncd.test && ../lab/vm -o testdata /tmp/syncd.test -test.run TestKernelMessages -update
 func TestKernelMessages(t *testing.T) {
 	client, director := netnstest.New(t, "client"), newDirector(t, "director", "master", "backup")
 	netnstest.Cable(t, client, "eth0", director, "eth0")
@@ -147,6 +151,7 @@ END
 		t.Errorf("the kernel has %d connections and templates, want 9 and 4", len(table))
 	}
 	compare(t, told, table)
+	compareSeeds(t, told, table)
 	if golden.Update() {
 		writeGolden(t, datagrams)
 	}
@@ -188,6 +193,37 @@ func compare(t *testing.T, told map[string]syncd.Conn, table []ipvs.Connection) 
 		case have.Expires > c.Timeout || have.Expires < c.Timeout-10*time.Second:
 			t.Errorf("%s expires in %s, its message says %s", key, have.Expires, c.Timeout)
 		}
+	}
+}
+
+// compareSeeds checks that the listing, with the table of services, tells what messages do.
+func compareSeeds(t *testing.T, told map[string]syncd.Conn, listed []ipvs.Connection) {
+	t.Helper()
+	table, err := ipvs.ParseSave(strings.NewReader(services))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeds := 0
+	for c, err := range ipvsnl.SyncConns(table, func(yield func(ipvs.Connection, error) bool) {
+		for _, l := range listed {
+			if !yield(l, nil) {
+				return
+			}
+		}
+	}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := told[keyOf(c)]
+		want.Timeout, want.Sequences = c.Timeout, syncd.Sequences{}
+		want.Flags &^= syncd.FlagInSeq | syncd.FlagOutSeq
+		if c != want {
+			t.Errorf("from the listing %s\nfrom messages   %s", c, want)
+		}
+		seeds++
+	}
+	if seeds != len(listed) {
+		t.Errorf("%d connections of %d listed", seeds, len(listed))
 	}
 }
 

@@ -151,3 +151,15 @@ func (c Conn) checkState() error {
 	}
 	return nil
 }
+
+// lifetime returns how long c lives from when it is told: its timeout, or the
+// kernel's default for its state.
+func (c Conn) lifetime() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	if of := states[c.Protocol]; !c.Template() && int(c.State) < len(of) {
+		return of[c.State].timeout
+	}
+	return otherTimeout
+}
