@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/hadirector/hadirector/internal/golden"
@@ -156,15 +159,29 @@ END
 		writeGolden(t, datagrams)
 	}
 
-	// The other direction: all of it in small messages, for a kernel that knows nothing.
-	standby := newDirector(t, "standby", "backup")
-	var conns []syncd.Conn
+	// The other direction: all of it, from a shadow table and in small messages, for a kernel
+	// that knows nothing.
+	shadow := syncd.NewTable(100)
+	now := time.Now()
 	for _, c := range told {
-		conns = append(conns, c)
+		shadow.Observe(now, c)
 	}
+	found, _ := shadow.Chunk(now, syncd.Cursor{}, nil, len(told))
+	var conns []syncd.Conn
+	for _, l := range found {
+		conns = append(conns, l.Resync())
+	}
+	standby := newDirector(t, "standby", "backup")
 	injector(t, standby)(conns...)
 	await(t, "as many connections on the standby", func() bool { return len(listed(t, standby)) >= len(told) })
 	compare(t, told, listed(t, standby))
+	its := syncd.NewTable(100)
+	for _, c := range seeds(t, listed(t, standby)) {
+		its.Seed(now, c)
+	}
+	if diff := cmp.Diff(maps.Collect(shadow.Digests()), maps.Collect(its.Digests()), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("digests (-told +standby):\n%s", diff)
+	}
 	for _, want := range []string{"10.1.0.21:8080 Masq 1 1 1", "[fd01::21]:8080 Masq 1 1 0", "10.0.0.21:53 Route 1 0 1", "10.0.0.21:54 Tunnel 1 0 1"} {
 		if table := standby.Run(t, "ipvsadm", "-Ln"); !strings.Contains(strings.Join(strings.Fields(table), " "), want) {
 			t.Errorf("the connections are not their destinations', want %q in\n%s", want, table)
@@ -196,14 +213,14 @@ func compare(t *testing.T, told map[string]syncd.Conn, table []ipvs.Connection) 
 	}
 }
 
-// compareSeeds checks that the listing, with the table of services, tells what messages do.
-func compareSeeds(t *testing.T, told map[string]syncd.Conn, listed []ipvs.Connection) {
+// seeds are the connections of a listing.
+func seeds(t *testing.T, listed []ipvs.Connection) []syncd.Living {
 	t.Helper()
 	table, err := ipvs.ParseSave(strings.NewReader(services))
 	if err != nil {
 		t.Fatal(err)
 	}
-	seeds := 0
+	var conns []syncd.Living
 	for c, err := range ipvsnl.SyncConns(table, func(yield func(ipvs.Connection, error) bool) {
 		for _, l := range listed {
 			if !yield(l, nil) {
@@ -214,16 +231,27 @@ func compareSeeds(t *testing.T, told map[string]syncd.Conn, listed []ipvs.Connec
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := told[keyOf(c)]
-		want.Timeout, want.Sequences = c.Timeout, syncd.Sequences{}
-		want.Flags &^= syncd.FlagInSeq | syncd.FlagOutSeq
-		if c != want {
-			t.Errorf("from the listing %s\nfrom messages   %s", c, want)
-		}
-		seeds++
+		conns = append(conns, c)
 	}
-	if seeds != len(listed) {
-		t.Errorf("%d connections of %d listed", seeds, len(listed))
+	if len(conns) != len(listed) {
+		t.Errorf("%d connections of %d listed", len(conns), len(listed))
+	}
+	return conns
+}
+
+// compareSeeds checks that the listing, with the table of services, tells what messages do.
+func compareSeeds(t *testing.T, told map[string]syncd.Conn, listed []ipvs.Connection) {
+	t.Helper()
+	for _, l := range seeds(t, listed) {
+		want := told[keyOf(l.Conn)]
+		want.Sequences = syncd.Sequences{}
+		want.Flags &^= syncd.FlagInSeq | syncd.FlagOutSeq
+		if !want.Template() { // whose whole timeout is the virtual server's
+			want.Timeout = l.Remaining
+		}
+		if l.Conn != want {
+			t.Errorf("from the listing %s\nfrom messages   %s", l, want)
+		}
 	}
 }
 

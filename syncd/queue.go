@@ -29,6 +29,7 @@ func (t *Table) clock(now time.Time) uint64 {
 
 // later returns ms and a duration, rounded up to a millisecond and at most for ever.
 func later(ms uint64, d time.Duration) uint64 {
+	d = max(d, 0)
 	n := uint64(d / time.Millisecond)
 	if d%time.Millisecond > 0 {
 		n++

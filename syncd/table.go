@@ -103,6 +103,7 @@ type entry struct {
 	tally    uint32 // place in tallies
 	place    uint32 // place in the queue
 	expires  uint64 // milliseconds since Table.began
+	timeout  uint32 // seconds, as it was told
 	state    State
 	used     bool
 	hasExtra bool
@@ -147,19 +148,25 @@ func (t *Table) find(k key, c Conn) (uint32, bool) {
 // that such a connection is no longer active is about the old one, and ignored
 // (ip_vs_proc_conn). A backup daemon keeps the real server of a template that it has;
 // the table has what the sender has.
-func (t *Table) Observe(now time.Time, c Conn) bool { return t.enter(now, c, true) }
+func (t *Table) Observe(now time.Time, c Conn) bool {
+	return t.enter(now, Living{c, c.lifetime()}, true)
+}
+
+// Restore is Observe for what another director's table had.
+func (t *Table) Restore(now time.Time, l Living) bool { return t.enter(now, l, true) }
 
 // Seed enters a connection that is known from elsewhere, such as a listing that took a
 // while, unless messages have told of it.
-func (t *Table) Seed(now time.Time, c Conn) bool { return t.enter(now, c, false) }
+func (t *Table) Seed(now time.Time, l Living) bool { return t.enter(now, l, false) }
 
-func (t *Table) enter(now time.Time, c Conn, newest bool) bool {
+func (t *Table) enter(now time.Time, l Living, newest bool) bool {
+	c := l.Conn
 	if c.check() != nil {
 		t.counts.Ignored++
 		return false
 	}
 	ms := t.clock(now)
-	expires := later(ms, c.lifetime())
+	expires := later(ms, l.Remaining)
 	k := keyOf(c)
 	slot, known := t.find(k, c)
 	if !known {
@@ -212,7 +219,7 @@ func (t *Table) add(slot uint32, k key, c Conn, expires uint64) {
 func (t *Table) fill(slot uint32, c Conn) {
 	e := t.at(slot)
 	e.real, e.realPort = c.Real.Addr().As16(), c.Real.Port()
-	e.flags, e.fwmark, e.state = c.Flags, c.FWMark, c.State
+	e.flags, e.fwmark, e.state, e.timeout = c.Flags, c.FWMark, c.State, wireSeconds(c.Timeout)
 	x := extra{c.Sequences, c.Engine, c.EngineData}
 	switch {
 	case x != extra{}:
@@ -305,6 +312,26 @@ func (t *Table) Len() int { return t.counts.Conns + t.counts.Templates }
 // Counts returns what the table has and what became of the rest, as of the last call.
 func (t *Table) Counts() Counts { return t.counts }
 
+// Living is a connection of a table with what remains of its time. Its Timeout is as it was
+// told.
+type Living struct {
+	Conn
+	Remaining time.Duration
+}
+
+// Resync returns the connection as a kernel is to be told that does not know it. A
+// connection lives for what remains; it would otherwise live longer at its receiver's, and
+// takes its timeout from the state with the next packet. A template keeps its whole timeout: the
+// kernel renews it by no other time than the one that it was told, with each connection
+// that the client opens, and its client would lose its real server too early.
+func (l Living) Resync() Conn {
+	c := l.Conn
+	if !c.Template() {
+		c.Timeout = l.Remaining
+	}
+	return c
+}
+
 // Cursor is a place in a walk through a table. The zero value is the beginning.
 type Cursor struct {
 	slot uint32
@@ -314,29 +341,25 @@ type Cursor struct {
 // Done tells whether the walk is at its end.
 func (c Cursor) Done() bool { return c.done }
 
-// Chunk appends to conns what the next n places of a walk hold, which is at most n
+// Chunk appends to found what the next n places of a walk hold, which is at most n
 // connections, and returns where the walk goes on. Between two chunks the table may change. A
 // connection that is in it from the first chunk to the last is in exactly one, as it is at
 // that time. One that comes meanwhile may be left out: who walks has to pass on what
 // messages tell since the walk began.
-//
-// The timeouts are what remains of them; a connection that is passed on would otherwise live
-// longer at its receiver's. That holds for templates, too: a kernel that is told of one
-// renews it by the time that it was told, until the next message.
-func (t *Table) Chunk(now time.Time, from Cursor, conns []Conn, n int) ([]Conn, Cursor) {
+func (t *Table) Chunk(now time.Time, from Cursor, found []Living, n int) ([]Living, Cursor) {
 	ms := t.clock(now)
 	end := min(uint64(from.slot)+uint64(max(n, 1)), uint64(t.slots))
 	for ; uint64(from.slot) < end; from.slot++ {
 		if e := t.at(from.slot); e.used && e.expires > ms {
-			conns = append(conns, e.conn(t.extraOf(from.slot), ms))
+			found = append(found, e.living(t.extraOf(from.slot), ms))
 		}
 	}
 	from.done = from.slot >= t.slots
-	return conns, from
+	return found, from
 }
 
-// conn returns the entry as a connection at a time.
-func (e *entry) conn(x extra, ms uint64) Conn {
+// living returns the entry as it is at a time.
+func (e *entry) living(x extra, ms uint64) Living {
 	side := func(a [16]byte, port uint16) netip.AddrPort {
 		addr := netip.AddrFrom16(a)
 		if e.kind&kindInet6 == 0 {
@@ -344,13 +367,14 @@ func (e *entry) conn(x extra, ms uint64) Conn {
 		}
 		return netip.AddrPortFrom(addr, port)
 	}
-	return Conn{
+	c := Conn{
 		Protocol: e.protocol,
 		Client:   side(e.client, e.clientPort), Virtual: side(e.virtual, e.virtualPort), Real: side(e.real, e.realPort),
 		FWMark: e.fwmark, Flags: e.flags, State: e.state,
-		Timeout:   time.Duration(e.expires-ms) * time.Millisecond,
+		Timeout:   time.Duration(e.timeout) * time.Second,
 		Sequences: x.sequences, Engine: x.engine, EngineData: x.data,
 	}
+	return Living{c, time.Duration(e.expires-ms) * time.Millisecond}
 }
 
 // sum is what an entry adds to its virtual server's digest.

@@ -96,7 +96,7 @@ func BenchmarkTable(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("walk/%d", n), func(b *testing.B) {
 			table := full(n)
-			buf := make([]syncd.Conn, 0, 1000)
+			buf := make([]syncd.Living, 0, 1000)
 			for b.Loop() {
 				for cur := (syncd.Cursor{}); !cur.Done(); {
 					_, cur = table.Chunk(began, cur, buf[:0], 1000)

@@ -1,11 +1,13 @@
 package syncd_test
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/hadirector/hadirector/syncd"
 )
@@ -17,11 +19,12 @@ func at(d time.Duration) time.Time { return began.Add(d) }
 // content walks a table in chunks and returns what it has, as sorted lines.
 func content(t *syncd.Table, now time.Time) []string {
 	var lines []string
-	var conns []syncd.Conn
+	var found []syncd.Living
 	for cur := (syncd.Cursor{}); !cur.Done(); {
-		conns, cur = t.Chunk(now, cur, conns[:0], 3)
-		for _, c := range conns {
-			lines = append(lines, c.String())
+		found, cur = t.Chunk(now, cur, found[:0], 3)
+		for _, l := range found {
+			l.Timeout = l.Remaining
+			lines = append(lines, l.String())
 		}
 	}
 	slices.Sort(lines)
@@ -108,7 +111,7 @@ func TestTable(t *testing.T) {
 			table.Expire(began) // the beginning of its time
 			for _, told := range tt.told {
 				if told.seed {
-					table.Seed(at(told.after), told.conn)
+					table.Seed(at(told.after), syncd.Living{Conn: told.conn, Remaining: told.conn.Timeout})
 				} else {
 					table.Observe(at(told.after), told.conn)
 				}
@@ -164,5 +167,39 @@ func TestTableCounts(t *testing.T) {
 		if diff := cmp.Diff(step.want, table.Counts()); diff != "" {
 			t.Errorf("step %d (-want +got):\n%s", i, diff)
 		}
+	}
+}
+
+// What a kernel is told of what another director's table had: a connection has the rest of
+// its time, a template its whole timeout, and the other's table ends both when the first does.
+func TestResync(t *testing.T) {
+	first, second := syncd.NewTable(100), syncd.NewTable(100)
+	for _, c := range []syncd.Conn{tcp4, call} {
+		first.Observe(began, c)
+	}
+	second.Expire(began)
+	found, _ := first.Chunk(at(5*time.Minute), syncd.Cursor{}, nil, 100)
+	var got []string
+	for _, l := range found {
+		second.Restore(at(5*time.Minute), l)
+		got = append(got, l.Resync().String())
+	}
+	want := []string{
+		"TCP 10.0.0.1:40001 > 10.0.0.100:80 > 10.0.0.21:80 ESTABLISHED 10m0s dr,nooutput",
+		`UDP 10.0.0.1:0 > 10.0.0.100:5060 > 10.0.0.21:5060 NONE 6m0s dr,template sip "1@example.org"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, after := range []time.Duration{5 * time.Minute, 6 * time.Minute, 15 * time.Minute} {
+		a, _ := first.Chunk(at(after), syncd.Cursor{}, nil, 100)
+		b, _ := second.Chunk(at(after), syncd.Cursor{}, nil, 100)
+		if diff := cmp.Diff(a, b, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+			t.Errorf("after %s (-first +second):\n%s", after, diff)
+		}
+	}
+	second.Restore(at(20*time.Minute), syncd.Living{Conn: udp6, Remaining: -time.Second})
+	if n := second.Expire(at(20 * time.Minute)); n != 3 || second.Len() != 0 {
+		t.Errorf("%d have expired, want both and the one that was over before", n)
 	}
 }

@@ -120,7 +120,7 @@ func TestTableRandomWalk(t *testing.T) {
 				if newest {
 					table.Observe(now, c)
 				} else {
-					table.Seed(now, c)
+					table.Seed(now, syncd.Living{Conn: c, Remaining: c.Timeout})
 				}
 				model.observe(now, c, newest)
 				model.counts.Conns, model.counts.Templates = 0, 0
@@ -168,10 +168,10 @@ func TestWalkDuringChanges(t *testing.T) {
 			table.Observe(began, c)
 		}
 		now := began
-		var conns []syncd.Conn
+		var found []syncd.Living
 		for cur := (syncd.Cursor{}); !cur.Done(); {
-			conns, cur = table.Chunk(now, cur, conns[:0], 1+r.IntN(100))
-			for _, c := range conns {
+			found, cur = table.Chunk(now, cur, found[:0], 1+r.IntN(100))
+			for _, c := range found {
 				if n, ok := stay[c.Client]; ok {
 					stay[c.Client] = n + 1
 				}

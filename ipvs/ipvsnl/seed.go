@@ -13,13 +13,14 @@ import (
 // SyncConns yields connections as the kernel lists them ([Connections]) in the words of a
 // sync message. An error ends it.
 //
-// The listing has neither marks nor forwarding methods: they are those of the virtual server
+// The listing has what remains of a time, but neither marks, forwarding methods nor a
+// template's whole timeout: they are those of the virtual server
 // and the real server in table. For a connection to an address that is not a virtual server's
 // it is the one of a firewall mark that has the real server. A connection that none explains,
 // or more than one, is left out: another kernel would not find its real server, and translate
 // its addresses whatever the method is.
-func SyncConns(table ipvs.Table, listed iter.Seq2[ipvs.Connection, error]) iter.Seq2[syncd.Conn, error] {
-	return func(yield func(syncd.Conn, error) bool) {
+func SyncConns(table ipvs.Table, listed iter.Seq2[ipvs.Connection, error]) iter.Seq2[syncd.Living, error] {
+	return func(yield func(syncd.Living, error) bool) {
 		var marks []ipvs.ServiceKey
 		for k := range table {
 			if k.FWMark != 0 {
@@ -28,15 +29,15 @@ func SyncConns(table ipvs.Table, listed iter.Seq2[ipvs.Connection, error]) iter.
 		}
 		for l, err := range listed {
 			if err != nil {
-				yield(syncd.Conn{}, err)
+				yield(syncd.Living{}, err)
 				return
 			}
 			c, err := listedConn(l)
 			if err != nil {
-				yield(syncd.Conn{}, fmt.Errorf("listed connection of %s to %s: %w", l.Client, l.Virtual, err))
+				yield(syncd.Living{}, fmt.Errorf("listed connection of %s to %s: %w", l.Client, l.Virtual, err))
 				return
 			}
-			if explain(&c, table, marks) && !yield(c, nil) {
+			if explain(&c, table, marks) && !yield(syncd.Living{Conn: c, Remaining: l.Expires}, nil) {
 				return
 			}
 		}
@@ -95,7 +96,7 @@ func explain(c *syncd.Conn, table ipvs.Table, marks []ipvs.ServiceKey) bool {
 	return found == 1
 }
 
-// forwardAs sets the forwarding method of c, if the service has its real server.
+// forwardAs sets what the service tells of c, if it has its real server.
 func forwardAs(c *syncd.Conn, table ipvs.Table, k ipvs.ServiceKey) bool {
 	for _, port := range []uint16{c.Real.Port(), 0} {
 		d, ok := table[k].Destinations[netip.AddrPortFrom(c.Real.Addr(), port)]
@@ -105,6 +106,9 @@ func forwardAs(c *syncd.Conn, table ipvs.Table, k ipvs.ServiceKey) bool {
 		c.Flags = c.Flags&^(syncd.ForwardMask|syncd.FlagNoOutput) | syncd.Flags(d.Forward.Kernel())
 		if c.Flags.Forward() != syncd.ForwardMasq {
 			c.Flags |= syncd.FlagNoOutput
+		}
+		if persistence := table[k].Service.Persistence; c.Template() && persistence > 0 {
+			c.Timeout = persistence
 		}
 		return true
 	}

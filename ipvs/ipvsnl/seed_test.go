@@ -2,6 +2,7 @@ package ipvsnl
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,8 +37,8 @@ func TestSyncConns(t *testing.T) {
 			"TCP 10.0.0.1:57586 > 10.0.0.100:80 > 10.0.0.22:8080 FIN_WAIT 1m38s nat,inactive"},
 		{"of a virtual server of all ports", "TCP 0A000001 E0F2 0A000065 0050 0A000015 0050 ESTABLISHED 898",
 			"TCP 10.0.0.1:57586 > 10.0.0.101:80 > 10.0.0.21:80 ESTABLISHED 14m58s tun,nooutput"},
-		{"its template", "TCP 0A000001 0000 0A000065 0000 0A000015 0000 ASSURED 300",
-			"TCP 10.0.0.1:0 > 10.0.0.101:0 > 10.0.0.21:0 ASSURED 5m0s tun,nooutput,inactive,template"},
+		{"its template", "TCP 0A000001 0000 0A000065 0000 0A000015 0000 ASSURED 250",
+			"TCP 10.0.0.1:0 > 10.0.0.101:0 > 10.0.0.21:0 ASSURED 5m0s tun,nooutput,inactive,template, 4m10s remain"},
 		{"of a mark", "UDP 0A000001 E0F2 0A000066 0035 0A000015 0035 UDP 300",
 			"UDP 10.0.0.1:57586 > 10.0.0.102:53 > 10.0.0.21:53 UDP 5m0s dr,nooutput,inactive fwmark 10"},
 		{"its template", "IP 0A000001 0000 0000000A 0000 0A000015 0000 NONE 300",
@@ -62,9 +63,13 @@ func TestSyncConns(t *testing.T) {
 			for c, err := range SyncConns(table, listed) {
 				if err != nil {
 					got = append(got, err.Error())
-				} else {
-					got = append(got, c.String())
+					continue
 				}
+				line := c.String()
+				if c.Remaining != c.Timeout {
+					line += fmt.Sprintf(", %s remain", c.Remaining)
+				}
+				got = append(got, line)
 			}
 			if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
