@@ -239,8 +239,9 @@ func (v *fakeVRRP) snapshot(s vrrp.Snapshot) {
 
 type fakeHealth struct {
 	events chan healthcheck.Event
-	mu     sync.Mutex // guards passed
+	mu     sync.Mutex // guards what follows
 	passed time.Time  // when a probe of the first real server has last succeeded
+	failed time.Time  // when one of the second has last failed
 }
 
 func (*fakeHealth) Apply(map[healthcheck.Target]healthcheck.Spec) {}
@@ -250,7 +251,7 @@ func (*fakeHealth) Run(ctx context.Context) error                 { <-ctx.Done()
 func (h *fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Err: errors.New("connect refused")}}
+	all := map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Status: healthcheck.Down, Err: errors.New("connect refused"), At: h.failed, Failures: 1}}
 	if !h.passed.IsZero() {
 		all[target("10.0.0.21:80")] = healthcheck.Snapshot{Status: healthcheck.Up, Successes: 1, At: h.passed, Duration: time.Millisecond}
 	}
@@ -262,6 +263,13 @@ func (h *fakeHealth) pass() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.passed = time.Now()
+}
+
+// fail lets a probe of the second real server fail.
+func (h *fakeHealth) fail() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = time.Now()
 }
 
 func (*fakeHealth) Load() healthcheck.Load { return healthcheck.Load{Probes: 7, Late: 1} }

@@ -77,8 +77,10 @@ type hooks struct {
 	ended   chan hookEnd
 	running int
 	servers map[string]*hookState // by virtual server
-	// doubted are those whose quorum's loss is not believed yet, since when.
-	doubted map[*hookState]time.Time
+	// doubted are those whose quorum's loss is not believed yet. They are looked at again
+	// when doubtedUntil has come.
+	doubted      map[*hookState]doubt
+	doubtedUntil time.Time
 	// waiting are those that may have something to run, in the order in which that came.
 	waiting []*hookState
 }
@@ -92,6 +94,12 @@ type hookState struct {
 	queued bool   // it is among waiting
 }
 
+// doubt is about a quorum's loss that may be this director's own fault.
+type doubt struct {
+	since time.Time // only probes that have begun after it tell more
+	blind bool      // the director has seen nothing meanwhile, so all that failed is in doubt
+}
+
 // hookEnd tells that a hook has ended.
 type hookEnd struct {
 	of   *hookState
@@ -102,7 +110,7 @@ type hookEnd struct {
 }
 
 func newHooks() *hooks {
-	h := &hooks{ended: make(chan hookEnd), servers: make(map[string]*hookState), doubted: make(map[*hookState]time.Time)}
+	h := &hooks{ended: make(chan hookEnd), servers: make(map[string]*hookState), doubted: make(map[*hookState]doubt)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
@@ -149,17 +157,24 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 			look = append(look, &d.force.cfg.VirtualServers[i])
 		}
 	}
-	now, passed := time.Now(), sync.OnceValue(d.lastSuccess)
+	now, probes := time.Now(), sync.OnceValue(d.o.Health.Snapshots)
+	passed := sync.OnceValue(func() time.Time { return lastSuccess(probes()) })
 	for _, vs := range look {
 		s := d.hooks.servers[vs.Name]
 		is := d.facts.quorum(vs, s.is)
 		if is == quorumDown && is != s.is {
-			since, known := d.hooks.doubted[s]
-			if !known {
-				since = now
+			of := d.hooks.doubted[s]
+			switch {
+			case d.sight() == SightNone:
+				of = doubt{blind: true}
+			case of.since.IsZero():
+				of.since = now
 			}
-			if d.doubts(func() bool { return known && passed().After(since) }) {
-				d.hooks.doubted[s] = since
+			if d.doubts(func() bool { return passed().After(of.since) && !(of.blind && d.facts.mayRise(vs, probes(), of.since)) }) {
+				if len(d.hooks.doubted) == 0 {
+					d.hooks.doubtedUntil = now.Add(hookDoubt)
+				}
+				d.hooks.doubted[s] = of
 				continue
 			}
 		}
@@ -173,14 +188,15 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 }
 
 // doubts tells whether a quorum that was lost may be there for clients: another director with
-// the same configuration sees real servers, and this one none, or none since then, which passed
-// tells. The checks of a director that loses its network fail one after the other.
-func (d *Director) doubts(passed func() bool) bool {
+// the same configuration sees real servers, and this one none, or its probes have not told since
+// then that it is not its own fault. The checks of a director that loses its network fail one
+// after the other, and when that is back they pass one after the other.
+func (d *Director) doubts(told func() bool) bool {
 	peers, _ := d.peers.snapshots()
 	sees := func(p Peer) bool { return p.Alive && p.Fingerprint == d.force.fingerprint && p.Sight == SightSome }
 	switch {
 	case slices.ContainsFunc(peers, sees):
-		return d.sight() == SightNone || !passed()
+		return d.sight() == SightNone || !told()
 	case d.blinded != "":
 		// One that is not heard just now may still see them.
 		return !slices.ContainsFunc(peers, func(p Peer) bool { return p.Alive && p.Name == d.blinded && p.Sight == SightNone })
@@ -189,9 +205,9 @@ func (d *Director) doubts(passed func() bool) bool {
 }
 
 // lastSuccess is when the last probe began that has succeeded, of any real server.
-func (d *Director) lastSuccess() time.Time {
+func lastSuccess(probes map[healthcheck.Target]healthcheck.Snapshot) time.Time {
 	var last time.Time
-	for _, s := range d.o.Health.Snapshots() {
+	for _, s := range probes {
 		if begun := s.At.Add(-s.Duration); s.Successes > 0 && s.Err == nil && begun.After(last) {
 			last = begun
 		}
@@ -199,11 +215,30 @@ func (d *Director) lastSuccess() time.Time {
 	return last
 }
 
+// mayRise tells whether a real server that counts to the quorum may be on its way up: not each
+// of its checks that fail has failed again in a probe that began after since.
+func (f Facts) mayRise(vs *conf.VirtualServer, probes map[healthcheck.Target]healthcheck.Snapshot, since time.Time) bool {
+	for i := range vs.RealServers {
+		if vs.RealServers[i].Backup {
+			continue
+		}
+		for t := range targetsOf(&vs.RealServers[i]) {
+			s := probes[t]
+			again := s.Successes == 0 && s.At.Add(-s.Duration).After(since)
+			if f.Health[t] == healthcheck.Down && !again {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // doubtful looks again at losses that were not believed.
-func (d *Director) doubtful() {
-	if len(d.hooks.doubted) == 0 {
+func (d *Director) doubtful(now time.Time) {
+	if len(d.hooks.doubted) == 0 || now.Before(d.hooks.doubtedUntil) {
 		return
 	}
+	d.hooks.doubtedUntil = now.Add(hookDoubt)
 	again := make(map[*conf.VirtualServer]bool)
 	for s := range d.hooks.doubted {
 		again[s.vs] = true

@@ -347,6 +347,24 @@ func TestQuorumHooksOfABlindDirector(t *testing.T) {
 			s.a.sees(up, down)
 			time.Sleep(time.Minute)
 		}, ""},
+		{"seeing again, one real server after the other", "quorum = 2", func(s *site) {
+			s.a.sees(down, down)
+			time.Sleep(time.Minute)
+			s.a.sees(up, down)
+			s.a.health.pass()
+			time.Sleep(4 * time.Second)
+			s.a.sees(up, up)
+			time.Sleep(time.Minute)
+		}, ""},
+		{"seeing again, and one is gone", "quorum = 2", func(s *site) {
+			s.a.sees(down, down)
+			time.Sleep(time.Minute)
+			s.a.sees(up, down)
+			time.Sleep(time.Second)
+			s.a.health.pass()
+			s.a.health.fail()
+			time.Sleep(hookDoubt)
+		}, "web down"},
 		{"alone", "quorum = 2", func(s *site) {
 			s.link(false)
 			s.a.verdict("10.0.0.22:80", down, errors.New("connect refused"))
@@ -372,4 +390,28 @@ func TestQuorumHooksOfABlindDirector(t *testing.T) {
 			})
 		})
 	}
+}
+
+// However much else happens, a loss that was not believed is looked at again.
+func TestQuorumHookOfABusyDirector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{segment: &segment{ends: make(map[string]*end), old: make(map[string]bool)}, t: t}
+		s.a, s.b = s.join("lb-a"), s.join("lb-b")
+		pulse := make(chan struct{})
+		s.a.process.Pulse = pulse
+		s.a.start(hooked(keyedTOML, ""))
+		s.b.start(hooked(keyedTOML, ""))
+		defer s.end()
+		for _, is := range []healthcheck.Status{healthcheck.Up, healthcheck.Down} {
+			s.a.sees(is, is)
+			s.b.sees(is, is)
+		}
+		for range 5 {
+			time.Sleep(hookDoubt / 2)
+			pulse <- struct{}{}
+		}
+		if got := s.a.hooks.told(); got != "web up, web down" {
+			t.Errorf("hooks %q", got)
+		}
+	})
 }

@@ -167,7 +167,7 @@ func (d *Director) arm() {
 			next = t
 		}
 	}
-	if again := now.Add(hookDoubt); len(d.hooks.doubted) > 0 && (next.IsZero() || again.Before(next)) {
+	if again := d.hooks.doubtedUntil; len(d.hooks.doubted) > 0 && (next.IsZero() || again.Before(next)) {
 		next = again
 	}
 	for _, o := range d.switches {
@@ -188,7 +188,7 @@ func (d *Director) timePassed() {
 	d.endOverrides(time.Now())
 	d.left(time.Now())
 	d.rise(time.Now())
-	d.doubtful()
+	d.doubtful(time.Now())
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()
