@@ -436,6 +436,6 @@ func (d *Director) configureRouters() {
 	if !d.started {
 		d.started = true
 		d.o.Started()
-		d.lookAtQuorums(nil)
 	}
+	d.lookAtQuorums(nil)
 }

@@ -142,7 +142,8 @@ func (d *Director) configureHooks(before *conf.Config) {
 }
 
 // lookAtQuorums runs the hooks of these virtual servers whose quorum has changed; nil: all.
-// Before the director has started nothing is served.
+// Before the director has started nothing is served, nor is a virtual server that is new before
+// the kernel has been brought to it.
 func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 	if !d.started {
 		return
@@ -161,6 +162,9 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 	passed := sync.OnceValue(func() time.Time { return lastSuccess(probes()) })
 	for _, vs := range look {
 		s := d.hooks.servers[vs.Name]
+		if s.is == quorumUnknown && d.instancesAt != 0 {
+			continue
+		}
 		is := d.facts.quorum(vs, s.is)
 		if is == quorumDown && is != s.is {
 			of := d.hooks.doubted[s]

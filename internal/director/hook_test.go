@@ -277,6 +277,30 @@ func TestQuorumHooksAndReloads(t *testing.T) {
 	}
 }
 
+// One that is new with a reload waits for the kernel as after a start; others do not.
+func TestQuorumHookOfANewVirtualServerWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.slow = true
+		toml := poolTOML(bothHooks, 1, 0)
+		d, stop := w.run(toml)
+		defer stop()
+		time.Sleep(time.Minute)
+		w.play("+1")
+		if _, err := d.Reload(t.Context(), parse(t, toml+"[virtual_server.more]\n"+bothHooks+"address = \"10.0.0.100:81\"\nprotocol = \"tcp\"\nreal_server.s1.address = \"10.0.1.1:81\"\n")); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.play("-1"); got[0] != "web down" {
+			t.Errorf("hooks %q, the kernel does not have the new virtual server", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.hooks.told(); got != "more up" {
+			t.Errorf("hooks %q", got)
+		}
+	})
+}
+
 // A hook that runs at a reload stays the only one of its virtual server, which has another
 // name now; that of one that is gone just ends.
 func TestQuorumHookDuringAReload(t *testing.T) {

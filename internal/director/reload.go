@@ -120,6 +120,7 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 	file, was := next.cfg.File, d.force.cfg
 	d.force, d.yielded = t.after, t.yielded
 	d.force.at = now
+	d.configureHooks(was)
 	d.forgetNotices()
 	d.reload = ReloadStatus{At: now, OK: true}
 	overrides := d.facts.Overrides
@@ -144,7 +145,6 @@ func (d *Director) apply(next inForce) (Reloaded, error) {
 		d.hand(look)
 	}
 	d.logPools()
-	d.configureHooks(was)
 	d.lookAtQuorums(nil)
 	d.peersNews() // ours may differ now, or no longer
 	return out, nil
