@@ -93,7 +93,7 @@ func TestProbesThroughTheVIPComeFromTheDirector(t *testing.T) {
 						t.Errorf("cause %v, want that the connection ended without an answer", err)
 					}
 				}
-				if ports[1] != ports[0]+1 && int(ports[1]) != p.paths.ports.ports.first {
+				if ports[1] != ports[0]+1 && int(ports[1]) != p.paths.portsTo(target.Asked()).ports.first {
 					t.Errorf("ports %v, want one after the other", ports)
 				}
 			})

@@ -127,6 +127,21 @@ func TestLocalPortsComeOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// However many real servers there are at other virtual addresses, their probes do not bring a
+// port back sooner at this one, where the kernel may still have a connection with it.
+func TestLocalPortsOfEachVirtualAddress(t *testing.T) {
+	var p paths
+	one, other := netip.MustParseAddrPort("192.0.2.100:80"), netip.MustParseAddrPort("192.0.2.100:81")
+	first := p.portsTo(one).next()
+	for range maxPort {
+		p.portsTo(other).next()
+	}
+	l := p.portsTo(one)
+	if port := l.next(); port != first+1 && first != l.ports.last {
+		t.Errorf("port %d after %d", port, first)
+	}
+}
+
 func TestParsePorts(t *testing.T) {
 	for _, tt := range []struct {
 		text string

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -19,7 +20,24 @@ import (
 // has made ready of them, and the local ports that their probes use.
 type paths struct {
 	open  atomic.Pointer[map[uint32]bool] // never written to again; nil: none
-	ports localPorts
+	mu    sync.Mutex                      // guards ports
+	ports map[netip.AddrPort]*localPorts  // of those that are asked at one virtual address
+}
+
+// portsTo are the local ports of probes to a virtual address and its port. IPVS knows a
+// connection again by both ends, so probes to another one do not use these up.
+func (p *paths) portsTo(asked netip.AddrPort) *localPorts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.ports[asked]
+	if l == nil {
+		if p.ports == nil {
+			p.ports = make(map[netip.AddrPort]*localPorts)
+		}
+		l = new(localPorts)
+		p.ports[asked] = l
+	}
+	return l
 }
 
 // Open says for which firewall marks the kernel forwards probes now. With another one
@@ -98,8 +116,9 @@ func (w way) stream(ctx context.Context, d net.Dialer) (net.Conn, error) {
 	// IPVS keeps a connection for up to a minute, and knows it again by its ports, whatever
 	// its mark. So a port must not be another target's that soon.
 	local := d.LocalAddr.(*net.TCPAddr)
+	ports := w.paths.portsTo(w.addr)
 	for tries := 1; ; tries++ {
-		local.Port = w.paths.ports.next()
+		local.Port = ports.next()
 		conn, err := d.DialContext(ctx, "tcp", w.addr.String())
 		if taken := errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL); !taken || tries == maxPortTries {
 			return conn, w.dialed(err)
