@@ -50,6 +50,9 @@ key_file = "/etc/ha.key"
 type = "tcp"
 `
 
+// throughPair is aPair with a real server that is asked through its virtual address.
+var throughPair = strings.Replace(aPair, "check = \"c\"", "check = \"path\"", 1) + "[check.path]\ntype = \"tcp\"\nvia = \"vip\"\n"
+
 // aDirector is lb-a of aPair, as it should be, and Backup.
 func aDirector(t *testing.T) Facts {
 	return Facts{
@@ -478,6 +481,24 @@ WARNING: the nftables chain ip6 f i drops, and no rule of its table names VRRP
   other one.
       nft insert rule ip6 f i meta l4proto 112 accept
 `},
+		{"firewall of the answers to probes", throughPair, func(f *Facts) {
+			f.DirectorFacts.Daemon.Config.Hash = fingerprint(t, throughPair)
+			f.Sysctls["net/ipv4/conf/eth0/accept_local"] = "1"
+			f.DirectorFacts.Answers = []nft.Input{
+				{Family: "inet", Table: "filter", Chain: "input"}, {Family: "inet", Table: "fine", Chain: "input", Port: true}, {Family: "ip6", Table: "f", Chain: "i"},
+			}
+		}, `
+WARNING: the nftables chain inet filter input drops, and no rule of its table
+  names a virtual address that answers probes (via = "vip").
+  For connection tracking these answers belong to no connection: if they do not
+  come in, all the real servers are down.
+      nft insert rule inet filter input ip saddr 10.0.0.100 accept
+`},
+		{"firewall of the answers to probes, which are tracked", throughPair + "[ipvs]\nconntrack = true\n", func(f *Facts) {
+			f.DirectorFacts.Daemon.Config.Hash = fingerprint(t, throughPair+"[ipvs]\nconntrack = true\n")
+			f.Sysctls["net/ipv4/conf/eth0/accept_local"], f.Sysctls["net/ipv4/vs/conntrack"] = "1", "1"
+			f.DirectorFacts.Answers = []nft.Input{{Family: "inet", Table: "filter", Chain: "input"}}
+		}, ""},
 		{"without privileges", aPair, func(f *Facts) {
 			f.DirectorFacts.Daemon, f.DirectorFacts.IPVS, f.DirectorFacts.Tables = nil, Undecided, Undecided
 			f.Unseen = []Unseen{{What: theKey, Why: "open /etc/ha.key: permission denied", Privilege: true}}

@@ -28,9 +28,10 @@ type DirectorFacts struct {
 	Lacking map[Module]bool
 
 	// Tables is whether the kernel has nftables, Inputs are its chains that drop what no
-	// rule names.
-	Tables Presence
-	Inputs []nft.Input
+	// rule names. Answers are the same ones, looked at for the virtual addresses that
+	// answer probes; none if there is no such address.
+	Tables          Presence
+	Inputs, Answers []nft.Input
 
 	// Ways are the ways to real servers. One without any is not there.
 	Ways map[netip.Addr]netif.Way

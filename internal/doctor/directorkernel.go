@@ -250,3 +250,43 @@ func (d *diagnosis) firewall() {
 		d.fine("no nftables chain drops what no rule names of VRRP and [sync]")
 	}
 }
+
+// answering are the virtual addresses that answer probes to this machine outside of connection
+// tracking: IPVS takes the probes out of it, unless it is told otherwise.
+func answering(cfg *conf.Config) []netip.Addr {
+	tracked := func(vs conf.VirtualServer) bool { return vs.FullNAT() }
+	if cfg.IPVS.Parameters["conntrack"] == 1 || slices.ContainsFunc(cfg.VirtualServers, tracked) {
+		return nil
+	}
+	var vips []netip.Addr
+	for _, vs := range cfg.VirtualServers {
+		for _, rs := range vs.RealServers {
+			for _, path := range rs.Paths {
+				if !slices.Contains(vips, path.VIP) {
+					vips = append(vips, path.VIP)
+				}
+			}
+		}
+	}
+	return vips
+}
+
+// answers looks for chains that drop what real servers answer from virtual addresses.
+func (d *diagnosis) answers() {
+	vips := answering(d.cfg)
+	for _, in := range d.DirectorFacts.Answers {
+		i := slices.IndexFunc(vips, func(a netip.Addr) bool {
+			return in.Family == "inet" || in.Family == "ip" && a.Is4() || in.Family == "ip6" && a.Is6()
+		})
+		if in.Port || i < 0 {
+			continue
+		}
+		chain, header := in.Family+" "+in.Table+" "+in.Chain, "ip"
+		if vips[i].Is6() {
+			header = "ip6"
+		}
+		d.warn("the nftables chain "+chain+" drops, and no rule of its table names a virtual address that answers probes (via = \"vip\")",
+			"For connection tracking these answers belong to no connection: if they do not come in, all the real servers are down.",
+			fmt.Sprintf("nft insert rule %s %s saddr %s accept", chain, header, vips[i]))
+	}
+}
