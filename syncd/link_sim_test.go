@@ -320,7 +320,8 @@ func (s *sim) send(c *simConn, end int) {
 		wire := AppendFrame(nil, f)
 		_, hello := f.(Hello)
 		_, begin := f.(SnapshotBegin)
-		if s.lossy && !hello && !begin {
+		_, note := f.(Note) // nothing would bring it again before the next connection
+		if s.lossy && !hello && !begin && !note {
 			switch s.rand.IntN(300) {
 			case 0:
 				continue
