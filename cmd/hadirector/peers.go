@@ -27,27 +27,30 @@ type membership struct {
 	changed chan<- struct{}
 }
 
-// keyID names the cluster key that a configuration asks for.
-func keyID(cfg *conf.Config) (string, error) {
-	key, err := clusterkey.Load(cfg.Sync.KeyFile)
+// keyIDs name the cluster's keys that a configuration asks for.
+func keyIDs(cfg *conf.Config) ([]string, error) {
+	keys, err := clusterkey.Load(cfg.Sync.KeyFile)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return key.ID(), nil
+	return keys.IDs(), nil
 }
+
+// membershipPurpose is what the membership's keys are derived from the cluster's for.
+const membershipPurpose = "memberlist"
 
 // newMembership returns the director.PeersFactory.
 func newMembership(logger *slog.Logger) director.PeersFactory {
 	started := time.Now()
 	return func(cfg *conf.Config, self string, changed chan<- struct{}) (director.Peers, error) {
-		key, err := clusterkey.Load(cfg.Sync.KeyFile)
+		keys, err := clusterkey.Load(cfg.Sync.KeyFile)
 		if err != nil {
 			return nil, err
 		}
 		events := make(chan peers.Event, 16)
 		o := peers.Options{
 			Self: self, Port: cfg.Sync.Port, Peers: make(map[string]netip.Addr),
-			Key: key.Derive("memberlist"), Label: clusterLabel, Events: events, Logger: logger,
+			Keys: keys.Derive(membershipPurpose), Label: clusterLabel, Events: events, Logger: logger,
 		}
 		for _, d := range cfg.Directors {
 			if d.Name == self {
@@ -79,6 +82,15 @@ func (m *membership) Run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// Rekey goes on with the keys that are in the key file now.
+func (m *membership) Rekey(cfg *conf.Config) error {
+	keys, err := clusterkey.Load(cfg.Sync.KeyFile)
+	if err != nil {
+		return err
+	}
+	return m.SetKeys(keys.Derive(membershipPurpose))
 }
 
 // Update tells the others about this director.

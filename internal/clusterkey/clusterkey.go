@@ -50,10 +50,10 @@ func Generate() Key {
 }
 
 // Parse reads the text of a key file: one line, "hadirector-key-v1:" and 32 bytes in
-// base64. Empty lines and lines that begin with # say nothing. A second key line is
-// refused, so that a file for key rotation is not half understood.
-func Parse(text []byte) (Key, error) {
-	var k Key
+// base64, or two of them with the key in use first. Empty lines and lines that begin with
+// # say nothing.
+func Parse(text []byte) (Keys, error) {
+	var ks Keys
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -61,29 +61,33 @@ func Parse(text []byte) (Key, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if k.secret != nil {
-			return Key{}, fmt.Errorf("line %d: a second key, want exactly one", n)
+		if len(ks) == maxKeys {
+			return nil, fmt.Errorf("line %d: a third key, want at most two", n)
 		}
 		encoded, ok := strings.CutPrefix(line, prefix)
 		if !ok {
-			return Key{}, fmt.Errorf("line %d: does not begin with %q", n, prefix)
+			return nil, fmt.Errorf("line %d: does not begin with %q", n, prefix)
 		}
 		// Strict, and without the line breaks that the decoder skips even then, so that
 		// each key has exactly one text.
 		secret, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		if err != nil || strings.ContainsAny(encoded, "\r\n") {
 			// The decoder's own error is not repeated: it tells of the secret.
-			return Key{}, fmt.Errorf("line %d: the part after %q is not base64", n, prefix)
+			return nil, fmt.Errorf("line %d: the part after %q is not base64", n, prefix)
 		}
 		if len(secret) != Size {
-			return Key{}, fmt.Errorf("line %d: the key has %d bytes, want %d", n, len(secret), Size)
+			return nil, fmt.Errorf("line %d: the key has %d bytes, want %d", n, len(secret), Size)
 		}
-		k = newKey([Size]byte(secret))
+		k := newKey([Size]byte(secret))
+		if ks.has(k) {
+			return nil, fmt.Errorf("line %d: the same key twice", n)
+		}
+		ks = append(ks, k)
 	}
-	if k.secret == nil {
-		return Key{}, errors.New("holds no key")
+	if len(ks) == 0 {
+		return nil, errors.New("holds no key")
 	}
-	return k, nil
+	return ks, nil
 }
 
 // Text is the key file's line, with its newline: the secret in the clear.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,11 +16,11 @@ const ordered = "hadirector-key-v1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\
 
 func mustParse(t *testing.T, text string) Key {
 	t.Helper()
-	k, err := Parse([]byte(text))
+	ks, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k
+	return ks[0]
 }
 
 func TestParse(t *testing.T) {
@@ -32,7 +33,8 @@ func TestParse(t *testing.T) {
 		{"comment, empty line, spaces, CRLF", "# made on lb-a\n\n  " + strings.TrimSuffix(ordered, "\n") + "\r\n", ""},
 		{"empty", "", "holds no key"},
 		{"only a comment", "# nothing\n", "holds no key"},
-		{"two keys", ordered + "\n" + ordered, "line 3: a second key, want exactly one"},
+		{"the same key twice", ordered + "\n" + ordered, "line 3: the same key twice"},
+		{"three keys", ordered + Generate().Text() + Generate().Text(), "line 3: a third key, want at most two"},
 		{"another version", "hadirector-key-v2:AAEC\n", `line 1: does not begin with "hadirector-key-v1:"`},
 		{"a pass phrase", "swordfish\n", `line 1: does not begin with "hadirector-key-v1:"`},
 		{"not base64", "hadirector-key-v1:%%%\n", `line 1: the part after "hadirector-key-v1:" is not base64`},
@@ -41,7 +43,7 @@ func TestParse(t *testing.T) {
 		{"bits left over", "hadirector-key-v1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=\n", `line 1: the part after "hadirector-key-v1:" is not base64`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k, err := Parse([]byte(tt.text))
+			ks, err := Parse([]byte(tt.text))
 			if tt.want != "" {
 				if err == nil || err.Error() != tt.want {
 					t.Fatalf("error %v, want %s", err, tt.want)
@@ -51,8 +53,8 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if k.Text() != ordered {
-				t.Errorf("text %q, want %q", k.Text(), ordered)
+			if len(ks) != 1 || ks[0].Text() != ordered {
+				t.Errorf("text %q, want %q", ks.Text(), ordered)
 			}
 		})
 	}
@@ -129,19 +131,25 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(ordered))
 	f.Add([]byte("# comment\n\n" + ordered))
 	f.Add([]byte(ordered + ordered))
+	f.Add([]byte(ordered + "hadirector-key-v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"))
 	f.Add([]byte("hadirector-key-v1:"))
 	f.Add([]byte("hadirector-key-v1:0000000000000000\r000000000000000000000000000=")) // a break that base64 skips
 	f.Fuzz(func(t *testing.T, text []byte) {
-		k, err := Parse(text)
+		ks, err := Parse(text)
 		if err != nil {
 			return
 		}
-		again, err := Parse([]byte(k.Text()))
-		if err != nil || !again.Equal(k) {
-			t.Fatalf("%q: the key's own text gives %v", text, err)
+		if len(ks) == 0 || len(ks) > maxKeys {
+			t.Fatalf("%q: %d keys", text, len(ks))
 		}
-		if !bytes.Contains(text, []byte(strings.TrimSpace(k.Text()))) {
-			t.Fatalf("%q: two texts of the same key", text)
+		again, err := Parse([]byte(ks.Text()))
+		if err != nil || !slices.EqualFunc(ks, again, Key.Equal) {
+			t.Fatalf("%q: the keys' own text gives %v", text, err)
+		}
+		for _, k := range ks {
+			if !bytes.Contains(text, []byte(strings.TrimSpace(k.Text()))) {
+				t.Fatalf("%q: two texts of the same key", text)
+			}
 		}
 	})
 }

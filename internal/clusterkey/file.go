@@ -17,43 +17,43 @@ const maxFile = 4096
 // Load reads a key file. Every refusal names the file and, where a command mends it,
 // the command. A file that anybody but its owner may read is refused: the key in it has
 // to be taken as known to others.
-func Load(path string) (Key, error) {
+func Load(path string) (Keys, error) {
 	// Without O_NONBLOCK the open of a FIFO would wait for a writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Key{}, fmt.Errorf(
+		return nil, fmt.Errorf(
 			"cluster key %s does not exist: make one with \"hadirector keygen\" and put the same file on every director: %w",
 			path, fs.ErrNotExist)
 	}
 	if err != nil {
-		return Key{}, fmt.Errorf("cluster key: %w", err)
+		return nil, fmt.Errorf("cluster key: %w", err)
 	}
 	defer f.Close()
 
 	info, err := f.Stat()
 	if err != nil {
-		return Key{}, fmt.Errorf("cluster key: %w", err)
+		return nil, fmt.Errorf("cluster key: %w", err)
 	}
 	owner := os.Geteuid()
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		owner = int(st.Uid)
 	}
 	if err := checkFile(path, info.Mode(), owner, os.Geteuid()); err != nil {
-		return Key{}, err
+		return nil, err
 	}
 
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return Key{}, fmt.Errorf("cluster key: %w", err)
+		return nil, fmt.Errorf("cluster key: %w", err)
 	}
 	if len(text) > maxFile {
-		return Key{}, fmt.Errorf("cluster key %s is larger than %d bytes: it is no key file", path, maxFile)
+		return nil, fmt.Errorf("cluster key %s is larger than %d bytes: it is no key file", path, maxFile)
 	}
-	k, err := Parse(text)
+	ks, err := Parse(text)
 	if err != nil {
-		return Key{}, fmt.Errorf("cluster key %s: %w", path, err)
+		return nil, fmt.Errorf("cluster key %s: %w", path, err)
 	}
-	return k, nil
+	return ks, nil
 }
 
 // checkFile says whether a key may be read from a file with this mode and owner by a

@@ -71,7 +71,7 @@ func TestLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if k.Text() != ordered {
+			if len(k) != 1 || k[0].Text() != ordered {
 				t.Error("another key than the file's")
 			}
 		})
@@ -121,19 +121,58 @@ func TestWriteNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !got.Equal(k) {
+	if len(got) != 1 || !got[0].Equal(k) {
 		t.Error("the file holds another key than was returned")
 	}
 
 	if _, err := WriteNew(path); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second key over the first: error %v, want fs.ErrExist", err)
 	}
-	if again, err := Load(path); err != nil || !again.Equal(k) {
+	if again, err := Load(path); err != nil || !again[0].Equal(k) {
 		t.Errorf("the existing key did not survive: %v", err)
 	}
 
 	missing := filepath.Join(t.TempDir(), "no", "cluster.key")
 	if _, err := WriteNew(missing); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("into a directory that is not there: error %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestRotateAndRetire(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cluster.key")
+	first, err := WriteNew(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := path + ".link"
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Retire(path); err == nil || err.Error() != "cluster key "+path+" holds one key: there is none to be taken out" {
+		t.Errorf("the only key is taken out: %v", err)
+	}
+	both, err := Rotate(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(path)
+	if err != nil || len(got) != 2 || !got[0].Equal(both[0]) || !got[1].Equal(first) || got[0].Equal(first) {
+		t.Fatalf("after the rotation: %v, %v; want a new key before the old one", got.IDs(), err)
+	}
+	if _, err := Rotate(path); err == nil || !strings.Contains(err.Error(), "holds two keys already") {
+		t.Errorf("rotated twice: %v", err)
+	}
+	if _, err := Retire(link); err != nil {
+		t.Fatal(err)
+	}
+	got, err = Load(path)
+	if err != nil || len(got) != 1 || !got[0].Equal(both[0]) {
+		t.Errorf("in the end: %v, %v; want the new key alone", got.IDs(), err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link was replaced: %v, %v", info.Mode(), err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 }

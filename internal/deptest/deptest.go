@@ -84,7 +84,7 @@ var rules = map[string]rule{
 	"internal/nft":        {level: shell, uses: []string{"ipvs", "vrrp/router"}},                                           // implements router.Filter
 	"internal/journal":    {level: shell, uses: []string{"vrrp", "healthcheck", "ipvs", "syncd"}},
 	"internal/atomicfile": {level: shell},
-	"internal/clusterkey": {level: shell},
+	"internal/clusterkey": {level: shell, uses: []string{"internal/atomicfile"}},
 	"internal/sdnotify":   {level: shell},
 	"internal/sysctl":     {level: shell, uses: []string{"ipvs", "internal/atomicfile"}}, // the director's parameters
 

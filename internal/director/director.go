@@ -51,9 +51,9 @@ type Options struct {
 	Links       Links
 	// NewPeers makes the membership of the directors; nil: none.
 	NewPeers PeersFactory
-	// KeyID names the cluster key that a configuration asks for, so that another
-	// key makes another membership.
-	KeyID func(*conf.Config) (string, error)
+	// KeyIDs name the cluster's keys that a configuration asks for, the one in use first,
+	// so that the membership follows them.
+	KeyIDs func(*conf.Config) ([]string, error)
 	// InterfaceOf finds the interface that holds an address.
 	InterfaceOf func(netip.Addr) (string, error)
 	// Interfaces are this machine's, with their addresses.

@@ -154,10 +154,10 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 		o.Kernel = slowKernel{w.kernel}
 	}
 	if w.peers != nil {
-		o.NewPeers, o.KeyID = w.peers.make, w.peers.key
+		o.NewPeers, o.KeyIDs = w.peers.make, w.peers.key
 	}
 	if w.newPeers != nil {
-		o.NewPeers, o.KeyID = w.newPeers, func(*conf.Config) (string, error) { return "", nil }
+		o.NewPeers, o.KeyIDs = w.newPeers, func(*conf.Config) ([]string, error) { return nil, nil }
 	}
 	d, err := New(o)
 	if err != nil {

@@ -109,6 +109,9 @@ type Link struct {
 type Peers interface {
 	// Update tells the other directors about this one. It does not block.
 	Update(Announcement)
+	// Rekey goes on with the keys that a configuration asks for now. One of them was
+	// accepted before.
+	Rekey(*conf.Config) error
 	Run(ctx context.Context) error
 	Snapshots() []Peer
 }

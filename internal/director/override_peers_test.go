@@ -49,6 +49,8 @@ func (e *end) Run(ctx context.Context) error {
 	return nil
 }
 
+func (*end) Rekey(*conf.Config) error { return nil }
+
 func (e *end) Update(a Announcement) { e.segment.set(func() { e.told = a }) }
 
 // set changes something, lets the directors hear each other, and wakes them.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +22,7 @@ const peersRetry = 10 * time.Second
 // anew when what it depends on has changed, and only then.
 type peersRunner struct {
 	make    PeersFactory
-	keyID   func(*conf.Config) (string, error)
+	keyIDs  func(*conf.Config) ([]string, error)
 	self    string
 	changed chan struct{}
 	logger  *slog.Logger
@@ -40,7 +42,7 @@ type runningPeers struct {
 // membership is what a running membership depends on.
 type membership struct {
 	keyFile   string
-	keyID     string
+	keyIDs    string // the one in use first
 	port      uint16
 	directors string
 }
@@ -54,13 +56,24 @@ func (r *peersRunner) wanted(cfg *conf.Config) (m membership, wanted bool, err e
 	for _, d := range cfg.Directors {
 		m.directors += fmt.Sprintf("%s=%s ", d.Name, d.Address)
 	}
-	m.keyID, err = r.keyID(cfg)
+	ids, err := r.keyIDs(cfg)
+	m.keyIDs = strings.Join(ids, " ")
 	return m, true, err
+}
+
+// rekeys tells whether only the keys differ, and one of them is in both: then the
+// membership goes on.
+func (m membership) rekeys(from membership) bool {
+	same := from
+	same.keyIDs = m.keyIDs
+	return same == m && slices.ContainsFunc(strings.Fields(m.keyIDs), func(id string) bool {
+		return slices.Contains(strings.Fields(from.keyIDs), id)
+	})
 }
 
 func newPeersRunner(o Options, changed chan struct{}) *peersRunner {
 	return &peersRunner{
-		make: o.NewPeers, keyID: o.KeyID, self: o.Self, changed: changed, logger: o.Logger,
+		make: o.NewPeers, keyIDs: o.KeyIDs, self: o.Self, changed: changed, logger: o.Logger,
 		configs: newMailbox[*conf.Config](), news: newMailbox[Announcement](),
 	}
 }
@@ -122,6 +135,13 @@ func (r *peersRunner) run(ctx context.Context) error {
 		if err == nil && running != nil && want == now {
 			r.fail("")
 			continue
+		}
+		if err == nil && running != nil && want.rekeys(now) {
+			if err = r.current.Load().Rekey(cfg); err == nil {
+				now = want
+				r.fail("")
+				continue
+			}
 		}
 		// A key that cannot be read leaves the running membership as it is.
 		var peers Peers

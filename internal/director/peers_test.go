@@ -25,7 +25,8 @@ type fakePeers struct {
 	made    int
 	stopped int
 	err     error // of the next attempts to make it
-	keyID   string
+	keyIDs  []string
+	rekeyed int
 	peer    Peer
 	told    Announcement
 }
@@ -42,10 +43,17 @@ func (p *fakePeers) make(_ *conf.Config, _ string, changed chan<- struct{}) (Pee
 	return p, nil
 }
 
-func (p *fakePeers) key(*conf.Config) (string, error) {
+func (p *fakePeers) key(*conf.Config) ([]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.keyID, nil
+	return p.keyIDs, nil
+}
+
+func (p *fakePeers) Rekey(*conf.Config) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rekeyed++
+	return nil
 }
 
 func (p *fakePeers) Run(ctx context.Context) error {
@@ -169,13 +177,13 @@ func TestMembershipIsMadeAnewOnlyWhenItMust(t *testing.T) {
 func TestAnotherKeyInTheSameFileMakesAnotherMembership(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.peers = &fakePeers{keyID: "old"}
+		w.peers = &fakePeers{keyIDs: []string{"old"}}
 		d, stop := w.run(keyedTOML)
 		defer stop()
 		same := parse(t, keyedTOML)
 		w.peers.becomes(true, same)
 		w.peers.mu.Lock()
-		w.peers.keyID = "new"
+		w.peers.keyIDs = []string{"new"}
 		w.peers.mu.Unlock()
 		if _, err := d.Reload(t.Context(), same); err != nil {
 			t.Fatal(err)
@@ -187,6 +195,28 @@ func TestAnotherKeyInTheSameFileMakesAnotherMembership(t *testing.T) {
 		w.peers.wake()
 		if got := w.recorded("peer-lost"); len(got) != 0 {
 			t.Errorf("a peer that nothing happened to was called lost: %q", got)
+		}
+	})
+}
+
+func TestRotationOfTheKeyKeepsTheMembership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.peers = &fakePeers{keyIDs: []string{"old"}}
+		d, stop := w.run(keyedTOML)
+		defer stop()
+		for n, keys := range [][]string{{"new", "old"}, {"new"}, {"new"}} {
+			w.peers.mu.Lock()
+			w.peers.keyIDs = keys
+			w.peers.mu.Unlock()
+			if _, err := d.Reload(t.Context(), parse(t, keyedTOML)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			made, stopped := w.peers.counts()
+			if want := min(n+1, 2); made != 1 || stopped != 0 || w.peers.rekeyed != want {
+				t.Errorf("with %v: made %d times, stopped %d times, given other keys %d times; want 1, 0, %d", keys, made, stopped, w.peers.rekeyed, want)
+			}
 		}
 	})
 }

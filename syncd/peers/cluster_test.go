@@ -43,6 +43,7 @@ func TestThreeDirectorsSeeEachOther(t *testing.T) {
 		Started: time.Unix(1_000_002, 0),
 		Config:  FingerprintOf("config of everybody"),
 		Roles:   []Role{{"web", Backup}},
+		Keys:    idsOf([][32]byte{c.key}),
 	}
 	if diff := cmp.Diff(want, m.Meta); diff != "" {
 		t.Errorf("lb-a sees of lb-c -want +got\n%s", diff)
@@ -101,7 +102,7 @@ func TestNothingToTellYet(t *testing.T) {
 	if e := b.event(Joined, "lb-a"); e.Member.Meta.Version != "2" || e.Member.Meta.Config != FingerprintOf("text") {
 		t.Errorf("lb-a joined as %+v", e.Member.Meta)
 	}
-	c.start(Options{Self: "lb-c", Bind: c.addr(2), Port: 7946, Key: c.key, Label: "x"}).end(false)
+	c.start(Options{Self: "lb-c", Bind: c.addr(2), Port: 7946, Keys: [][32]byte{c.key}, Label: "x"}).end(false)
 }
 
 func TestCrashAndReturn(t *testing.T) {
@@ -159,7 +160,7 @@ func TestAnotherKeyNeverJoins(t *testing.T) {
 	c := newCluster(t, "lb-a", "lb-b")
 	a := c.start(c.options(0))
 	o := c.options(1)
-	o.Key = [32]byte{9}
+	o.Keys = [][32]byte{{9}}
 	b := c.start(o)
 	for i, n := range []*node{a, b} {
 		other := c.names[1-i]

@@ -109,6 +109,7 @@ type delegate struct {
 	inbox *inbox
 	peers map[string]netip.Addr
 	self  string
+	keys  []KeyID // set's, like its arguments
 	out   atomic.Pointer[outgoing]
 }
 
@@ -121,7 +122,7 @@ var (
 
 // set encodes what is sent of us from now on.
 func (d *delegate) set(l Local, leaving bool) {
-	meta := newMeta(l)
+	meta := newMeta(l, d.keys...)
 	meta.Leaving = leaving
 	x := exchange{Name: d.self}
 	if !meta.ConfigTooLong {

@@ -37,7 +37,7 @@ func (c *cluster) addr(n int) netip.Addr { return netip.AddrFrom4([4]byte{127, c
 // options are those of the n-th director.
 func (c *cluster) options(n int) Options {
 	o := Options{
-		Self: c.names[n], Bind: c.addr(n), Port: 7946, Key: c.key, Label: "test",
+		Self: c.names[n], Bind: c.addr(n), Port: 7946, Keys: [][32]byte{c.key}, Label: "test",
 		Peers: make(map[string]netip.Addr),
 		Local: Local{
 			Version: "1.0",

@@ -88,6 +88,8 @@ type Meta struct {
 	Shared Fingerprint
 	// Sight is what the director sees of what it watches.
 	Sight Sight
+	// Keys are those that the director accepts; nil if its program does not tell.
+	Keys []KeyID
 }
 
 // Sight is what a director sees of what it watches: its real servers.
@@ -127,12 +129,13 @@ func urgency(s State) int {
 }
 
 // newMeta puts a director's own metadata in order: roles sorted, as many as fit.
-func newMeta(l Local) Meta {
+func newMeta(l Local, keys ...KeyID) Meta {
 	m := Meta{
 		Version:       l.Version[:min(len(l.Version), 32)],
 		Config:        FingerprintOf(l.Config),
 		ConfigTooLong: len(l.Config) > MaxConfig,
 		Sight:         l.Sight,
+		Keys:          keys,
 	}
 	if l.Shared != "" {
 		m.Shared = FingerprintOf(l.Shared)
@@ -202,10 +205,10 @@ func (m Meta) appendTo(b []byte) []byte {
 }
 
 // appendTail appends what earlier versions did not send: the number of sources and each
-// with a length byte, and the fingerprint of what is shared. It ends with the last one
-// that there is.
+// with a length byte, the fingerprint of what is shared, the number of accepted keys and
+// their names. It ends with the last one that there is.
 func (m Meta) appendTail(b []byte) []byte {
-	if len(m.Sources) == 0 && m.Shared == (Fingerprint{}) {
+	if len(m.Sources) == 0 && m.Shared == (Fingerprint{}) && len(m.Keys) == 0 {
 		return b
 	}
 	b = append(b, byte(len(m.Sources)))
@@ -213,10 +216,18 @@ func (m Meta) appendTail(b []byte) []byte {
 		b = append(b, byte(a.BitLen()/8))
 		b = append(b, a.AsSlice()...)
 	}
-	if m.Shared == (Fingerprint{}) {
+	if m.Shared == (Fingerprint{}) && len(m.Keys) == 0 {
 		return b
 	}
-	return append(b, m.Shared[:]...)
+	b = append(b, m.Shared[:]...)
+	if len(m.Keys) == 0 {
+		return b
+	}
+	b = append(b, byte(len(m.Keys)))
+	for _, id := range m.Keys {
+		b = append(b, id[:]...)
+	}
+	return b
 }
 
 var errMetaShort = errors.New("metadata ends too early")
@@ -268,6 +279,14 @@ func parseMeta(b []byte) (Meta, error) {
 	}
 	if len(r.b) >= len(m.Shared) { // likewise
 		m.Shared = Fingerprint(r.take(len(m.Shared)))
+		if len(r.b) > 0 { // likewise
+			for range r.take(1)[0] {
+				m.Keys = append(m.Keys, KeyID(r.take(len(KeyID{}))))
+				if r.short {
+					return Meta{}, errMetaShort
+				}
+			}
+		}
 	}
 	if r.short {
 		return Meta{}, errMetaShort

@@ -135,6 +135,10 @@ func TestMetaBytes(t *testing.T) {
 			t.Errorf("the first %d bytes give %+v, %v", n, m, err)
 		}
 	}
+	want.Shared, want.Keys = Fingerprint{1}, []KeyID{{1, 2, 3, 4}, {5, 6, 7, 8}}
+	if got, err := parseMeta(append(want.appendTo(nil), 9)); err != nil || !cmp.Equal(want, got, addrs) {
+		t.Errorf("with keys: %+v, %v", got, err)
+	}
 	wire[0] = 2
 	if _, err := parseMeta(wire); err == nil || err.Error() != "metadata version 2, want 1" {
 		t.Errorf("another version: error %v", err)

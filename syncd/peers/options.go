@@ -21,9 +21,10 @@ type Options struct {
 	Port uint16     // TCP and UDP, the same on every director
 	// Peers are the other directors' addresses by name. Nobody else is let in.
 	Peers map[string]netip.Addr
-	// Key encrypts everything (AES-256-GCM). It must be derived from the cluster's
-	// secret for this purpose alone.
-	Key [32]byte
+	// Keys encrypt everything (AES-256-GCM). They must be derived from the cluster's
+	// secret for this purpose alone. Each is accepted. The first is used once every peer
+	// has told that it accepts it, until then the last.
+	Keys [][32]byte
 	// Label is the cluster's name. What comes from a cluster with another one is
 	// dropped, also under the same key.
 	Label string
@@ -74,8 +75,8 @@ func (o Options) validate() error {
 	if o.Port == 0 {
 		fail("port is 0")
 	}
-	if o.Key == [32]byte{} {
-		fail("key is empty")
+	if err := validKeys(o.Keys); err != nil {
+		errs = append(errs, err)
 	}
 	owner := map[netip.Addr]string{o.Bind.Unmap(): o.Self}
 	for name, addr := range o.Peers {
@@ -102,14 +103,14 @@ const (
 // config is memberlist's configuration for two or a few directors on a fast network:
 // a peer that stops is given up after 0.8 to 1 s: up to 200 ms until it is probed,
 // 200 ms for the probe, 600 ms of suspicion.
-func (o Options) config(d *delegate, t *transport, b *bridge) *memberlist.Config {
+func (o Options) config(d *delegate, t *transport, ring *memberlist.Keyring, b *bridge) *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = o.Self
 	c.Transport = t
 	c.BindAddr, c.BindPort = o.Bind.String(), int(o.Port)
 	c.AdvertiseAddr, c.AdvertisePort = o.Bind.String(), int(o.Port)
 	c.Label = o.Label
-	c.SecretKey = o.Key[:]
+	c.Keyring = ring
 	// Our own address as well: memberlist takes itself in like any other member.
 	for _, a := range append(slices.Collect(maps.Values(d.peers)), o.Bind.Unmap()) {
 		c.CIDRsAllowed = append(c.CIDRsAllowed, net.IPNet{

@@ -17,7 +17,7 @@ func TestValidate(t *testing.T) {
 		{"no name", func(o *Options) { o.Self = "" }, `director name "" has 0 bytes, want 1 to 255`},
 		{"no label", func(o *Options) { o.Label = "" }, `cluster label "" has 0 bytes, want 1 to 255`},
 		{"no port", func(o *Options) { o.Port = 0 }, "port is 0"},
-		{"no key", func(o *Options) { o.Key = [32]byte{} }, "key is empty"},
+		{"no key", func(o *Options) { o.Keys = [][32]byte{{}} }, "key is empty"},
 		{"any address", func(o *Options) { o.Bind = addr("0.0.0.0") }, "address of director lb-a is 0.0.0.0, want one of its own"},
 		{"peer without address", func(o *Options) { o.Peers["lb-b"] = addr("") }, "address of peer lb-b is invalid IP, want one of its own"},
 		{"peer with our address", func(o *Options) { o.Peers["lb-b"] = addr("::ffff:10.0.0.1") },

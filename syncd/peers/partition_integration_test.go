@@ -32,7 +32,7 @@ func director(t *testing.T, self string) {
 	defer stop()
 	events := make(chan Event, 64)
 	o := Options{
-		Self: self, Bind: partitionAddrs[self], Port: 7946, Key: [32]byte{1}, Label: "test",
+		Self: self, Bind: partitionAddrs[self], Port: 7946, Keys: [][32]byte{{1}}, Label: "test",
 		Peers: make(map[string]netip.Addr), Local: Local{Version: "1"}, Events: events,
 	}
 	for name, a := range partitionAddrs {

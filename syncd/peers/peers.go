@@ -33,6 +33,8 @@ type Peers struct {
 	inbox    *inbox
 	view     atomic.Pointer[view]
 	updates  chan Local // has one element at most: newest wins
+	keys     atomic.Pointer[[][32]byte]
+	rekey    chan struct{} // has one element when keys are other ones
 
 	mu sync.Mutex // serializes Update, so that the newest stays in updates
 }
@@ -45,8 +47,9 @@ func New(o Options) (*Peers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Peers{opts: o, inbox: newInbox(), updates: make(chan Local, 1)}
-	p.delegate = &delegate{inbox: p.inbox, peers: o.peers(), self: o.Self}
+	p := &Peers{opts: o, inbox: newInbox(), updates: make(chan Local, 1), rekey: make(chan struct{}, 1)}
+	p.keys.Store(&o.Keys)
+	p.delegate = &delegate{inbox: p.inbox, peers: o.peers(), self: o.Self, keys: idsOf(o.Keys)}
 	p.delegate.set(o.Local, false)
 	p.view.Store(newBook(time.Now(), p.delegate.peers, nil).view())
 	return p, nil
@@ -84,6 +87,7 @@ type run struct {
 	*Peers
 	book    *book
 	list    *memberlist.Memberlist
+	ring    *memberlist.Keyring
 	workers sync.WaitGroup
 	events  []Event
 	refused map[refusedMsg]bool
@@ -165,16 +169,20 @@ func (r *run) start(ctx context.Context) bool {
 
 func (r *run) create(b *bridge) error {
 	refuse := func(from netip.Addr) { r.inbox.put(refusedMsg{addr: from}) }
+	ring, err := r.newRing()
+	if err != nil {
+		return err
+	}
 	t, err := newTransport(r.opts.Bind, r.opts.Port, r.delegate.peers, refuse, b.std())
 	if err != nil {
 		return err
 	}
-	list, err := memberlist.Create(r.opts.config(r.delegate, t, b))
+	list, err := memberlist.Create(r.opts.config(r.delegate, t, ring, b))
 	if err != nil {
 		t.Shutdown()
 		return err
 	}
-	r.list = list
+	r.list, r.ring = list, ring
 	return nil
 }
 
@@ -200,6 +208,12 @@ func (r *run) loop(ctx context.Context) {
 				r.handle(m)
 			}
 			r.view.Store(r.book.view())
+			r.useKeys() // a peer may accept another one now
+		case <-r.rekey:
+			r.delegate.keys = idsOf(*r.keys.Load())
+			r.delegate.set(r.delegate.out.Load().local, false)
+			r.useKeys()
+			r.publish()
 		case l := <-r.updates:
 			r.tell(l)
 			r.publish()
