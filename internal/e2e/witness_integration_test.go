@@ -15,14 +15,15 @@ import (
 )
 
 // members is the lab's configuration with a membership over the LAN and the answer to a
-// split.
-func (b *bed) members(onSplit string) {
+// split. It returns the key's file, which both directors read.
+func (b *bed) members(onSplit string) (key string) {
 	b.t.Helper()
 	key, err := b.WriteKey(b.daemon.Binary)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.configure(speaking(fmt.Sprintf("on_split = %q", onSplit), ip4) + fmt.Sprintf("\n[sync]\nkey_file = %q\n", key))
+	return key
 }
 
 // peered starts both daemons and returns when each has found the other.

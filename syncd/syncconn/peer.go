@@ -26,6 +26,7 @@ type peer struct {
 	conns   []*conn
 	ids     syncd.ConnID
 	status  []PathStatus
+	said    []map[string]bool // what was logged of each way since it was last connected
 	pending []syncd.LinkAction // that nobody has fetched
 }
 
@@ -49,6 +50,7 @@ func newPeer(s *Streams, name string, paths []Path) *peer {
 	}
 	for _, path := range paths {
 		p.status = append(p.status, PathStatus{Path: path})
+		p.said = append(p.said, make(map[string]bool))
 	}
 	return p
 }
@@ -160,6 +162,7 @@ func (p *peer) accepted(c *conn) {
 	c.accepted = true
 	s := &p.status[c.path]
 	s.Connected, s.Since, s.Err = true, time.Now(), ""
+	clear(p.said[c.path])
 	p.s.o.Logger.Info("sync stream connected", "peer", p.name, "local", s.Local, "addr", s.Path.Peer)
 }
 
@@ -185,13 +188,20 @@ func (p *peer) ended(c *conn, err error) {
 	p.s.o.Logger.Warn("sync stream lost", "peer", p.name, "local", s.Local, "addr", s.Path.Peer, "err", c.why)
 }
 
+// maxSaid bounds the reasons that are told apart: some are the other side's words.
+const maxSaid = 16
+
 // failed notes why there is no connection, and says it once for each reason.
 func (p *peer) failed(path int, why string) {
-	s := &p.status[path]
-	if s.Connected || s.Err == why {
+	s, said := &p.status[path], p.said[path]
+	if s.Connected {
 		return
 	}
 	s.Err = why
+	if said[why] || len(said) >= maxSaid {
+		return
+	}
+	said[why] = true
 	p.s.o.Logger.Warn("no sync stream", "peer", p.name, "local", s.Local, "addr", s.Path.Peer, "err", why)
 }
 

@@ -78,6 +78,7 @@ type Streams struct {
 	peers   map[string]*peer
 	actions chan Action
 	refused refusals
+	running atomic.Bool
 }
 
 // New checks the options. Nothing is opened before Run.
@@ -159,6 +160,9 @@ type PathStatus struct {
 // Status returns what is known of every peer. It is empty when Run does not run.
 func (s *Streams) Status() map[string]PeerStatus {
 	all := make(map[string]PeerStatus, len(s.peers))
+	if !s.running.Load() {
+		return all
+	}
 	for name, p := range s.peers {
 		reply := make(chan PeerStatus, 1)
 		select {
@@ -177,6 +181,7 @@ func (s *Streams) Refused() map[string]uint64 { return s.refused.all() }
 // Run keeps the streams going until ctx is done, says goodbye, and returns nil. It is
 // called once.
 func (s *Streams) Run(ctx context.Context) error {
+	s.running.Store(true) // whoever asks from now on is answered: by those that start below
 	var all sync.WaitGroup
 	locals := make(map[netip.Addr]bool)
 	for name, p := range s.peers {
