@@ -26,7 +26,7 @@ type peer struct {
 	conns   []*conn
 	ids     syncd.ConnID
 	status  []PathStatus
-	said    []map[string]bool // what was logged of each way since it was last connected
+	said    []map[string]bool  // what was logged of each way since it was last connected
 	pending []syncd.LinkAction // that nobody has fetched
 }
 

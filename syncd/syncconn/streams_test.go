@@ -15,6 +15,7 @@ import (
 )
 
 func TestTwoDirectorsTellEachOther(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	for _, ways := range []int{1, 2} {
 		p := newPair(t)
 		a, b := p.start(p.options(0, ways, keyOld), "one", "two"), p.start(p.options(1, ways, keyOld))
@@ -45,6 +46,7 @@ func TestTwoDirectorsTellEachOther(t *testing.T) {
 }
 
 func TestLostConnectionGoesOnWhereItWasCut(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	p := newPair(t)
 	a, b := p.start(p.options(0, 1, keyOld)), p.start(p.options(1, 1, keyOld))
 	a.inSync()
@@ -63,6 +65,7 @@ func TestLostConnectionGoesOnWhereItWasCut(t *testing.T) {
 }
 
 func TestRotationWithoutAGap(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	p := newPair(t)
 	a, b := p.start(p.options(0, 1, keyOld)), p.start(p.options(1, 1, keyOld))
 	a.inSync()
@@ -84,6 +87,7 @@ func TestRotationWithoutAGap(t *testing.T) {
 }
 
 func TestEachOrderOfTwoKeysConnects(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	for _, keys := range [][2][][32]byte{
 		{{keyNew, keyOld}, {keyOld}}, {{keyOld}, {keyNew, keyOld}},
 		{{keyNew, keyOld}, {keyNew}}, {{keyNew}, {keyNew, keyOld}}, {{keyOld, keyNew}, {keyNew, keyOld}},
@@ -98,6 +102,7 @@ func TestEachOrderOfTwoKeysConnects(t *testing.T) {
 }
 
 func TestWrongKeyIsSaidOnBothSidesOnce(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	p := newPair(t)
 	a, b := p.start(p.options(0, 1, keyOld)), p.start(p.options(1, 1, keyNew))
 	a.log("err=it has another cluster key")
@@ -116,6 +121,7 @@ func TestWrongKeyIsSaidOnBothSidesOnce(t *testing.T) {
 }
 
 func TestWrongNameIsRefused(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	p := newPair(t)
 	o := p.options(1, 1, keyOld)
 	o.Self = "lb-c"
