@@ -102,8 +102,8 @@ func TestCut(t *testing.T) {
 			select {
 			case l := <-lines:
 				return l
-			case <-time.After(patience):
-				t.Fatalf("%s: nothing for %v", self, patience)
+			case <-time.After(streamPatience):
+				t.Fatalf("%s: nothing for %v", self, streamPatience)
 				return ""
 			}
 		}

@@ -27,9 +27,9 @@ const (
 	maxUnknown = 4
 )
 
-// control sets the kernel's own limit for what stays unacknowledged. A listener's
+// limitUnacked sets the kernel's own limit for what stays unacknowledged. A listener's
 // connections inherit it.
-func control(_, _ string, raw syscall.RawConn) error {
+func limitUnacked(_, _ string, raw syscall.RawConn) error {
 	var err error
 	if e := raw.Control(func(fd uintptr) {
 		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
@@ -86,7 +86,7 @@ func (p *peer) call(ctx context.Context, path int, id *identity) (*conn, error) 
 	d := net.Dialer{
 		Timeout:   dialTimeout,
 		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(way.Local, 0)), // a virtual address may move away
-		Control:   control,
+		Control:   limitUnacked,
 	}
 	raw, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(way.Peer, p.s.o.Port).String())
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *Streams) listen(ctx context.Context, local netip.Addr) {
 			}
 		}
 	}
-	lc := net.ListenConfig{Control: control}
+	lc := net.ListenConfig{Control: limitUnacked}
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(local, s.o.Port).String())
 		if err == nil {

@@ -54,16 +54,16 @@ func explain(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// refusal is why a caller was not let in.
-type refusal struct{ token, text string }
+// callerRefusal is why a caller was not let in.
+type callerRefusal struct{ token, text string }
 
-func explainCaller(err error) refusal {
+func explainCaller(err error) callerRefusal {
 	switch text := explain(err); text {
 	case errWrongKey.Error():
-		return refusal{"key", text}
+		return callerRefusal{"key", text}
 	case hungUp:
-		return refusal{"handshake", "it hung up before it had proved who it is"}
+		return callerRefusal{"handshake", "it hung up before it had proved who it is"}
 	default:
-		return refusal{"handshake", text}
+		return callerRefusal{"handshake", text}
 	}
 }

@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait. A test that needs it has failed.
-const patience = 20 * time.Second
+// streamPatience bounds every wait. A test that needs it has failed.
+const streamPatience = 20 * time.Second
 
 const testPort = 7947
 
@@ -85,7 +85,7 @@ func (p *pair) start(o Options, table ...string) *node {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(patience):
+		case <-time.After(streamPatience):
 			p.t.Errorf("%s does not stop", o.Self)
 		}
 	}
@@ -143,7 +143,7 @@ func (n *node) await(want ...string) {
 	for _, w := range want {
 		open[w] = true
 	}
-	timeout := time.After(patience)
+	timeout := time.After(streamPatience)
 	var seen []string
 	for len(open) > 0 {
 		select {
@@ -166,7 +166,7 @@ func (n *node) send(text string) {
 func (n *node) log(suffix string) {
 	n.t.Helper()
 	var seen []string
-	timeout := time.After(patience)
+	timeout := time.After(streamPatience)
 	for {
 		select {
 		case line := <-n.logs:
@@ -183,7 +183,7 @@ func (n *node) log(suffix string) {
 // until asks again and again, a little apart.
 func (n *node) until(what string, cond func() bool) {
 	n.t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(streamPatience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			n.t.Fatalf("%s: not until now: %s; %+v %v", n.o.Self, what, n.Status(), n.Refused())
 		}
@@ -193,8 +193,8 @@ func (n *node) until(what string, cond func() bool) {
 // call connects to a director from an address.
 func call(t *testing.T, from, to netip.Addr) net.Conn {
 	t.Helper()
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: patience}
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) { // it may not listen yet
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: streamPatience}
+	for end := time.Now().Add(streamPatience); ; time.Sleep(5 * time.Millisecond) { // it may not listen yet
 		c, err := d.Dial("tcp", netip.AddrPortFrom(to, testPort).String())
 		if err == nil {
 			t.Cleanup(func() { c.Close() })

@@ -134,7 +134,7 @@ func TestStrangersAreRefusedBeforeTheHandshake(t *testing.T) {
 	p := newPair(t)
 	b := p.start(p.options(1, 1, keyOld))
 	c := call(t, p.addr(99), p.addr(2))
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(streamPatience))
 	if _, err := c.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
 		t.Errorf("a stranger's connection gives %v", err)
 	}
@@ -242,7 +242,7 @@ func TestHalfOpenConnectionIsReplaced(t *testing.T) {
 	b.await("receiving resyncing")
 	second := insider(t, p)
 	second.Write(hello)
-	first.SetReadDeadline(time.Now().Add(patience))
+	first.SetReadDeadline(time.Now().Add(streamPatience))
 	if _, err := io.Copy(io.Discard, first); err != nil && strings.Contains(err.Error(), "timeout") {
 		t.Errorf("the first connection is still there: %v", err)
 	}
