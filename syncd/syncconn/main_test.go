@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,8 +163,8 @@ func (n *node) send(text string) {
 	n.Tell(n.peer, syncd.Change{Count: 1, Payload: []byte(text)})
 }
 
-// log reads log lines until one that ends so.
-func (n *node) log(suffix string) {
+// log reads log lines until one that ends in one of these ways.
+func (n *node) log(suffixes ...string) {
 	n.t.Helper()
 	var seen []string
 	timeout := time.After(streamPatience)
@@ -171,11 +172,11 @@ func (n *node) log(suffix string) {
 		select {
 		case line := <-n.logs:
 			seen = append(seen, line)
-			if strings.HasSuffix(line, suffix) {
+			if slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(line, s) }) {
 				return
 			}
 		case <-timeout:
-			n.t.Fatalf("%s: no log line %q in %q", n.o.Self, suffix, seen)
+			n.t.Fatalf("%s: no log line %q in %q", n.o.Self, suffixes, seen)
 		}
 	}
 }

@@ -126,8 +126,13 @@ func TestWrongNameIsRefused(t *testing.T) {
 	o := p.options(1, 1, keyOld)
 	o.Self = "lb-c"
 	a, c := p.start(p.options(0, 1, keyOld)), p.start(o)
-	a.log(`err=at the address of director lb-b is one that calls itself "lb-c"`)
-	c.log(`err=director lb-a takes director lb-c for "lb-b"`)
+	// Who notices first tells the other.
+	for _, n := range []*node{a, c} {
+		n.log(`err=at the address of director lb-b is one that calls itself "lb-c"`, `err=director lb-a takes director lb-c for "lb-b"`)
+	}
+	if st := a.Status()["lb-b"]; st.Link.PeerRun != 0 || st.Paths[0].Connected {
+		t.Errorf("let in: %+v", st)
+	}
 }
 
 func TestStrangersAreRefusedBeforeTheHandshake(t *testing.T) {
