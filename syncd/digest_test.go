@@ -18,7 +18,7 @@ import (
 func TestDigest(t *testing.T) {
 	table := syncd.NewTable(100)
 	for _, c := range []syncd.Conn{tcp4, udp6, call} {
-		table.Observe(began, c)
+		table.Observe(began, c, 0)
 	}
 	want := map[syncd.VirtualServer]syncd.Digest{
 		{Protocol: syncd.ProtocolTCP, Addr: addr("10.0.0.100:80")}:   {Conns: 1, Sum: 0xe6b69edccaf0b222},
@@ -50,7 +50,7 @@ func TestDigestCovers(t *testing.T) {
 	digest := func(cs ...syncd.Conn) syncd.Digest {
 		table := syncd.NewTable(100)
 		for _, c := range cs {
-			table.Observe(began, c)
+			table.Observe(began, c, 0)
 		}
 		var sum syncd.Digest
 		for _, d := range table.Digests() {

@@ -164,7 +164,7 @@ END
 	shadow := syncd.NewTable(100)
 	now := time.Now()
 	for _, c := range told {
-		shadow.Observe(now, c)
+		shadow.Observe(now, c, 0)
 	}
 	found, _ := shadow.Chunk(now, syncd.Cursor{}, nil, len(told))
 	var conns []syncd.Conn

@@ -145,9 +145,11 @@ type (
 		Kind    uint8
 		Payload []byte
 	}
-	// ReadSnapshot asks for the next part of a snapshot, of at most Max bytes. A number
-	// that is new begins one, and the last one is not asked for any more.
+	// ReadSnapshot asks for the next part of a snapshot, of at most Max bytes, for a run
+	// of the peer. A number that is new begins one, and the last one is not asked for any
+	// more.
 	ReadSnapshot struct {
+		Run      uint64
 		Snapshot uint64
 		Max      int
 	}

@@ -189,7 +189,7 @@ func (l *Link) advance(now time.Time) {
 	}
 	if s.reading && !s.awaits && room {
 		s.awaits = true
-		l.do(ReadSnapshot{s.snapshot, min(l.o.BatchBytes, MaxPayload)})
+		l.do(ReadSnapshot{l.peerRun, s.snapshot, min(l.o.BatchBytes, MaxPayload)})
 	}
 }
 

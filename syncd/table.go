@@ -105,6 +105,7 @@ type entry struct {
 	expires  uint64 // milliseconds since Table.began
 	timeout  uint32 // seconds, as it was told
 	state    State
+	teller   uint16
 	used     bool
 	hasExtra bool
 }
@@ -148,18 +149,28 @@ func (t *Table) find(k key, c Conn) (uint32, bool) {
 // that such a connection is no longer active is about the old one, and ignored
 // (ip_vs_proc_conn). A backup daemon keeps the real server of a template that it has;
 // the table has what the sender has.
-func (t *Table) Observe(now time.Time, c Conn) bool {
-	return t.enter(now, Living{c, c.lifetime()}, true)
+//
+// The teller is who told it: 0 is this director's kernel, other numbers are the caller's.
+func (t *Table) Observe(now time.Time, c Conn, teller uint16) bool {
+	return t.enter(now, Living{c, c.lifetime()}, teller, true)
 }
 
 // Restore is Observe for what another director's table had.
-func (t *Table) Restore(now time.Time, l Living) bool { return t.enter(now, l, true) }
+func (t *Table) Restore(now time.Time, l Living, teller uint16) bool {
+	return t.enter(now, l, teller, true)
+}
 
 // Seed enters a connection that is known from elsewhere, such as a listing that took a
 // while, unless messages have told of it.
-func (t *Table) Seed(now time.Time, l Living) bool { return t.enter(now, l, false) }
+func (t *Table) Seed(now time.Time, l Living) bool { return t.enter(now, l, 0, false) }
 
-func (t *Table) enter(now time.Time, l Living, newest bool) bool {
+// Has tells whether a connection is in the table and has not expired.
+func (t *Table) Has(now time.Time, c Conn) bool {
+	slot, ok := t.find(keyOf(c), c)
+	return ok && t.at(slot).expires > t.clock(now)
+}
+
+func (t *Table) enter(now time.Time, l Living, teller uint16, newest bool) bool {
 	c := l.Conn
 	if c.check() != nil {
 		t.counts.Ignored++
@@ -175,6 +186,7 @@ func (t *Table) enter(now time.Time, l Living, newest bool) bool {
 			return false
 		}
 		t.add(slot, k, c, expires)
+		t.at(slot).teller = teller
 		return true
 	}
 	e := t.at(slot)
@@ -196,6 +208,7 @@ func (t *Table) enter(now time.Time, l Living, newest bool) bool {
 	} else {
 		t.fill(slot, c)
 	}
+	e.teller = teller
 	t.queue.set(t, slot, expires)
 	return true
 }
@@ -335,8 +348,13 @@ func (l Living) Resync() Conn {
 // Cursor is a place in a walk through a table. The zero value is the beginning.
 type Cursor struct {
 	slot uint32
+	skip uint16
 	done bool
 }
+
+// Without returns the beginning of a walk that leaves out what a teller, not 0, has told
+// last.
+func Without(teller uint16) Cursor { return Cursor{skip: teller} }
 
 // Done tells whether the walk is at its end.
 func (c Cursor) Done() bool { return c.done }
@@ -350,7 +368,7 @@ func (t *Table) Chunk(now time.Time, from Cursor, found []Living, n int) ([]Livi
 	ms := t.clock(now)
 	end := min(uint64(from.slot)+uint64(max(n, 1)), uint64(t.slots))
 	for ; uint64(from.slot) < end; from.slot++ {
-		if e := t.at(from.slot); e.used && e.expires > ms {
+		if e := t.at(from.slot); e.used && e.expires > ms && (from.skip == 0 || e.teller != from.skip) {
 			found = append(found, e.living(t.extraOf(from.slot), ms))
 		}
 	}

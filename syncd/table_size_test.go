@@ -39,7 +39,7 @@ func TestTableSize(t *testing.T) {
 func full(n int) *syncd.Table {
 	table := syncd.NewTable(n)
 	for i := range n {
-		table.Observe(began, numbered(i))
+		table.Observe(began, numbered(i), 0)
 	}
 	return table
 }
@@ -59,7 +59,7 @@ func BenchmarkTable(b *testing.B) {
 				runtime.ReadMemStats(&before)
 				table = syncd.NewTable(n)
 				for _, c := range conns {
-					table.Observe(began, c)
+					table.Observe(began, c, 0)
 				}
 			}
 			runtime.GC()
@@ -74,7 +74,7 @@ func BenchmarkTable(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i++
-				table.Observe(at(time.Duration(i)*time.Microsecond), conns[r.IntN(n)])
+				table.Observe(at(time.Duration(i)*time.Microsecond), conns[r.IntN(n)], 0)
 			}
 		})
 		b.Run(fmt.Sprintf("observe-when-full/%d", n), func(b *testing.B) {
@@ -82,7 +82,7 @@ func BenchmarkTable(b *testing.B) {
 			i := n
 			for b.Loop() {
 				i++
-				table.Observe(at(time.Duration(i)*time.Microsecond), numbered(i))
+				table.Observe(at(time.Duration(i)*time.Microsecond), numbered(i), 0)
 			}
 		})
 		b.Run(fmt.Sprintf("expire-all/%d", n), func(b *testing.B) {

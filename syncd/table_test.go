@@ -113,7 +113,7 @@ func TestTable(t *testing.T) {
 				if told.seed {
 					table.Seed(at(told.after), syncd.Living{Conn: told.conn, Remaining: told.conn.Timeout})
 				} else {
-					table.Observe(at(told.after), told.conn)
+					table.Observe(at(told.after), told.conn, 0)
 				}
 			}
 			if diff := cmp.Diff(tt.want, content(table, at(tt.after))); diff != "" {
@@ -161,7 +161,7 @@ func TestTableCounts(t *testing.T) {
 		{time.Hour, brief, true, syncd.Counts{Conns: 3, Ignored: 2, Refused: 1, Evicted: 1, Expired: 2}},
 		{time.Hour, long, true, syncd.Counts{Conns: 3, Ignored: 2, Refused: 1, Evicted: 1, Expired: 3}},
 	} {
-		if in := table.Observe(at(step.after), step.conn); in != step.in {
+		if in := table.Observe(at(step.after), step.conn, 0); in != step.in {
 			t.Errorf("step %d: in the table: %v, want %v", i, in, step.in)
 		}
 		if diff := cmp.Diff(step.want, table.Counts()); diff != "" {
@@ -175,13 +175,13 @@ func TestTableCounts(t *testing.T) {
 func TestResync(t *testing.T) {
 	first, second := syncd.NewTable(100), syncd.NewTable(100)
 	for _, c := range []syncd.Conn{tcp4, call} {
-		first.Observe(began, c)
+		first.Observe(began, c, 0)
 	}
 	second.Expire(began)
 	found, _ := first.Chunk(at(5*time.Minute), syncd.Cursor{}, nil, 100)
 	var got []string
 	for _, l := range found {
-		second.Restore(at(5*time.Minute), l)
+		second.Restore(at(5*time.Minute), l, 0)
 		got = append(got, l.Resync().String())
 	}
 	want := []string{
@@ -198,7 +198,7 @@ func TestResync(t *testing.T) {
 			t.Errorf("after %s (-first +second):\n%s", after, diff)
 		}
 	}
-	second.Restore(at(20*time.Minute), syncd.Living{Conn: udp6, Remaining: -time.Second})
+	second.Restore(at(20*time.Minute), syncd.Living{Conn: udp6, Remaining: -time.Second}, 0)
 	if n := second.Expire(at(20 * time.Minute)); n != 3 || second.Len() != 0 {
 		t.Errorf("%d have expired, want both and the one that was over before", n)
 	}

@@ -118,7 +118,7 @@ func TestTableRandomWalk(t *testing.T) {
 				model.expire(now)
 				c, newest := randomConn(r, step), r.IntN(5) > 0
 				if newest {
-					table.Observe(now, c)
+					table.Observe(now, c, 0)
 				} else {
 					table.Seed(now, syncd.Living{Conn: c, Remaining: c.Timeout})
 				}
@@ -143,7 +143,7 @@ func TestTableRandomWalk(t *testing.T) {
 				// What is added up with each change is what a new table would have.
 				fresh := syncd.NewTable(limit)
 				for _, c := range model.conns {
-					fresh.Observe(now, c)
+					fresh.Observe(now, c, 0)
 				}
 				if diff := cmp.Diff(maps.Collect(fresh.Digests()), maps.Collect(table.Digests()), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 					t.Fatalf("step %d: digests (-want +got):\n%s", step, diff)
@@ -165,7 +165,7 @@ func TestWalkDuringChanges(t *testing.T) {
 				c.Timeout = time.Hour
 				stay[c.Client] = 0
 			}
-			table.Observe(began, c)
+			table.Observe(began, c, 0)
 		}
 		now := began
 		var found []syncd.Living
@@ -181,7 +181,7 @@ func TestWalkDuringChanges(t *testing.T) {
 			for range r.IntN(30) {
 				c := numbered(r.IntN(3000))
 				c.Timeout = time.Hour
-				table.Observe(now, c)
+				table.Observe(now, c, 0)
 			}
 		}
 		for client, n := range stay {

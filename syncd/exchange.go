@@ -1,0 +1,279 @@
+package syncd
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Exchange keeps a director's shadow table in step with its kernel and its peers, as a
+// machine: what the kernel's master daemon tells goes into the table and to every peer;
+// what peers tell goes into the table and, as an Injection, to the kernel's backup daemon;
+// a peer that lacks something is read the table.
+//
+// What it returns is to be told to the peers' Links in this order, and before what later
+// calls return. An Exchange is used by one goroutine.
+type Exchange struct {
+	table *Table
+	peers map[string]*exchangePeer
+	// teller is the last number that was given.
+	teller uint16
+	jobs   []Injection // what the kernel is yet to be told, in order
+	count  ExchangeCounters
+	one    []Living
+}
+
+// exchangePeer is what is known of a peer.
+type exchangePeer struct {
+	// run is the peer's, and teller the number of what it has told in this run: what an
+	// earlier one has told it may have forgotten.
+	run    uint64
+	teller uint16
+	// snapshot is the number of the last reading of the table for it, walk where that is.
+	snapshot uint64
+	walk     Cursor
+}
+
+// ExchangeCounters count records since the Exchange was made.
+type ExchangeCounters struct {
+	Captured  uint64 // told by the kernel's master daemon
+	Learned   uint64 // read in the kernel's table, and told by nobody before
+	Delivered uint64 // told by peers
+	Malformed uint64 // of these, what no kernel would take
+}
+
+// Tell is an event for the Link of a peer.
+type Tell struct {
+	Peer  string // empty: for each of them
+	Event LinkEvent
+}
+
+// Injection is what the kernel's backup daemon is to be told: all at once, or in parts in
+// this order. There may be nothing in it.
+type Injection struct {
+	Conns []Conn
+
+	peer     string
+	run, seq uint64
+}
+
+// NewExchange returns an Exchange with an empty table for at most limit connections.
+func NewExchange(limit int) *Exchange {
+	return &Exchange{table: NewTable(limit), peers: make(map[string]*exchangePeer)}
+}
+
+// Captured takes in what the kernel's master daemon has told.
+func (x *Exchange) Captured(now time.Time, conns []Conn) []Tell {
+	x.count.Captured += uint64(len(conns))
+	for _, c := range conns {
+		x.table.Observe(now, c, 0)
+	}
+	return changes(conns)
+}
+
+// Learned takes in what was read of the kernel's own table: at the start, after messages
+// were lost, or because a connection may not have been told yet. The peers are told what
+// was not in the shadow table.
+func (x *Exchange) Learned(now time.Time, conns []Living) []Tell {
+	var fresh []Conn
+	for _, l := range conns {
+		if !x.table.Has(now, l.Conn) && x.table.Seed(now, l) {
+			fresh = append(fresh, l.Resync())
+		}
+	}
+	x.count.Learned += uint64(len(fresh))
+	return changes(fresh)
+}
+
+// changes packs connections into what frames can carry. A connection that no kernel would
+// take is left out.
+func changes(conns []Conn) []Tell {
+	var tells []Tell
+	var payload []byte
+	n := 0
+	done := func() {
+		if n > 0 {
+			tells = append(tells, Tell{Event: Change{Count: n, Payload: slices.Clip(payload)}})
+		}
+		payload, n = nil, 0
+	}
+	for _, c := range conns {
+		if len(payload)+maxRecord > MaxPayload {
+			done()
+		}
+		if longer, err := AppendConn(payload, c); err == nil {
+			payload = longer
+			n++
+		}
+	}
+	done()
+	return tells
+}
+
+// Do carries out what a peer's Link asks for: Deliver and ReadSnapshot. Anything else is
+// the caller's.
+func (x *Exchange) Do(now time.Time, peer string, a LinkAction) []Tell {
+	switch a := a.(type) {
+	case Deliver:
+		x.deliver(now, peer, a)
+	case ReadSnapshot:
+		return []Tell{{peer, x.read(now, peer, a)}}
+	}
+	return nil
+}
+
+// deliver takes in what a peer has sent.
+func (x *Exchange) deliver(now time.Time, peer string, a Deliver) {
+	job := Injection{peer: peer, run: a.Run}
+	teller := x.peer(peer, a.Run).teller
+	switch f := a.Frame.(type) {
+	case Records:
+		job.seq = f.Seq
+		job.Conns = x.records(f.Payload, func(b []byte) (Conn, []byte, error) {
+			c, rest, err := ParseConn(b)
+			if err == nil {
+				x.table.Observe(now, c, teller)
+			}
+			return c, rest, err
+		})
+	case SnapshotChunk:
+		job.seq = f.Seq
+		job.Conns = x.records(f.Payload, func(b []byte) (Conn, []byte, error) {
+			l, rest, err := parseLiving(b)
+			if err == nil {
+				x.table.Restore(now, l, teller)
+			}
+			return l.Resync(), rest, err
+		})
+	case SnapshotBegin:
+		job.seq = f.Seq
+	case SnapshotEnd:
+		job.seq = f.Seq
+	}
+	x.count.Delivered += uint64(len(job.Conns))
+	x.jobs = append(x.jobs, job)
+}
+
+// records reads what is in a payload, up to where nobody knows how to go on.
+func (x *Exchange) records(payload []byte, parse func([]byte) (Conn, []byte, error)) (conns []Conn) {
+	for len(payload) > 0 {
+		c, rest, err := parse(payload)
+		switch {
+		case err == nil:
+			conns = append(conns, c)
+		case errors.Is(err, ErrNotTaken):
+			x.count.Malformed++
+		default:
+			x.count.Malformed++
+			return conns
+		}
+		payload = rest
+	}
+	return conns
+}
+
+// livingHeader is what precedes a connection's record in a snapshot: the milliseconds that
+// remain of its time.
+const livingHeader = 4
+
+func appendLiving(b []byte, l Living) ([]byte, error) {
+	const most = 1<<32 - 1
+	ms := min(max(l.Remaining.Milliseconds(), 0), most)
+	longer, err := AppendConn(binary.BigEndian.AppendUint32(b, uint32(ms)), l.Conn)
+	if err != nil {
+		return b, err
+	}
+	return longer, nil
+}
+
+func parseLiving(b []byte) (l Living, rest []byte, err error) {
+	if len(b) < livingHeader {
+		return Living{}, nil, fmt.Errorf("%w: %d bytes where a connection begins", ErrMalformed, len(b))
+	}
+	l.Remaining = time.Duration(binary.BigEndian.Uint32(b)) * time.Millisecond
+	l.Conn, rest, err = ParseConn(b[livingHeader:])
+	return l, rest, err
+}
+
+// peer returns what is known of a peer in a run.
+func (x *Exchange) peer(name string, run uint64) *exchangePeer {
+	p := x.peers[name]
+	if p == nil {
+		p = new(exchangePeer)
+		x.peers[name] = p
+	}
+	if p.run != run {
+		if x.teller++; x.teller == 0 {
+			x.teller = 1
+		}
+		*p = exchangePeer{run: run, teller: x.teller}
+	}
+	return p
+}
+
+// read reads the next part of the table for a peer, but for what it has told itself: that it
+// knows better, and its kernel would take what is old for new.
+func (x *Exchange) read(now time.Time, peer string, a ReadSnapshot) LinkEvent {
+	p := x.peer(peer, a.Run)
+	if p.snapshot != a.Snapshot {
+		p.snapshot, p.walk = a.Snapshot, Without(p.teller)
+	}
+	var payload []byte
+	n := 0
+	const most = livingHeader + maxRecord
+	for room := max(min(a.Max, MaxPayload), most); !p.walk.Done() && len(payload)+most <= room; {
+		x.one, p.walk = x.table.Chunk(now, p.walk, x.one[:0], 1)
+		for _, l := range x.one {
+			if longer, err := appendLiving(payload, l); err == nil {
+				payload = longer
+				n++
+			}
+		}
+	}
+	if n > 0 {
+		return SnapshotPart{Snapshot: a.Snapshot, Count: n, Payload: payload}
+	}
+	return SnapshotDone{Snapshot: a.Snapshot}
+}
+
+// NextInjection returns what the kernel is to be told next, if there is something.
+func (x *Exchange) NextInjection() (Injection, bool) {
+	if len(x.jobs) == 0 {
+		return Injection{}, false
+	}
+	job := x.jobs[0]
+	x.jobs = x.jobs[1:]
+	return job, true
+}
+
+// Injected says that the kernel was told, or that there is none that could be.
+func (x *Exchange) Injected(job Injection) Tell {
+	return Tell{job.peer, Injected{job.run, job.seq}}
+}
+
+// Expire forgets the connections whose time is over.
+func (x *Exchange) Expire(now time.Time) { x.table.Expire(now) }
+
+// ServerDigest is the digest of one virtual server.
+type ServerDigest struct {
+	VirtualServer
+	Digest
+}
+
+// Digests returns what the table has of each virtual server, in order.
+func (x *Exchange) Digests() []ServerDigest {
+	var all []ServerDigest
+	for v, d := range x.table.Digests() {
+		all = append(all, ServerDigest{v, d})
+	}
+	slices.SortFunc(all, func(a, b ServerDigest) int {
+		return cmp.Or(cmp.Compare(a.FWMark, b.FWMark), cmp.Compare(a.Protocol, b.Protocol), a.Addr.Compare(b.Addr))
+	})
+	return all
+}
+
+// Counts returns what has come of what the table was told, and where that came from.
+func (x *Exchange) Counts() (Counts, ExchangeCounters) { return x.table.Counts(), x.count }

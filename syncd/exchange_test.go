@@ -1,0 +1,281 @@
+package syncd_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hadirector/hadirector/syncd"
+)
+
+// pair is two directors with a wire between them that can be cut, and kernels that take
+// everything in.
+type pair struct {
+	t     *testing.T
+	now   time.Time
+	sides [2]*side
+	id    syncd.ConnID // of the connection
+	up    bool
+}
+
+// side is one director.
+type side struct {
+	*syncd.Exchange
+	peer   string
+	link   *syncd.Link
+	kernel []syncd.Conn // what the backup daemon was told, in order
+}
+
+var pairNames = [2]string{"lb-a", "lb-b"}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{t: t, now: began}
+	for i := range p.sides {
+		p.start(i, uint64(i+1))
+	}
+	return p
+}
+
+// start starts a director that knows nothing.
+func (p *pair) start(i int, run uint64) {
+	self, peer := pairNames[i], pairNames[1-i]
+	p.sides[i] = &side{
+		Exchange: syncd.NewExchange(100_000), peer: peer,
+		link: syncd.NewLink(p.now, syncd.LinkOptions{Self: self, Peer: peer, Run: run}),
+	}
+}
+
+func (p *pair) connect() {
+	p.id, p.up = p.id+1, true
+	for _, s := range p.sides {
+		p.tell(s, syncd.Tell{Event: syncd.ConnUp{ID: p.id}})
+	}
+	p.settle()
+}
+
+// cut ends the connection. What has left one side has reached the other.
+func (p *pair) cut() {
+	p.up = false
+	for _, s := range p.sides {
+		p.tell(s, syncd.Tell{Event: syncd.ConnDown{ID: p.id}})
+	}
+	p.settle()
+}
+
+// captured is what a director's kernel tells.
+func (p *pair) captured(i int, conns ...syncd.Conn) {
+	p.tell(p.sides[i], p.sides[i].Captured(p.now, conns)...)
+}
+
+func (p *pair) tell(s *side, tells ...syncd.Tell) {
+	for ; len(tells) > 0; tells = tells[1:] {
+		for _, a := range s.link.Handle(p.now, tells[0].Event) {
+			if c, closes := a.(syncd.CloseConn); closes {
+				p.t.Fatalf("closed: %s %s", c.Reason, c.Text)
+			}
+			tells = append(tells, s.Do(p.now, s.peer, a)...)
+		}
+	}
+}
+
+// settle lets everything happen that takes no time.
+func (p *pair) settle() {
+	for busy := true; busy; {
+		busy = false
+		for i, s := range p.sides {
+			for job, ok := s.NextInjection(); ok; job, ok = s.NextInjection() {
+				s.kernel = append(s.kernel, job.Conns...)
+				p.tell(s, s.Injected(job))
+				busy = true
+			}
+			for p.up {
+				f, ok := s.link.Next(p.now, p.id)
+				if !ok {
+					break
+				}
+				got, err := syncd.ParseFrame(syncd.AppendFrame(nil, f)[4:])
+				if err != nil {
+					p.t.Fatal(err)
+				}
+				p.tell(p.sides[1-i], syncd.Tell{Event: syncd.FrameReceived{ID: p.id, Frame: got}})
+				busy = true
+			}
+		}
+	}
+}
+
+// wait lets time pass.
+func (p *pair) wait(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); {
+		next := end
+		for _, s := range p.sides {
+			if at, ok := s.link.Deadline(); ok && at.Before(next) {
+				next = at
+			}
+		}
+		p.now = next
+		for _, s := range p.sides {
+			s.Expire(p.now)
+			p.tell(s, syncd.Tell{Event: syncd.Tick{}})
+		}
+		p.settle()
+	}
+}
+
+func established(client string) syncd.Conn {
+	return syncd.Conn{
+		Protocol: syncd.ProtocolTCP, Client: netip.MustParseAddrPort(client), Virtual: netip.MustParseAddrPort("10.0.0.100:80"),
+		Real: netip.MustParseAddrPort("10.0.0.21:80"), Flags: syncd.ForwardDirect, State: 1, Timeout: 15 * time.Minute,
+	}
+}
+
+func (s *side) has(c syncd.Conn) bool {
+	return slices.ContainsFunc(s.kernel, func(k syncd.Conn) bool { return k.Client == c.Client && k.Real == c.Real })
+}
+
+// Connections that were there before the peer are brought to it, and so are later ones.
+func TestPeerThatJoinsGetsEverything(t *testing.T) {
+	p := newPair(t)
+	old, young := established("192.0.2.1:40000"), established("192.0.2.2:40000")
+	p.captured(0, old)
+	p.wait(time.Minute)
+	p.connect()
+	p.captured(0, young)
+	p.wait(time.Second)
+	for _, c := range []syncd.Conn{old, young} {
+		if !p.sides[1].has(c) {
+			t.Errorf("the peer's kernel lacks %v", c)
+		}
+	}
+	// What is left of its time, not all of it.
+	if got := p.sides[1].kernel[0].Timeout; got != 14*time.Minute {
+		t.Errorf("the old connection lives for %v more, want 14m", got)
+	}
+	if len(p.sides[0].kernel) != 0 {
+		t.Errorf("it came back: %v", p.sides[0].kernel)
+	}
+}
+
+// A director that has started anew gets back what it told before.
+func TestDirectorThatStartsAnewGetsItsConnectionsBack(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	c := established("192.0.2.1:40000")
+	p.captured(0, c)
+	p.wait(time.Second)
+	p.cut()
+	p.start(0, 77)
+	p.wait(time.Second)
+	p.connect()
+	p.wait(time.Second)
+	if !p.sides[0].has(c) {
+		t.Error("its kernel lacks the connection")
+	}
+}
+
+// A full resync does not tell a director what it has told itself: the other's is older.
+func TestWhoToldAConnectionIsNotToldIt(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	theirs, ours := established("192.0.2.1:40000"), established("192.0.2.2:40000")
+	p.captured(0, theirs)
+	p.captured(1, ours)
+	p.wait(time.Second)
+	p.sides[0].kernel = nil
+	p.tell(p.sides[0], syncd.Tell{Event: syncd.WantResync{}})
+	p.wait(time.Second)
+	if got := p.sides[0].kernel; len(got) != 1 || got[0].Client != ours.Client {
+		t.Errorf("its kernel was told %v, want the other director's connection", got)
+	}
+}
+
+// What is read of the kernel's table is told as far as nobody has told it.
+func TestOnlyWhatIsNewIsLearned(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	known, silent := established("192.0.2.1:40000"), established("192.0.2.2:40000")
+	p.captured(0, known)
+	p.wait(time.Second)
+	p.tell(p.sides[0], p.sides[0].Learned(p.now, []syncd.Living{{Conn: known, Remaining: time.Minute}, {Conn: silent, Remaining: time.Minute}})...)
+	p.wait(time.Second)
+	if got := p.sides[1].kernel; len(got) != 2 || got[1].Client != silent.Client || got[1].Timeout != time.Minute {
+		t.Errorf("the peer's kernel was told %v, want the one that was not known, with what remains of its time", got)
+	}
+	if _, n := p.sides[0].Counts(); n.Learned != 1 {
+		t.Errorf("%d learned, want 1", n.Learned)
+	}
+}
+
+// What cannot be read does no harm to what is before it, and is acknowledged: to send it
+// again would not help.
+func TestMalformedRecordsAreCounted(t *testing.T) {
+	x := syncd.NewExchange(10)
+	payload, err := syncd.AppendConn(nil, established("192.0.2.1:40000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Do(began, "lb-b", syncd.Deliver{Run: 7, Frame: syncd.Records{Place: syncd.Place{Seq: 3}, Count: 2, Payload: append(payload, 1, 2, 3)}})
+	job, ok := x.NextInjection()
+	if _, n := x.Counts(); !ok || len(job.Conns) != 1 || n.Malformed != 1 || n.Delivered != 1 {
+		t.Errorf("%+v, %+v", job, n)
+	}
+	if got, want := x.Injected(job), (syncd.Tell{Peer: "lb-b", Event: syncd.Injected{Run: 7, Seq: 3}}); got != want {
+		t.Errorf("told %+v, want %+v", got, want)
+	}
+}
+
+// Whatever the wire does: once it has held for a while both tables are the same.
+func TestExchangesAgree(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(11, seed))
+		p := newPair(t)
+		for range 300 {
+			switch n := rng.IntN(20); {
+			case n == 0 && p.up:
+				p.cut()
+			case n <= 2 && !p.up:
+				p.connect()
+			case n == 3:
+				p.wait(time.Duration(rng.IntN(2000)) * time.Millisecond)
+			case n == 4 && !p.up && rng.IntN(3) == 0:
+				p.start(rng.IntN(2), rng.Uint64()|1)
+			default:
+				i := rng.IntN(2) // each director has clients of its own
+				p.captured(i, established(fmt.Sprintf("192.0.%d.%d:%d", i, rng.IntN(250), 1024+rng.IntN(4))))
+				p.settle()
+			}
+		}
+		if !p.up {
+			p.connect()
+		}
+		p.wait(time.Minute)
+		a, b := p.sides[0].Digests(), p.sides[1].Digests()
+		if !slices.Equal(a, b) || len(a) == 0 {
+			t.Errorf("seed %d: tables differ: %v and %v", seed, a, b)
+		}
+	}
+}
+
+func FuzzSnapshotChunk(f *testing.F) {
+	x := syncd.NewExchange(10)
+	x.Captured(began, []syncd.Conn{established("192.0.2.1:40000")})
+	for _, tell := range x.Do(began, "lb-b", syncd.ReadSnapshot{Run: 1, Snapshot: 1, Max: 1000}) {
+		f.Add(tell.Event.(syncd.SnapshotPart).Payload)
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		x := syncd.NewExchange(1000)
+		x.Do(began, "lb-b", syncd.Deliver{Run: 7, Frame: syncd.SnapshotChunk{Place: syncd.Place{Seq: 3}, Payload: payload}})
+		job, ok := x.NextInjection()
+		if !ok {
+			t.Fatal("nothing to acknowledge it by")
+		}
+		for _, c := range job.Conns {
+			if _, err := syncd.AppendConn(nil, c); err != nil {
+				t.Errorf("%+v was read and cannot be written: %v", c, err)
+			}
+		}
+	})
+}
