@@ -106,6 +106,8 @@ func TestReloadsBreakNoConnection(t *testing.T) {
 	b.operate("reload")
 	d.now()
 	d.wait("removed real server is gone", "real_server=rs-2", "reason=drain-timeout")
+	// The line tells the decision. Until the kernel has it, a packet may still get through.
+	b.until("the kernel has taken it out", func() bool { return len(b.table(cluster.LBA)) == 2 })
 	ctx, cancel := context.WithTimeout(b.ctx, pace+3*time.Second)
 	defer cancel()
 	if kept, lost := conns.Kept(ctx, time.Now()); kept != n/2 {
