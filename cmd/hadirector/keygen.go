@@ -19,9 +19,10 @@ func newKeygen() *cobra.Command {
 FILE, which must not exist yet and which only its owner can read, or prints it.
 Copy the file to every director, to the place that [sync] key_file names.
 
-With --rotate FILE gets a new key, and the one in it is still accepted. With --retire
-that one is taken out. After each of the two copy the file to every director and reload
-them, one after the other: they go on talking to each other all the time.`,
+With --rotate FILE gets a new key, and the one in it is still accepted. With
+--retire that one is taken out. After each of the two copy the file to every
+director and reload them, one after the other: they go on talking to each other
+all the time.`,
 		Args: atMostOneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (rotate || retire) && len(args) == 0 {
@@ -57,7 +58,7 @@ them, one after the other: they go on talking to each other all the time.`,
 		},
 	}
 	cmd.Flags().BoolVar(&rotate, "rotate", false, "put a new key into FILE, and accept the old one still")
-	cmd.Flags().BoolVar(&retire, "retire", false, "take the old key out of FILE, when every director has the new one")
+	cmd.Flags().BoolVar(&retire, "retire", false, "take the old key out of FILE; every director has the new one")
 	cmd.MarkFlagsMutuallyExclusive("rotate", "retire")
 	return cmd
 }
