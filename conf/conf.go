@@ -7,6 +7,7 @@ import (
 
 	"github.com/hadirector/hadirector/healthcheck"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -34,6 +35,9 @@ type Director struct {
 	Name     string
 	Address  netip.Addr    // where its peers reach it
 	Priority vrrp.Priority // default for every [vrrp.X]
+	// SyncAddresses are where its peers reach it for connection sync, one for each link;
+	// none: Address is. See SyncLinks.
+	SyncAddresses []netip.Addr
 }
 
 // VirtualServer is [virtual_server.NAME].
@@ -73,6 +77,9 @@ type VirtualServer struct {
 	// DrainTimeout is how long the connections of a real server that a reload removes
 	// may go on; 0: it is removed at once.
 	DrainTimeout time.Duration
+	// Sync is what the other directors are told of its connections; it counts only with
+	// SyncRelay.
+	Sync syncd.Scope
 }
 
 // RealServer is one entry of [virtual_server.NAME.real_server].
@@ -108,12 +115,22 @@ type IPVS struct {
 
 // Sync is [sync].
 type Sync struct {
-	// Interface is where the kernel's sync daemons send and listen; empty: the
-	// interface that holds this director's own address.
+	Mode SyncMode
+	// Interface with SyncKernel is where the kernel's sync daemons send and listen; empty:
+	// the interface that holds this director's own address. With SyncRelay it is the one
+	// that should hold the first of this director's sync addresses; empty: any.
 	Interface string
 	SyncID    uint8
-	KeyFile   string // empty: no peer membership
+	KeyFile   string // empty: no peer membership; never with SyncRelay
 	Port      uint16 // of the peers' membership protocol, TCP and UDP
+
+	// What follows is of the relay, and 0 with SyncKernel.
+
+	StreamPort uint16 // of the stream between two directors, TCP
+	// MaxWait is how long a director that has been started, or whose peer has come back,
+	// waits for its peers' connections before it counts as ready all the same.
+	MaxWait        time.Duration
+	MaxConnections int // that the shadow table has room for
 }
 
 // Admin is [admin].

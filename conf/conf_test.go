@@ -87,8 +87,9 @@ func TestPair(t *testing.T) {
 			Name: "front-page", Type: healthcheck.HTTP, ConnectTimeout: 2 * time.Second,
 			HTTP: healthcheck.HTTPSpec{Method: "GET", Path: "/", Status: "200-299"},
 		})},
-		IPVS:  conf.IPVS{ProbeMarks: 0x68000000},
-		Sync:  &conf.Sync{Interface: "eth1", KeyFile: "/etc/hadirector/cluster.key", Port: 9651},
+		IPVS: conf.IPVS{ProbeMarks: 0x68000000},
+		Sync: &conf.Sync{Mode: conf.SyncRelay, Interface: "eth1", KeyFile: "/etc/hadirector/cluster.key", Port: 9651,
+			StreamPort: 9652, MaxWait: 30 * time.Second, MaxConnections: 1 << 20},
 		Admin: conf.Admin{Socket: "/run/hadirector/admin.sock", Metrics: netip.MustParseAddrPort("127.0.0.1:9650")},
 		Log:   conf.Log{Level: slog.LevelInfo, Format: "text"},
 	}
@@ -306,7 +307,7 @@ func TestWarnings(t *testing.T) {
 			`15:14: virtual_server.web.one_packet: warning: with forward = "nat" answers come from the real server's own address, which clients do not expect: ` +
 				`the kernel keeps no connections with one_packet; right for packets that nobody answers, or with persistence_engine = "sip"`},
 		{"sync without a key", "", "[sync]\n",
-			`24:2: sync: warning: without a key_file the directors cannot see each other's configuration and readiness`},
+			`24:2: sync: warning: without a key_file the directors cannot see each other's configuration and readiness, and connections travel by the kernel's own multicast, unauthenticated`},
 		{"metrics for everyone", "", "[admin]\nmetrics = \"0.0.0.0:9650\"\n",
 			`25:11: admin.metrics: warning: 0.0.0.0:9650 serves metrics to everyone who can reach this machine`},
 		{"metrics of one machine", "", "[admin]\nmetrics = \"10.0.0.11:9650\"\n",

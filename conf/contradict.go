@@ -19,6 +19,7 @@ func (p *parser) contradictions(c *Config) {
 	p.quiescedPersistence(c)
 	p.lonelyAgents(c)
 	p.probePaths(c)
+	p.syncContradictions(c)
 	for _, s := range c.Checks {
 		if !p.usedChecks[s.Name] {
 			p.warnf(p.root.at("check", s.Name), "no virtual server uses this check")

@@ -62,7 +62,15 @@ const (
 	defaultName   = "."
 	defaultRecord = "SOA"
 
-	defaultSyncPort  = 9651
+	defaultSyncPort = 9651
+	// defaultStreamPort is beside the membership's.
+	defaultStreamPort = 9652
+	// defaultSyncWait is enough for a million connections, and no longer than an operator
+	// waits for a director that has been started.
+	defaultSyncWait = 30 * time.Second
+	// defaultSyncConnections take at most 200 MiB.
+	defaultSyncConnections = 1 << 20
+
 	defaultLogLevel  = slog.LevelInfo
 	defaultLogFormat = "text"
 )
@@ -79,6 +87,8 @@ const (
 	maxHMACWindow = 300 * time.Second
 	// maxTrackWeight is keepalived's: it leaves no priority but 1 and 254.
 	maxTrackWeight = 253
+	// maxSyncWait is our own.
+	maxSyncWait = 10 * time.Minute
 	// maxDrainTimeout is our own.
 	maxDrainTimeout = 24 * time.Hour
 	// maxSlowStart is our own.

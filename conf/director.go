@@ -6,7 +6,7 @@ import (
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-var directorGrammar = grammar{keys: []string{"address", "priority"}}
+var directorGrammar = grammar{keys: []string{"address", "priority", "sync_addresses"}}
 
 // directors reads [director.NAME].
 func (p *parser) directors(n *node) []Director {
@@ -18,6 +18,8 @@ func (p *parser) directors(n *node) []Director {
 			Name:     name,
 			Address:  p.address(p.required(t, "address", `the IP address where the other directors reach it, such as "10.0.0.11"`)),
 			Priority: p.priority(t.kid("priority"), defaultPriority),
+
+			SyncAddresses: p.syncAddresses(t.kid("sync_addresses")),
 		}
 		if other, ok := first[d.Address]; ok {
 			p.errorf(t.at("address"), "%s is already the address of %s", d.Address, other.Name)
@@ -30,6 +32,7 @@ func (p *parser) directors(n *node) []Director {
 		}
 		ds = append(ds, d)
 	}
+	p.checkSyncAddresses(n, ds)
 	return ds
 }
 

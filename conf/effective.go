@@ -127,6 +127,7 @@ func (w *writer) director(d Director) {
 	w.table("director", d.Name)
 	w.text("address", d.Address.String())
 	w.integer("priority", int64(d.Priority))
+	list(w, "sync_addresses", d.SyncAddresses)
 }
 
 func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
@@ -156,6 +157,7 @@ func (w *writer) virtualServer(vs VirtualServer, ds []Director) {
 		w.value("sorry_server", fmt.Sprintf("{ address = %q, %s }", s.Address, forwarding(*s)))
 	}
 	w.duration("drain_timeout", vs.DrainTimeout)
+	w.text("sync", vs.Sync.String())
 	if len(vs.RealServers) == 0 {
 		return
 	}
@@ -211,18 +213,6 @@ func (w *writer) serviceAddress(vs VirtualServer) {
 	if protocol == 0 || protocol == ipvs.UDP {
 		w.boolean("one_packet", vs.Service.Flags&ipvs.FlagOnePacket != 0)
 	}
-}
-
-func (w *writer) sync(s Sync) {
-	w.table("sync")
-	if s.Interface != "" {
-		w.text("interface", s.Interface)
-	}
-	w.integer("sync_id", int64(s.SyncID))
-	if s.KeyFile != "" {
-		w.text("key_file", s.KeyFile)
-	}
-	w.integer("port", int64(s.Port))
 }
 
 // oneOrMore writes a string, or an array of several.

@@ -58,6 +58,7 @@ on_down = "remove"
 slow_start = "0s"
 panic_threshold = "0%"
 drain_timeout = "30s"
+sync = "all"
 
 [virtual_server.web.real_server]
 web-1 = { address = "10.0.0.21:80", weight = 1, forward = "dr", check = "front-page" }

@@ -7,7 +7,6 @@ import (
 
 var (
 	ipvsGrammar  = grammar{keys: append([]string{"on_stop", probeMarksKey}, parameterNames()...)}
-	syncGrammar  = grammar{keys: []string{"interface", "sync_id", "key_file", "port"}}
 	adminGrammar = grammar{keys: []string{"socket", "metrics"}}
 	logGrammar   = grammar{keys: []string{"level", "format"}}
 )
@@ -28,26 +27,6 @@ func (p *parser) ipvs(n *node) IPVS {
 		Parameters: p.parameters(n),
 		ProbeMarks: p.probeMarks(n.kid(probeMarksKey)),
 	}
-}
-
-// sync reads [sync].
-func (p *parser) sync(n *node, directors int) *Sync {
-	if !p.table(n, syncGrammar) {
-		return nil
-	}
-	s := &Sync{
-		Interface: p.interfaceName(n.kid("interface")),
-		SyncID:    uint8(p.integer(n.kid("sync_id"), 0, 0, 255)),
-		KeyFile:   p.absolute(n.kid("key_file"), ""),
-		Port:      uint16(p.integer(n.kid("port"), defaultSyncPort, 1, 65535)),
-	}
-	if n.kid("key_file") == nil {
-		p.warnf(n, "without a key_file the directors cannot see each other's configuration and readiness")
-	}
-	if directors < 2 {
-		p.warnf(n, "there is no second director to synchronise with")
-	}
-	return s
 }
 
 // admin reads [admin].

@@ -12,7 +12,7 @@ var virtualServerGrammar = grammar{
 	keys: []string{"address", "fwmark", "family", "mark", "protocol", "one_packet", "scheduler", "scheduler_flags",
 		"forward", "tunnel", "tunnel_port", "tunnel_checksum", "source_address", "check",
 		"persistence", "persistence_netmask", "persistence_engine", "quorum", "quorum_hysteresis", "sorry_server",
-		"on_down", "panic_threshold", "slow_start", "on_quorum_up", "on_quorum_down", "drain_timeout",
+		"on_down", "panic_threshold", "slow_start", "on_quorum_up", "on_quorum_down", "drain_timeout", "sync",
 		"real_server"},
 	others: map[string]string{
 		"ip": "address", "vip": "address", "mode": "forward", "method": "forward",
@@ -39,6 +39,7 @@ func (p *parser) virtualServers(n *node, ds []Director) []VirtualServer {
 		p.onePacket(t.kid("one_packet"), &vs)
 		p.persistence(t, &vs)
 		vs.DrainTimeout = p.duration(t.kid("drain_timeout"), defaultDrainTimeout, 0, maxDrainTimeout, time.Millisecond)
+		vs.Sync = p.syncScope(t)
 		vs.RealServers = p.realServers(t.kid("real_server"), vs)
 		vs.SorryServer = p.sorryServer(t.kid("sorry_server"), vs)
 		p.sourceAddress(t, &vs, ds)
