@@ -26,15 +26,6 @@ const (
 	maxDatagram = 65535
 )
 
-// Datagram is what the kernel's master daemon has sent.
-type Datagram struct {
-	Payload []byte // a sync message
-	At      time.Time
-	// Lost is how many datagrams before this one were not captured, because the
-	// capture was not read in time.
-	Lost uint32
-}
-
 // Capture hears the kernel's master daemon on the private interface. One goroutine may
 // read while another one closes it.
 type Capture struct {
@@ -148,12 +139,12 @@ func syncFilter() ([]unix.SockFilter, error) {
 // After Close the error is [os.ErrClosed]. Every other error is one of the interface,
 // which has gone down or away: the capture may have missed something, and one that is
 // gone is never heard again.
-func (c *Capture) Read() (Datagram, error) {
+func (c *Capture) Read() (syncd.Datagram, error) {
 	var lost uint32
 	for {
 		d, err := c.read()
 		if err != nil {
-			return Datagram{}, fmt.Errorf("capture sync messages: %w", err)
+			return syncd.Datagram{}, fmt.Errorf("capture sync messages: %w", err)
 		}
 		lost += d.Lost
 		if d.Payload != nil && !isTick(d.Payload) {
@@ -163,7 +154,7 @@ func (c *Capture) Read() (Datagram, error) {
 	}
 }
 
-func (c *Capture) read() (Datagram, error) {
+func (c *Capture) read() (syncd.Datagram, error) {
 	var n, oobn int
 	var err error
 	poll := c.conn.Read(func(fd uintptr) bool {
@@ -172,15 +163,15 @@ func (c *Capture) read() (Datagram, error) {
 	})
 	switch {
 	case c.closed.Load():
-		return Datagram{}, os.ErrClosed
+		return syncd.Datagram{}, os.ErrClosed
 	case poll != nil:
-		return Datagram{}, poll
+		return syncd.Datagram{}, poll
 	}
 	if err != nil {
-		return Datagram{}, os.NewSyscallError("recvmsg", err)
+		return syncd.Datagram{}, os.NewSyscallError("recvmsg", err)
 	}
 	at, lost := control(c.oob[:oobn], c.lost)
-	d := Datagram{Payload: payload(c.buf[:n]), At: at, Lost: lost - c.lost}
+	d := syncd.Datagram{Payload: payload(c.buf[:n]), At: at, Lost: lost - c.lost}
 	c.lost = lost
 	c.heard.Store(at.UnixNano())
 	return d, nil

@@ -28,12 +28,12 @@ func director(t *testing.T, self string) {
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 	defer stop()
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	way, peer := Path{a, b}, "lb-b"
+	way, peer := syncd.Path{Local: a, Peer: b}, "lb-b"
 	if self == "lb-b" {
-		way, peer = Path{b, a}, "lb-a"
+		way, peer = syncd.Path{Local: b, Peer: a}, "lb-a"
 	}
 	s, err := New(Options{
-		Self: self, Port: testPort, Keys: [][32]byte{{1}}, Peers: map[string][]Path{peer: {way}},
+		Self: self, Port: testPort, Keys: [][32]byte{{1}}, Peers: map[string][]syncd.Path{peer: {way}},
 		Link: syncd.LinkOptions{PingEvery: 200 * time.Millisecond, DeadAfter: 700 * time.Millisecond},
 	})
 	if err != nil {

@@ -43,9 +43,9 @@ var (
 // options are lb-a's (0) or lb-b's (1), with as many ways.
 func (p *pair) options(n, ways int, keys ...[32]byte) Options {
 	names := []string{"lb-a", "lb-b"}
-	o := Options{Self: names[n], Port: testPort, Keys: keys, Peers: make(map[string][]Path)}
+	o := Options{Self: names[n], Port: testPort, Keys: keys, Peers: make(map[string][]syncd.Path)}
 	for w := range ways {
-		o.Peers[names[1-n]] = append(o.Peers[names[1-n]], Path{p.addr(10*w + 1 + n), p.addr(10*w + 2 - n)})
+		o.Peers[names[1-n]] = append(o.Peers[names[1-n]], syncd.Path{Local: p.addr(10*w + 1 + n), Peer: p.addr(10*w + 2 - n)})
 	}
 	return o
 }
@@ -98,7 +98,7 @@ func (p *pair) start(o Options, table ...string) *node {
 func (n *node) relay(ctx context.Context) {
 	read := make(map[uint64]bool)
 	for {
-		var a Action
+		var a syncd.StreamAction
 		select {
 		case a = <-n.Actions():
 		case <-ctx.Done():

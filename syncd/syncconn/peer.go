@@ -13,10 +13,10 @@ import (
 type peer struct {
 	s        *Streams
 	name     string
-	paths    []Path
+	paths    []syncd.Path
 	inbox    *inbox
 	messages chan any
-	asks     chan chan PeerStatus
+	asks     chan chan syncd.StreamStatus
 	done     chan struct{}  // closed when run takes nothing more
 	workers  sync.WaitGroup // of connections
 	greeters sync.WaitGroup // of those that have yet to prove who they are
@@ -25,7 +25,7 @@ type peer struct {
 	link    *syncd.Link
 	conns   []*conn
 	ids     syncd.ConnID
-	status  []PathStatus
+	status  []syncd.PathStatus
 	said    []map[string]bool  // what was logged of each way since it was last connected
 	pending []syncd.LinkAction // that nobody has fetched
 }
@@ -43,13 +43,13 @@ type (
 	keysChanged struct{}
 )
 
-func newPeer(s *Streams, name string, paths []Path) *peer {
+func newPeer(s *Streams, name string, paths []syncd.Path) *peer {
 	p := &peer{
 		s: s, name: name, paths: paths, inbox: newInbox(),
-		messages: make(chan any), asks: make(chan chan PeerStatus), done: make(chan struct{}),
+		messages: make(chan any), asks: make(chan chan syncd.StreamStatus), done: make(chan struct{}),
 	}
 	for _, path := range paths {
-		p.status = append(p.status, PathStatus{Path: path})
+		p.status = append(p.status, syncd.PathStatus{Path: path})
 		p.said = append(p.said, make(map[string]bool))
 	}
 	return p
@@ -77,10 +77,10 @@ func (p *peer) run(ctx context.Context) {
 		} else {
 			timer.Stop()
 		}
-		var actions chan<- Action
-		var first Action
+		var actions chan<- syncd.StreamAction
+		var first syncd.StreamAction
 		if len(p.pending) > 0 {
-			actions, first = p.s.actions, Action{p.name, p.pending[0]}
+			actions, first = p.s.actions, syncd.StreamAction{Peer: p.name, Action: p.pending[0]}
 		}
 		select {
 		case <-ctx.Done():
@@ -99,7 +99,7 @@ func (p *peer) run(ctx context.Context) {
 		case <-timer.C:
 			p.handle(syncd.Tick{})
 		case reply := <-p.asks:
-			reply <- PeerStatus{p.link.Status(time.Now()), slices.Clone(p.status)}
+			reply <- syncd.StreamStatus{Link: p.link.Status(time.Now()), Paths: slices.Clone(p.status)}
 		case actions <- first:
 			p.pending = slices.Delete(p.pending, 0, 1)
 		}

@@ -7,13 +7,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // One that sends its handshake byte for byte gets no more time than others.
 func TestHandshakeThatDrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Options{Self: "lb-b", Port: testPort, Keys: [][32]byte{keyOld}, Peers: map[string][]Path{
-			"lb-a": {{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.1")}},
+		s, err := New(Options{Self: "lb-b", Port: testPort, Keys: [][32]byte{keyOld}, Peers: map[string][]syncd.Path{
+			"lb-a": {{Local: netip.MustParseAddr("192.0.2.2"), Peer: netip.MustParseAddr("192.0.2.1")}},
 		}})
 		if err != nil {
 			t.Fatal(err)

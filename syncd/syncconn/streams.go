@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hadirector/hadirector/syncd"
 )
@@ -21,7 +20,7 @@ type Options struct {
 	Port uint16 // TCP, the same on every director
 	// Peers are the ways to the other directors by name. Each way has a connection of
 	// its own, and each connection carries everything.
-	Peers map[string][]Path
+	Peers map[string][]syncd.Path
 	// Keys, derived for KeyPurpose, prove that a director is of the cluster. The first is
 	// used where the peer has it, too; each is accepted.
 	Keys [][32]byte
@@ -29,9 +28,6 @@ type Options struct {
 	Link   syncd.LinkOptions
 	Logger *slog.Logger // nil: none
 }
-
-// Path is a way to a peer: from an address of this director to one of the peer's.
-type Path struct{ Local, Peer netip.Addr }
 
 func (o Options) validate() error {
 	var errs []error
@@ -63,20 +59,13 @@ func (o Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// Action is what a peer's Link wants done: syncd.Deliver, syncd.DeliverNote,
-// syncd.ReadSnapshot or syncd.StateChanged.
-type Action struct {
-	Peer   string
-	Action syncd.LinkAction
-}
-
 // Streams are the streams to all peers. Run does the work; the other methods may be
 // called at any time by anybody, and never block.
 type Streams struct {
 	o       Options
 	ids     atomic.Pointer[[]*identity]
 	peers   map[string]*peer
-	actions chan Action
+	actions chan syncd.StreamAction
 	refused refusals
 	running atomic.Bool
 }
@@ -89,7 +78,7 @@ func New(o Options) (*Streams, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Streams{o: o, peers: make(map[string]*peer), actions: make(chan Action)}
+	s := &Streams{o: o, peers: make(map[string]*peer), actions: make(chan syncd.StreamAction)}
 	ids, err := newIdentities(o.Keys)
 	if err != nil {
 		return nil, err
@@ -110,7 +99,7 @@ func newRun() uint64 {
 
 // Actions gives what is to be done. What is not fetched is bounded: by the window of what
 // a peer may send before it is dealt with, and of the rest the newest counts.
-func (s *Streams) Actions() <-chan Action { return s.actions }
+func (s *Streams) Actions() <-chan syncd.StreamAction { return s.actions }
 
 // Tell hands an event of this side to a peer's Link: syncd.Change, ChangesLost,
 // SnapshotPart, SnapshotDone, Injected, SetNote or WantResync. Those of one goroutine keep
@@ -143,28 +132,14 @@ func (s *Streams) SetKeys(keys [][32]byte) error {
 	return nil
 }
 
-// PeerStatus is what is known of the stream to a peer.
-type PeerStatus struct {
-	Link  syncd.LinkStatus
-	Paths []PathStatus // in the order of the options
-}
-
-// PathStatus is a way's.
-type PathStatus struct {
-	Path
-	Connected bool
-	Since     time.Time
-	Err       string // why there is no connection; empty: it is there, or was not tried yet
-}
-
 // Status returns what is known of every peer. It is empty when Run does not run.
-func (s *Streams) Status() map[string]PeerStatus {
-	all := make(map[string]PeerStatus, len(s.peers))
+func (s *Streams) Status() map[string]syncd.StreamStatus {
+	all := make(map[string]syncd.StreamStatus, len(s.peers))
 	if !s.running.Load() {
 		return all
 	}
 	for name, p := range s.peers {
-		reply := make(chan PeerStatus, 1)
+		reply := make(chan syncd.StreamStatus, 1)
 		select {
 		case p.asks <- reply:
 			all[name] = <-reply
