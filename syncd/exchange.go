@@ -21,9 +21,13 @@ type Exchange struct {
 	peers map[string]*exchangePeer
 	// teller is the last number that was given.
 	teller uint16
+	serves func(Conn) bool
 	jobs   []Injection // what the kernel is yet to be told, in order
-	count  ExchangeCounters
-	one    []Living
+	// again is how far the table was read for a kernel that is told everything again.
+	again   Cursor
+	missing map[key]bool // see Compare
+	count   ExchangeCounters
+	one     []Living
 }
 
 // exchangePeer is what is known of a peer.
@@ -43,6 +47,8 @@ type ExchangeCounters struct {
 	Learned   uint64 // read in the kernel's table, and told by nobody before
 	Delivered uint64 // told by peers
 	Malformed uint64 // of these, what no kernel would take
+	Kept      uint64 // of these, what this director's kernel knows better
+	Missing   uint64 // told by peers and found missing in the kernel
 }
 
 // Tell is an event for the Link of a peer.
@@ -56,14 +62,21 @@ type Tell struct {
 type Injection struct {
 	Conns []Conn
 
-	peer     string
+	peer     string // empty: nobody waits for it
 	run, seq uint64
 }
 
 // NewExchange returns an Exchange with an empty table for at most limit connections.
 func NewExchange(limit int) *Exchange {
-	return &Exchange{table: NewTable(limit), peers: make(map[string]*exchangePeer)}
+	return &Exchange{
+		table: NewTable(limit), peers: make(map[string]*exchangePeer),
+		serves: func(Conn) bool { return false }, again: Cursor{done: true},
+	}
 }
+
+// Serve says which connections' packets come to this director, as the Master of their
+// addresses: its kernel knows them better than what a peer remembers of them.
+func (x *Exchange) Serve(serves func(Conn) bool) { x.serves = serves }
 
 // Captured takes in what the kernel's master daemon has told.
 func (x *Exchange) Captured(now time.Time, conns []Conn) []Tell {
@@ -143,6 +156,10 @@ func (x *Exchange) deliver(now time.Time, peer string, a Deliver) {
 		job.seq = f.Seq
 		job.Conns = x.records(f.Payload, func(b []byte) (Conn, []byte, error) {
 			l, rest, err := parseLiving(b)
+			if err == nil && x.serves(l.Conn) && x.table.Has(now, l.Conn) {
+				x.count.Kept++
+				return Conn{}, rest, errKept
+			}
 			if err == nil {
 				x.table.Restore(now, l, teller)
 			}
@@ -157,6 +174,9 @@ func (x *Exchange) deliver(now time.Time, peer string, a Deliver) {
 	x.jobs = append(x.jobs, job)
 }
 
+// errKept is of a record that changes nothing.
+var errKept = errors.New("kept")
+
 // records reads what is in a payload, up to where nobody knows how to go on.
 func (x *Exchange) records(payload []byte, parse func([]byte) (Conn, []byte, error)) (conns []Conn) {
 	for len(payload) > 0 {
@@ -164,6 +184,7 @@ func (x *Exchange) records(payload []byte, parse func([]byte) (Conn, []byte, err
 		switch {
 		case err == nil:
 			conns = append(conns, c)
+		case errors.Is(err, errKept):
 		case errors.Is(err, ErrNotTaken):
 			x.count.Malformed++
 		default:
@@ -240,18 +261,75 @@ func (x *Exchange) read(now time.Time, peer string, a ReadSnapshot) LinkEvent {
 }
 
 // NextInjection returns what the kernel is to be told next, if there is something.
-func (x *Exchange) NextInjection() (Injection, bool) {
-	if len(x.jobs) == 0 {
-		return Injection{}, false
+func (x *Exchange) NextInjection(now time.Time) (Injection, bool) {
+	if len(x.jobs) > 0 {
+		job := x.jobs[0]
+		x.jobs = x.jobs[1:]
+		return job, true
 	}
-	job := x.jobs[0]
-	x.jobs = x.jobs[1:]
-	return job, true
+	for !x.again.Done() {
+		var job Injection
+		x.one, x.again = x.table.Chunk(now, x.again, x.one[:0], reinjected)
+		for _, l := range x.one {
+			if !x.serves(l.Conn) {
+				job.Conns = append(job.Conns, l.Resync())
+			}
+		}
+		if len(job.Conns) > 0 {
+			return job, true
+		}
+	}
+	return Injection{}, false
 }
 
+// reinjected is how much of the table is told again in one Injection.
+const reinjected = 1024
+
 // Injected says that the kernel was told, or that there is none that could be.
-func (x *Exchange) Injected(job Injection) Tell {
-	return Tell{job.peer, Injected{job.run, job.seq}}
+func (x *Exchange) Injected(job Injection) []Tell {
+	if job.peer == "" {
+		return nil
+	}
+	return []Tell{{job.peer, Injected{job.run, job.seq}}}
+}
+
+// Reinject has the kernel told again all that peers have told: it may lack some of it,
+// or be another daemon's. What it serves itself it knows.
+func (x *Exchange) Reinject() { x.again = Told() }
+
+// Reinjecting tells whether some of that is still to come.
+func (x *Exchange) Reinjecting() bool { return !x.again.Done() }
+
+// Compare takes in a complete list of what the kernel has, as it was read some time ago.
+// What peers have told and is missing there for the second time the kernel is told again. It
+// returns how many were missing.
+func (x *Exchange) Compare(now time.Time, kernel []Living) int {
+	there := make(map[key]bool, len(kernel))
+	for _, l := range kernel {
+		there[keyOf(l.Conn)] = true
+	}
+	var job Injection
+	missing := make(map[key]bool)
+	for walk := Told(); !walk.Done(); {
+		x.one, walk = x.table.Chunk(now, walk, x.one[:0], reinjected)
+		for _, l := range x.one {
+			k := keyOf(l.Conn)
+			// Templates of engines have more to tell them apart than a listing shows.
+			if there[k] || l.Engine != "" || x.serves(l.Conn) {
+				continue
+			}
+			if x.missing[k] {
+				job.Conns = append(job.Conns, l.Resync())
+			}
+			missing[k] = true
+		}
+	}
+	x.missing = missing
+	if len(job.Conns) > 0 {
+		x.count.Missing += uint64(len(job.Conns))
+		x.jobs = append(x.jobs, job)
+	}
+	return len(job.Conns)
 }
 
 // Expire forgets the connections whose time is over.
@@ -269,10 +347,13 @@ func (x *Exchange) Digests() []ServerDigest {
 	for v, d := range x.table.Digests() {
 		all = append(all, ServerDigest{v, d})
 	}
-	slices.SortFunc(all, func(a, b ServerDigest) int {
-		return cmp.Or(cmp.Compare(a.FWMark, b.FWMark), cmp.Compare(a.Protocol, b.Protocol), a.Addr.Compare(b.Addr))
-	})
+	slices.SortFunc(all, func(a, b ServerDigest) int { return compareServers(a.VirtualServer, b.VirtualServer) })
 	return all
+}
+
+func compareServers(a, b VirtualServer) int {
+	return cmp.Or(cmp.Compare(a.FWMark, b.FWMark), cmp.Compare(a.Protocol, b.Protocol), a.Addr.Compare(b.Addr),
+		cmp.Compare(a.String(), b.String()))
 }
 
 // Counts returns what has come of what the table was told, and where that came from.

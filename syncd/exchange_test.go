@@ -86,9 +86,9 @@ func (p *pair) settle() {
 	for busy := true; busy; {
 		busy = false
 		for i, s := range p.sides {
-			for job, ok := s.NextInjection(); ok; job, ok = s.NextInjection() {
+			for job, ok := s.NextInjection(p.now); ok; job, ok = s.NextInjection(p.now) {
 				s.kernel = append(s.kernel, job.Conns...)
-				p.tell(s, s.Injected(job))
+				p.tell(s, s.Injected(job)...)
 				busy = true
 			}
 			for p.up {
@@ -209,6 +209,86 @@ func TestOnlyWhatIsNewIsLearned(t *testing.T) {
 	}
 }
 
+// A Master that is read a peer's table, because the peer or the stream was away, knows its
+// own connections better, and takes what it has lost.
+func TestMasterKeepsWhatItServes(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	closing, lost := established("192.0.2.1:40000"), established("192.0.2.2:40000")
+	p.captured(0, closing, lost)
+	p.wait(time.Second)
+	p.cut()
+	p.start(0, 9) // without what its kernel had, but for one
+	closing.State, closing.Timeout = 4, time.Minute
+	p.sides[0].Serve(func(syncd.Conn) bool { return true })
+	p.captured(0, closing)
+	p.connect()
+	p.wait(time.Second)
+	if got := p.sides[0].kernel; len(got) != 1 || got[0].Client != lost.Client {
+		t.Errorf("the Master's kernel was told %v, want what it has lost", got)
+	}
+	if _, n := p.sides[0].Counts(); n.Kept != 1 {
+		t.Errorf("%d kept, want 1", n.Kept)
+	}
+	if a, b := p.sides[0].Digests(), p.sides[1].Digests(); !slices.Equal(a, b) {
+		t.Errorf("tables differ: %v and %v", a, b)
+	}
+}
+
+// A kernel daemon that is started again has missed things: it is told all that peers have
+// told, and nothing that the kernel itself has.
+func TestReinjection(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	told, own := established("192.0.2.1:40000"), established("192.0.2.2:40000")
+	p.captured(0, told)
+	p.captured(1, own)
+	p.wait(10 * time.Second)
+	b := p.sides[1]
+	b.kernel = nil
+	b.Reinject()
+	if !b.Reinjecting() {
+		t.Error("nothing is to come")
+	}
+	p.settle()
+	if len(b.kernel) != 1 || b.kernel[0].Client != told.Client || b.kernel[0].Timeout.Round(time.Second) != 15*time.Minute-10*time.Second {
+		t.Errorf("the kernel was told %v, want what the peer has told with what remains of its time", b.kernel)
+	}
+	b.kernel = nil
+	b.Serve(func(syncd.Conn) bool { return true })
+	b.Reinject()
+	p.settle()
+	if b.Reinjecting() || len(b.kernel) != 0 {
+		t.Errorf("a Master's kernel was told %v", b.kernel)
+	}
+}
+
+// What the kernel lacks although it was told is told again, when a second list lacks it too: it
+// may have been on its way when the first one was read.
+func TestCompareWithTheKernel(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	there, gone, own := established("192.0.2.1:40000"), established("192.0.2.2:40000"), established("192.0.2.3:40000")
+	p.captured(0, there, gone)
+	p.captured(1, own)
+	p.wait(time.Second)
+	b := p.sides[1]
+	b.kernel = nil
+	list := []syncd.Living{{Conn: there, Remaining: time.Minute}}
+	for i, want := range []int{0, 1} {
+		if n := b.Compare(p.now, list); n != want {
+			t.Errorf("list %d: %d missing, want %d", i, n, want)
+		}
+	}
+	p.settle()
+	if len(b.kernel) != 1 || b.kernel[0].Client != gone.Client {
+		t.Errorf("the kernel was told %v, want %v", b.kernel, gone)
+	}
+	if _, n := b.Counts(); n.Missing != 1 {
+		t.Errorf("%d missing, want 1", n.Missing)
+	}
+}
+
 // What cannot be read does no harm to what is before it, and is acknowledged: to send it
 // again would not help.
 func TestMalformedRecordsAreCounted(t *testing.T) {
@@ -218,11 +298,11 @@ func TestMalformedRecordsAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Do(began, "lb-b", syncd.Deliver{Run: 7, Frame: syncd.Records{Place: syncd.Place{Seq: 3}, Count: 2, Payload: append(payload, 1, 2, 3)}})
-	job, ok := x.NextInjection()
+	job, ok := x.NextInjection(began)
 	if _, n := x.Counts(); !ok || len(job.Conns) != 1 || n.Malformed != 1 || n.Delivered != 1 {
 		t.Errorf("%+v, %+v", job, n)
 	}
-	if got, want := x.Injected(job), (syncd.Tell{Peer: "lb-b", Event: syncd.Injected{Run: 7, Seq: 3}}); got != want {
+	if got, want := x.Injected(job), []syncd.Tell{{Peer: "lb-b", Event: syncd.Injected{Run: 7, Seq: 3}}}; !slices.Equal(got, want) {
 		t.Errorf("told %+v, want %+v", got, want)
 	}
 }
@@ -268,7 +348,7 @@ func FuzzSnapshotChunk(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		x := syncd.NewExchange(1000)
 		x.Do(began, "lb-b", syncd.Deliver{Run: 7, Frame: syncd.SnapshotChunk{Place: syncd.Place{Seq: 3}, Payload: payload}})
-		job, ok := x.NextInjection()
+		job, ok := x.NextInjection(began)
 		if !ok {
 			t.Fatal("nothing to acknowledge it by")
 		}
