@@ -25,7 +25,7 @@ type Exchange struct {
 	jobs   []Injection // what the kernel is yet to be told, in order
 	// again is how far the table was read for a kernel that is told everything again.
 	again   Cursor
-	missing map[key]bool // see Compare
+	missing map[key]int // lists that did not have it one after the other: see Compare
 	count   ExchangeCounters
 	one     []Living
 }
@@ -86,6 +86,9 @@ func (x *Exchange) Captured(now time.Time, conns []Conn) []Tell {
 	}
 	return changes(conns)
 }
+
+// Knows tells whether a connection is in the table.
+func (x *Exchange) Knows(now time.Time, c Conn) bool { return x.table.Has(now, c) }
 
 // Learned takes in what was read of the kernel's own table: at the start, after messages
 // were lost, or because a connection may not have been told yet. The peers are told what
@@ -300,6 +303,9 @@ func (x *Exchange) Reinject() { x.again = Told() }
 // Reinjecting tells whether some of that is still to come.
 func (x *Exchange) Reinjecting() bool { return !x.again.Done() }
 
+// StopReinjecting gives it up.
+func (x *Exchange) StopReinjecting() { x.again = Cursor{done: true} }
+
 // Compare takes in a complete list of what the kernel has, as it was read some time ago.
 // What peers have told and is missing there for the second time the kernel is told again. It
 // returns how many were missing.
@@ -309,7 +315,7 @@ func (x *Exchange) Compare(now time.Time, kernel []Living) int {
 		there[keyOf(l.Conn)] = true
 	}
 	var job Injection
-	missing := make(map[key]bool)
+	missing := make(map[key]int)
 	for walk := Told(); !walk.Done(); {
 		x.one, walk = x.table.Chunk(now, walk, x.one[:0], reinjected)
 		for _, l := range x.one {
@@ -318,10 +324,11 @@ func (x *Exchange) Compare(now time.Time, kernel []Living) int {
 			if there[k] || l.Engine != "" || x.serves(l.Conn) {
 				continue
 			}
-			if x.missing[k] {
+			// A third list says that the kernel does not take it, or that it is
+			// none that such a list shows.
+			if missing[k] = x.missing[k] + 1; missing[k] == 2 {
 				job.Conns = append(job.Conns, l.Resync())
 			}
-			missing[k] = true
 		}
 	}
 	x.missing = missing

@@ -110,11 +110,6 @@ func (s *Sameness) Note(now time.Time, kind uint8, payload []byte) (taken bool, 
 	return true, nil
 }
 
-// Forget forgets what the peer has said.
-func (s *Sameness) Forget() {
-	s.theirs, s.pages, s.known, s.more = make(map[VirtualServer]standing), [DigestPages][]VirtualServer{}, [DigestPages]bool{}, [DigestPages]bool{}
-}
-
 // Compare compares.
 func (s *Sameness) Compare(now time.Time) Comparison {
 	c := Comparison{Known: !slices.Contains(s.known[:], false) && !slices.Contains(s.more[:], true)}

@@ -165,10 +165,6 @@ func TestSameness(t *testing.T) {
 	if c := s.Compare(at); !c.Same() {
 		t.Errorf("and there: %+v", c)
 	}
-	s.Forget()
-	if c := s.Compare(at); c.Known {
-		t.Errorf("of a peer that is another: %+v", c)
-	}
 }
 
 func TestOtherNotesAreNotDigests(t *testing.T) {

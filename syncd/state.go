@@ -50,6 +50,20 @@ const (
 	StateSCTPEstablished State = 8
 )
 
+// HalfOpen tells whether c is a connection of TCP or SCTP that nobody has answered yet, as a
+// flood of them would be. The kernel never tells its peers of one.
+func (c Conn) HalfOpen() bool {
+	switch name := c.StateName(); {
+	case c.Template():
+		return false
+	case c.Protocol == ProtocolTCP:
+		return name == "NONE" || name == "SYN_SENT" || name == "SYN_RECV" || name == "SYNACK"
+	case c.Protocol == ProtocolSCTP:
+		return c.State < StateSCTPEstablished
+	}
+	return false
+}
+
 // state is a state's name in /proc/net/ip_vs_conn, and how long the kernel keeps a
 // connection in it by default.
 type state struct {

@@ -79,6 +79,7 @@ var rules = map[string]rule{
 	"healthcheck/probe":   {level: shell, uses: []string{"healthcheck"}},
 	"ipvs/ipvsnl":         {level: shell, uses: []string{"ipvs", "syncd"}}, // also steers the kernel's sync daemons
 	"syncd/peers":         {level: shell, uses: []string{"syncd"}},
+	"syncd/relay":         {level: shell, uses: []string{"syncd"}},
 	"syncd/syncconn":      {level: shell, uses: []string{"syncd"}},
 	"internal/netif":      {level: shell, uses: []string{"vrrp", "vrrp/router", "internal/atomicfile", "internal/sysctl"}}, // implements router.Links and others
 	"internal/nft":        {level: shell, uses: []string{"ipvs", "vrrp/router"}},                                           // implements router.Filter
