@@ -103,8 +103,10 @@ const everything = `
 [director.lb-a]
 address = "2001:db8::11"
 priority = 20
+sync_addresses = ["10.1.0.11", "2001:db8:1::11"]
 [director."lb-b.example"]
 address = "2001:db8::12"
+sync_addresses = ["10.1.0.12", "2001:db8:1::12"]
 [vrrp.web]
 interface = "eth0.100"
 vrid = 255
@@ -134,6 +136,7 @@ scheduler = "mh"
 forward = "tun"
 persistence = "1h0m1s"
 quorum = 2
+sync = "templates"
 sorry_server = { address = "10.0.0.9:0", forward = "dr" }
 [virtual_server.web.real_server]
 w-2 = { address = "10.0.0.22:0", weight = 0, forward = "nat" }
@@ -183,9 +186,14 @@ expect = "\t\"\\\u0007\u2028"
 expect_regex = '^\d+"$'
 expect_digest = "MD5:444BCB3A3FCF8389296C49467F27E1D6"
 [sync]
+mode = "relay"
+interface = "eth1"
 sync_id = 7
 key_file = "/etc/key \"x\""
 port = 1
+stream_port = 2
+max_wait = "0s"
+max_connections = 16777216
 [admin]
 socket = "/tmp/s"
 metrics = "[::1]:1"
@@ -267,7 +275,7 @@ func TestWarnings(t *testing.T) {
 	if c := parse(t, good); len(c.Warnings) > 0 {
 		t.Fatalf("the good text: %v", c.Warnings)
 	}
-	for _, tt := range slices.Concat(poolWarnings, []mistake{
+	for _, tt := range slices.Concat(poolWarnings, syncWarnings, []mistake{
 		{"equal priorities", "priority = 150\n", "",
 			`6:7: vrrp.web: warning: lb-a and lb-b have the same priority 100: the one with the higher address wins`},
 		{"equal priorities of one instance", "vrid = 51", "vrid = 51\npriority = { lb-b = 150 }",
@@ -306,8 +314,6 @@ func TestWarnings(t *testing.T) {
 		{"answers of the sorry server alone", "protocol = \"tcp\"\nforward = \"dr\"", "protocol = \"udp\"\none_packet = true\nsorry_server = { address = \"10.0.0.9:80\", forward = \"nat\" }",
 			`15:14: virtual_server.web.one_packet: warning: with forward = "nat" answers come from the real server's own address, which clients do not expect: ` +
 				`the kernel keeps no connections with one_packet; right for packets that nobody answers, or with persistence_engine = "sip"`},
-		{"sync without a key", "", "[sync]\n",
-			`24:2: sync: warning: without a key_file the directors cannot see each other's configuration and readiness, and connections travel by the kernel's own multicast, unauthenticated`},
 		{"metrics for everyone", "", "[admin]\nmetrics = \"0.0.0.0:9650\"\n",
 			`25:11: admin.metrics: warning: 0.0.0.0:9650 serves metrics to everyone who can reach this machine`},
 		{"metrics of one machine", "", "[admin]\nmetrics = \"10.0.0.11:9650\"\n",

@@ -78,7 +78,12 @@ func (p *parser) addressContradictions(c *Config) map[netip.Addr]string {
 	vips := map[netip.Addr]string{}
 	directors := map[netip.Addr]string{}
 	for _, d := range c.Directors {
-		directors[d.Address] = d.Name
+		for _, a := range d.SyncAddresses {
+			directors[a] = "a sync address of the director " + d.Name
+		}
+	}
+	for _, d := range c.Directors {
+		directors[d.Address] = "the address of the director " + d.Name
 	}
 	for _, vr := range c.VirtualRouters {
 		t := p.root.at("vrrp", vr.Name)
@@ -97,7 +102,7 @@ func (p *parser) addressContradictions(c *Config) map[netip.Addr]string {
 				}
 				first[key], vips[a] = vr.Name, vr.Name
 				if d, ok := directors[a]; ok {
-					p.errorf(p.elementOf(t.at(list.key), a), "%s is the address of the director %s: a virtual address moves, that one must not", a, d)
+					p.errorf(p.elementOf(t.at(list.key), a), "%s is %s: a virtual address moves, that one must not", a, d)
 				}
 			}
 		}

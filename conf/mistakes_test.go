@@ -41,7 +41,7 @@ path = "/health"
 // is said about the result, without the file's name.
 type mistake struct{ name, old, new, want string }
 
-var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, poolMistakes, wordMistakes, tunnelMistakes, fullNATMistakes, routerMistakes, ownCheckMistakes, webMistakes, talkMistakes, viaMistakes)
+var mistakes = slices.Concat(shapeMistakes, valueMistakes, serviceMistakes, poolMistakes, wordMistakes, tunnelMistakes, fullNATMistakes, routerMistakes, ownCheckMistakes, webMistakes, talkMistakes, viaMistakes, syncMistakes)
 
 // checkTypes are the types of checks as a message lists them.
 const checkTypes = "tcp, http, https, grpc, dns, smtp, udp, icmp, script, file, agent"

@@ -24,10 +24,7 @@ var syncModeNames = []string{SyncKernel: "kernel", SyncRelay: "relay"}
 // String returns "kernel" or "relay".
 func (m SyncMode) String() string { return syncModeNames[m] }
 
-var syncGrammar = grammar{
-	keys:   []string{"mode", "interface", "sync_id", "key_file", "port", "stream_port", "max_wait", "max_connections"},
-	others: map[string]string{"syncid": "sync_id", "id": "sync_id", "key": "key_file"},
-}
+var syncGrammar = grammar{keys: []string{"mode", "interface", "sync_id", "key_file", "port", "stream_port", "max_wait", "max_connections"}}
 
 // sync reads [sync].
 func (p *parser) sync(n *node, directors int) *Sync {

@@ -108,7 +108,7 @@ func (s Scopes) Passes(c Conn, known func(Conn) bool) bool {
 }
 
 // of returns the scope of a connection's service. It looks in the order of the kernel
-// (ip_vs_service_find): by the mark, by the port, and then for the service of every port.
+// (ip_vs_service_find): by the mark, by the port, for FTP's, and for that of every port.
 func (s Scopes) of(c Conn, mark uint32) Scope {
 	if mark != 0 {
 		if scope, ok := s.marks[scopeMark{mark, c.Virtual.Addr().Is6()}]; ok {
@@ -118,16 +118,28 @@ func (s Scopes) of(c Conn, mark uint32) Scope {
 	if scope, ok := s.services[scopeService{c.Protocol, c.Virtual}]; ok {
 		return scope
 	}
-	other := uint16(0)
-	if c.Template() && c.Virtual.Port() == 0 {
-		// The kernel makes the templates of FTP's service without its port, so that they are
-		// those of the data connections too (ip_vs_sched_persist).
-		other = ftpPort
+	if c.mayBeFTP() {
+		if scope, ok := s.services[scopeService{c.Protocol, netip.AddrPortFrom(c.Virtual.Addr(), ftpPort)}]; ok {
+			return scope
+		}
 	}
-	return s.services[scopeService{c.Protocol, netip.AddrPortFrom(c.Virtual.Addr(), other)}]
+	return s.services[scopeService{c.Protocol, netip.AddrPortFrom(c.Virtual.Addr(), 0)}]
 }
 
-const ftpPort = 21
+const (
+	ftpPort     = 21
+	ftpDataPort = 20
+	// freePort is the first that a passive server chooses from (ip_unprivileged_port_start).
+	freePort = 1024
+)
+
+// mayBeFTP tells whether c, if no other service has it, belongs to the one of FTP: as a
+// data connection, or as a template, which the kernel makes without the port so that it
+// is one for the data connections too (ip_vs_sched_persist).
+func (c Conn) mayBeFTP() bool {
+	port := c.Virtual.Port()
+	return c.Protocol == ProtocolTCP && (port == ftpDataPort || port >= freePort) || c.Template() && port == 0
+}
 
 // mark returns the firewall mark of c. A template of a mark has it in the virtual address,
 // whatever it is a template of (ip_vs_sched_persist).
