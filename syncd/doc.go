@@ -13,6 +13,8 @@
 // [Table], the shadow table, keeps what they told: it can be passed on as a whole while it
 // changes, and its digests say whether two directors have the same.
 //
+// [Scopes] says what of all that other directors are told, for each virtual server.
+//
 // [Frame] is what goes over the stream, [Link] its rules: numbers, acknowledgements, what
 // is sent again, when all is sent again. Connection records pass through as bytes.
 package syncd
