@@ -1,5 +1,7 @@
 package ipvs
 
+import "strings"
+
 // Parameter is a kernel parameter that forwarding on this machine asks for. Its name is
 // sysctl(8)'s: "net.ipv4.ip_forward", "net.ipv4.conf.eth0/5.send_redirects" for eth0.5.
 type Parameter struct {
@@ -42,3 +44,17 @@ const (
 	// ParameterLeft was to be put back, and somebody else has set it meanwhile.
 	ParameterLeft ParameterChange = "left"
 )
+
+// Command is what an operator would type to give the parameter its value: "sysctl -w
+// net.ipv4.ip_forward=1".
+func (p Parameter) Command() string {
+	value := PlainParameter(p.Value)
+	if strings.Contains(value, " ") {
+		value = "'" + value + "'"
+	}
+	return "sysctl -w " + p.Name + "=" + value
+}
+
+// PlainParameter is a parameter's value as one would type it: the kernel puts tabs between
+// several numbers.
+func PlainParameter(value string) string { return strings.Join(strings.Fields(value), " ") }

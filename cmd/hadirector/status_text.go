@@ -231,6 +231,9 @@ func writeKernel(b *bytes.Buffer, s director.Status) {
 	for _, d := range s.Sync.Daemons {
 		fmt.Fprintf(b, "sync   %s on %s, sync id %d\n", d.Role, d.Interface, d.SyncID)
 	}
+	for _, e := range s.Sync.Errors {
+		fmt.Fprintf(b, "       REFUSED: %s\n", e)
+	}
 	if s.Sync.PeersError != "" {
 		fmt.Fprintf(b, "peers  %s\n", s.Sync.PeersError)
 	}

@@ -82,7 +82,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 	}
 	d.director, err = director.New(director.Options{
 		Config: cfg, Self: self, Version: versionText(),
-		Kernel: d.kernel, Marker: nft.NewMarks(), Translator: nft.NewFullNAT(), Params: keptParameters{params}, Ledger: director.FileLedger{Path: o.ledger()},
+		Kernel: d.kernel, Marker: nft.NewMarks(), Translator: nft.NewFullNAT(), Params: keptParameters{params}, PrivateLink: newPrivateLink(), Ledger: director.FileLedger{Path: o.ledger()},
 		Overrides: director.FileOverrides{Path: o.overrides()}, Statuses: director.FileStatuses{Path: o.statuses()},
 		VRRP: d.routers, Health: monitor, ProbePaths: prober, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
@@ -196,6 +196,9 @@ func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
 	out.Steps = d.director.Steps(reloaded)
 	s := d.director.Status()
 	out.Hash, out.Refused = s.Config.Hash, s.IPVS.Errors
+	if s.Sync != nil {
+		out.Refused = append(out.Refused, s.Sync.Errors...)
+	}
 	for _, p := range s.Parameters {
 		if p.Error != "" {
 			out.Refused = append(out.Refused, p.Error)

@@ -51,6 +51,8 @@ type Desired struct {
 	Probes []ipvs.ServiceKey
 	// Translations are what happens to connections of services in Table beside IPVS.
 	Translations []ipvs.Translation
+	// Private says that the private interface of the kernel's sync daemons should be there.
+	Private bool
 	// Daemons are the kernel's sync daemons that should run. An empty Interface
 	// stands for the one that holds SyncAddr.
 	Daemons  []syncd.Daemon
@@ -103,7 +105,7 @@ func Compile(cfg *conf.Config, self string, f Facts) Desired {
 	d.addTranslations(cfg, self, f.Leaving)
 	d.Parameters = Needs(cfg, f.Leaving)
 	d.Leaving = maps.Clone(f.Leaving)
-	d.Daemons, d.SyncAddr = compileDaemons(cfg, self, f)
+	d.compileSync(cfg, self, f)
 	return d
 }
 
@@ -118,22 +120,6 @@ func compileServer(t ipvs.Table, vs *conf.VirtualServer, f Facts) {
 		}
 		t[service.Key] = e
 	}
-}
-
-// compileDaemons says which sync daemons should run, and which address tells on which
-// interface.
-func compileDaemons(cfg *conf.Config, self string, f Facts) (daemons []syncd.Daemon, addr netip.Addr) {
-	// Without a virtual server there is no connection to tell of, and [sync] is for the
-	// membership alone.
-	if cfg.Sync == nil || len(cfg.VirtualServers) == 0 {
-		return nil, netip.Addr{}
-	}
-	master, backup := roles(cfg, f.VRRP)
-	daemons = syncd.Desired(syncd.Config{Interface: cfg.Sync.Interface, SyncID: cfg.Sync.SyncID}, master, backup)
-	if me, ok := cfg.Director(self); ok {
-		addr = me.Address
-	}
-	return daemons, addr
 }
 
 // recompile is [Compile] after a change of facts that are about these virtual servers

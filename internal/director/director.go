@@ -30,7 +30,9 @@ type Options struct {
 	// Translator does what the forwarding method fullnat needs beside Kernel.
 	Translator Translator
 	Params     Parameters
-	Ledger     Ledger
+	// PrivateLink is where the kernel's sync daemons talk when connections are relayed.
+	PrivateLink PrivateLink
+	Ledger      Ledger
 	// Overrides keeps what operators want instead of the configuration.
 	Overrides OverrideStore
 	// Statuses keeps which targets are down, for checks whose initial is "last".
@@ -170,7 +172,7 @@ func New(o Options) (*Director, error) {
 	}
 	<-d.later.C
 	d.rec = &reconciler{
-		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, ledger: o.Ledger, paths: o.ProbePaths,
+		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, privateLink: o.PrivateLink, ledger: o.Ledger, paths: o.ProbePaths,
 		interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
 		desired: newMailbox[Desired](), passes: d.passes, rehearsals: make(chan rehearsing), owned: owned,
 	}
@@ -224,8 +226,8 @@ func (d *Director) Run(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("put back kernel parameter %s: %w", s.Name, s.Err))
 		}
 	}
-	if len(p.Errs) > 0 {
-		err = errors.Join(err, fmt.Errorf("leave the kernel's ipvs as it should be: %w", errors.Join(p.Errs...)))
+	if errs := slices.Concat(p.Errs, p.SyncErrs); len(errs) > 0 {
+		err = errors.Join(err, fmt.Errorf("leave the kernel's ipvs as it should be: %w", errors.Join(errs...)))
 	}
 	d.record(Event{Kind: EventStop, Object: d.o.Self, Text: "stopped"})
 	return err
@@ -233,7 +235,9 @@ func (d *Director) Run(ctx context.Context) error {
 
 // atStop is what the kernel holds after the end of this run: nothing, or with
 // on_stop = "keep" what it holds now. The ledger names it as ours, so the next run takes
-// it over. Meanwhile another director is Master, whose connections are received.
+// it over. Meanwhile another director is Master, whose connections are received by a daemon
+// on the wire. Those on the private interface have nobody to talk to without this program:
+// they stay so that the next run need not start them, but the tick goes.
 func (d *Director) atStop() Desired {
 	if !d.force.cfg.IPVS.KeepOnStop {
 		return Desired{}
@@ -241,7 +245,9 @@ func (d *Director) atStop() Desired {
 	f := d.facts
 	f.VRRP = nil
 	d.o.Logger.Info("services stay in the kernel")
-	return Compile(d.force.cfg, d.o.Self, f)
+	kept := Compile(d.force.cfg, d.o.Self, f)
+	kept.tick(false)
+	return kept
 }
 
 // loop handles one event after the other.
@@ -341,7 +347,7 @@ func (d *Director) compile() {
 
 // give hands a desired state to the reconciler if it is a new one.
 func (d *Director) give(next Desired) {
-	if d.desired.Generation > 0 && len(next.changed) == 0 && next.SyncAddr == d.desired.SyncAddr &&
+	if d.desired.Generation > 0 && len(next.changed) == 0 && next.SyncAddr == d.desired.SyncAddr && next.Private == d.desired.Private &&
 		slices.Equal(next.Daemons, d.desired.Daemons) && slices.Equal(next.Marks, d.desired.Marks) &&
 		slices.Equal(next.Translations, d.desired.Translations) && maps.Equal(next.Leaving, d.desired.Leaving) &&
 		slices.EqualFunc(next.Parameters, d.desired.Parameters, Need.equal) {
@@ -379,7 +385,7 @@ func (d *Director) transition(r vrrp.Report) {
 	d.facts.VRRP[r.Instance] = r.To
 	next := d.desired
 	next.changed = nil
-	next.Daemons, next.SyncAddr = compileDaemons(d.force.cfg, d.o.Self, d.facts)
+	next.compileSync(d.force.cfg, d.o.Self, d.facts)
 	d.give(next)
 	d.witness.kick()
 	d.logTransition(r)

@@ -66,6 +66,8 @@ const (
 	EventIPVSFailure        EventKind = "ipvs-failure"
 	EventIPVSRecovered      EventKind = "ipvs-recovered"
 	EventIPVSRepair         EventKind = "ipvs-repair"
+	EventSyncFailure        EventKind = "sync-failure" // the kernel refuses what it needs
+	EventSyncRecovered      EventKind = "sync-recovered"
 	EventParameterRefused   EventKind = "parameter-refused" // a kernel parameter
 	EventParameterRepair    EventKind = "parameter-repair"
 	EventPeerJoined         EventKind = "peer-joined"

@@ -30,6 +30,7 @@ type world struct {
 	marker  *fakeTables[ipvs.Marking]
 	fullNAT *fakeTables[ipvs.Translation]
 	params  *fakeParameters
+	private *fakePrivateLink
 	ledger  *memoryLedger
 	kept    *memoryOverrides
 	down    *memoryStatuses
@@ -60,7 +61,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, kernel: ipvstest.New(), marker: &fakeTables[ipvs.Marking]{}, fullNAT: &fakeTables[ipvs.Translation]{},
-		params: newFakeParameters(), interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{}, down: &memoryStatuses{},
+		params: newFakeParameters(), private: &fakePrivateLink{}, interfaces: fourInterfaces, ledger: &memoryLedger{}, kept: &memoryOverrides{}, down: &memoryStatuses{},
 	}
 	w.hooks = &fakeHooks{}
 	w.vrrp = &fakeVRRP{world: w, reports: make(chan vrrp.Report, 16)}
@@ -135,7 +136,7 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 	}}
 	o := Options{
 		Config: parse(w.t, toml), Self: self, Version: "v1",
-		Kernel: w.kernel, Marker: w.marker, Translator: w.fullNAT, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Statuses: w.down, VRRP: w.vrrp, Health: w.health,
+		Kernel: w.kernel, Marker: w.marker, Translator: w.fullNAT, Params: w.params, PrivateLink: w.private, Ledger: w.ledger, Overrides: w.kept, Statuses: w.down, VRRP: w.vrrp, Health: w.health,
 		Reports: w.vrrp.reports, HealthEvents: w.health.events,
 		Process: w.process,
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
@@ -392,7 +393,7 @@ func benchmarkDirector(tb testing.TB, toml string, events <-chan healthcheck.Eve
 	}
 	d, err := New(Options{
 		Config: cfg, Self: "lb-a", Kernel: ipvstest.New(), Ledger: &memoryLedger{}, Overrides: &memoryOverrides{}, Statuses: &memoryStatuses{},
-		Marker: &fakeTables[ipvs.Marking]{}, Translator: &fakeTables[ipvs.Translation]{}, Params: newFakeParameters(), Interfaces: fourInterfaces,
+		Marker: &fakeTables[ipvs.Marking]{}, Translator: &fakeTables[ipvs.Translation]{}, Params: newFakeParameters(), PrivateLink: &fakePrivateLink{}, Interfaces: fourInterfaces,
 		VRRP: &fakeVRRP{}, Health: &fakeHealth{}, Tracks: &fakeTracks{}, HealthEvents: events, Recorder: discard{}, Logger: slog.New(slog.DiscardHandler), Started: func() {},
 	})
 	if err != nil {

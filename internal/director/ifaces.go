@@ -58,6 +58,26 @@ type Parameters interface {
 	Rehearsal() Parameters
 }
 
+// PrivateLink is the interface that leads nowhere, where the kernel's sync daemons talk when
+// their messages are relayed. The reconciler is the only caller.
+type PrivateLink interface {
+	// Ensure makes the interface, or mends what somebody else has changed of it.
+	Ensure() (PrivateState, error)
+	// Delete deletes it. One that is gone, or that was not made for this, is left alone;
+	// the latter is an error.
+	Delete() error
+}
+
+// PrivateState is how the private interface is. The zero value is that there is none.
+type PrivateState struct {
+	Index int
+	// Made says that there was none before. What was bound to one before hears nothing any
+	// more.
+	Made bool
+	// Mended is what somebody else had changed, in words.
+	Mended []string
+}
+
 // VRRP runs the virtual routers. Only values cross: it may live in another process.
 type VRRP interface {
 	// Apply makes the named instances the running ones. What is unchanged keeps

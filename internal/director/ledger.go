@@ -20,6 +20,9 @@ type Owned struct {
 	// SyncDaemons says that the kernel's sync daemons are ours. A kernel has only
 	// one pair of them.
 	SyncDaemons bool
+	// Private says that the private interface of the sync daemons is ours, or may be: it has
+	// a mark of its own.
+	Private bool
 	// Leaving are the real servers that a reload has removed and the table still has.
 	Leaving map[identity]Leaving
 }
@@ -33,6 +36,7 @@ type FileLedger struct{ Path string }
 type ledgerFile struct {
 	Services    []string      `json:"services"`
 	SyncDaemons bool          `json:"sync_daemons"`
+	Private     bool          `json:"private_interface,omitempty"`
 	Leaving     []keptLeaving `json:"leaving,omitempty"`
 }
 
@@ -83,7 +87,7 @@ func (l FileLedger) Load() (Owned, error) {
 		}
 		leaving[one.identity()] = one
 	}
-	owned.SyncDaemons, owned.Leaving = f.SyncDaemons, leaving
+	owned.SyncDaemons, owned.Private, owned.Leaving = f.SyncDaemons, f.Private, leaving
 	return owned, nil
 }
 
@@ -129,7 +133,7 @@ func (l FileLedger) Save(o Owned) error {
 	for k := range o.Services {
 		t[k] = ipvs.Entry{Service: ipvs.Service{Key: k, Scheduler: "rr"}}
 	}
-	f := ledgerFile{Services: []string{}, SyncDaemons: o.SyncDaemons}
+	f := ledgerFile{Services: []string{}, SyncDaemons: o.SyncDaemons, Private: o.Private}
 	for line := range strings.Lines(t.String()) {
 		f.Services = append(f.Services, strings.TrimSpace(line))
 	}

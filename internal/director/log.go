@@ -26,6 +26,7 @@ type said struct {
 	peers   map[string]peerState
 	epoch   int    // of the membership that peers tells of
 	kernel  string // the reconciler's errors
+	sync    string // and those of the relay's side
 	ledger  string
 	lowered string // why the priorities are
 	drift   drift
@@ -291,6 +292,7 @@ func (d *Director) logPass(p Pass) {
 		d.o.Logger.Warn("ledger not written, a crash now would leave services behind", "err", text)
 	}
 	d.said.ledger = errText(p.LedgerErr)
+	d.logSync(p)
 	d.logParameters(p)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // Need is a kernel parameter that a configuration asks for. In the name of one that
@@ -58,7 +59,7 @@ func Needs(cfg *conf.Config, leaving map[identity]Leaving) []Need {
 			needs.add(need("net.netfilter.nf_conntrack_tcp_be_liberal", "1", by+": connections come back from another director"))
 		}
 	}
-	for _, n := range probeNeeds(cfg) {
+	for _, n := range slices.Concat(probeNeeds(cfg), relayNeeds(cfg)) {
 		needs.add(n)
 	}
 	if len(cfg.VirtualServers) > 0 { // without any there is no IPVS that has parameters
@@ -174,7 +175,7 @@ func Spread(needs []Need, interfaces map[string][]netip.Prefix) []ipvs.Parameter
 		}
 		far := n.OrAll && n.far(interfaces)
 		for _, ifname := range slices.Sorted(maps.Keys(interfaces)) {
-			if ifname == "lo" || !far && !n.means(interfaces[ifname]) {
+			if ifname == "lo" || ifname == syncd.PrivateInterface || ifname == syncd.PrivatePeer || !far && !n.means(interfaces[ifname]) {
 				continue
 			}
 			p := n.Parameter
@@ -220,10 +221,11 @@ func (p Pass) unmet() []string {
 }
 
 func (p Pass) parameterStatus() []ParameterStatus {
+	plain := ipvs.PlainParameter
 	list := []ParameterStatus{}
 	for _, s := range p.Parameters {
 		list = append(list, ParameterStatus{
-			Parameter: s.Name, Value: s.Now, Wanted: s.Value, Was: s.Was, Reason: s.Reason, OK: s.OK(), Error: errText(s.Err),
+			Parameter: s.Name, Value: plain(s.Now), Wanted: plain(s.Value), Was: plain(s.Was), Reason: s.Reason, OK: s.OK(), Error: errText(s.Err),
 		})
 	}
 	return list
@@ -232,20 +234,21 @@ func (p Pass) parameterStatus() []ParameterStatus {
 // logParameters says once what was set and put back, what is refused, and what somebody
 // else changed.
 func (d *Director) logParameters(p Pass) {
+	plain := ipvs.PlainParameter
 	var drifted []string
 	refused := make(map[string]string)
 	for _, s := range slices.Concat(p.Parameters, p.Released) {
-		attrs := []any{"parameter", s.Name, "value", s.Value, "was", s.Was}
+		attrs := []any{"parameter", s.Name, "value", plain(s.Value), "was", plain(s.Was)}
 		switch s.Change {
 		case ipvs.ParameterSet:
 			d.o.Logger.Info("kernel parameter set", append(attrs, "reason", s.Reason)...)
 		case ipvs.ParameterPutBack:
 			d.o.Logger.Info("kernel parameter put back", attrs...)
 		case ipvs.ParameterLeft:
-			d.o.Logger.Info("kernel parameter was set by another program, not put back", "parameter", s.Name, "value", s.Now, "was", s.Value)
+			d.o.Logger.Info("kernel parameter was set by another program, not put back", "parameter", s.Name, "value", plain(s.Now), "was", plain(s.Value))
 		case ipvs.ParameterRepaired:
 			d.said.parametersRepaired++
-			drifted = append(drifted, fmt.Sprintf("%s=%s, was %s", s.Name, s.Value, s.Found))
+			drifted = append(drifted, fmt.Sprintf("%s=%s, was %s", s.Name, plain(s.Value), plain(s.Found)))
 		}
 		if s.Err == nil {
 			continue
@@ -257,7 +260,7 @@ func (d *Director) logParameters(p Pass) {
 				level = slog.LevelError
 			}
 			d.log(level, "kernel parameter refused, trying again", append(attrs, "reason", s.Reason, "err", text)...)
-			d.record(Event{At: p.At, Kind: EventParameterRefused, Object: s.Name, To: s.Value, Reason: s.Reason, Text: text})
+			d.record(Event{At: p.At, Kind: EventParameterRefused, Object: s.Name, To: plain(s.Value), Reason: s.Reason, Text: text})
 		}
 	}
 	d.said.parameters = refused

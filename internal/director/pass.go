@@ -35,6 +35,14 @@ type Pass struct {
 	// about them, and Daemons are those that ran when it was last asked.
 	DaemonsRead bool
 	Daemons     []syncd.Daemon
+	// Private is the private interface of the sync daemons, as it was when it was last
+	// looked at, with what was done about it in this pass. Ticks says that the service of the
+	// tick is in the kernel's table.
+	Private PrivateState
+	Ticks   bool
+	// SyncErrs are what keeps the relay of connections from working, or what is left of it
+	// from going away. Connections are balanced all the same.
+	SyncErrs []error
 	// Done are the operations that the kernel accepted.
 	Done []string
 	// Drift are the operations that undid what somebody else had changed of what an

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // Plan is what a reload, or a start, would do.
@@ -56,9 +57,12 @@ func (s Step) String() string {
 func (p Pass) steps() []Step {
 	list := parameterSteps(p.Parameters)
 	for _, op := range p.Done {
-		if strings.HasPrefix(op, "nft: ") {
+		switch {
+		case strings.HasPrefix(op, "nft: "), strings.HasPrefix(op, syncd.PrivateInterface+": "):
 			list = append(list, Step{Comment: op})
-		} else {
+		case strings.HasPrefix(op, "ip "):
+			list = append(list, Step{Command: op})
+		default:
 			list = append(list, Step{Command: "ipvsadm " + op})
 		}
 	}
@@ -203,7 +207,11 @@ func PlanStart(ctx context.Context, o Options, left []Step) (Plan, error) {
 	draft := planDraft{steps: steps{checks: checkSteps(nothing, Targets(o.Config))}}
 	draft.checks = append(draft.checks, trackSteps(&conf.Config{}, o.Config)...)
 	draft.routers = append(slices.Clip(left), instancesFor{after: Instances(o.Config, o.Self, false)}.steps()...)
-	rec := reconciler{kernel: o.Kernel, params: o.Params, interfaceOf: o.InterfaceOf, interfaces: o.Interfaces, owned: owned}
+	var known daemonState
+	if owned.Private {
+		known.private.Index = 1 // some or other: a run that was killed has left it
+	}
+	rec := reconciler{daemonState: known, kernel: o.Kernel, params: o.Params, interfaceOf: o.InterfaceOf, interfaces: o.Interfaces, owned: owned}
 	out := rec.rehearse(ctx, tableState{}, script{cfg: o.Config, self: o.Self, facts: f, leaving: maps.Clone(f.Leaving), names: tableNames(o.Config), now: now})
 	p := draft.with(out)
 	p.File = o.Config.File

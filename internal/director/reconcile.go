@@ -49,6 +49,7 @@ type reconciler struct {
 	marker      Marker
 	translator  Translator
 	params      Parameters
+	privateLink PrivateLink
 	ledger      Ledger
 	interfaceOf func(netip.Addr) (string, error)
 	interfaces  func() (map[string][]netip.Prefix, error)
@@ -174,7 +175,7 @@ func (r *reconciler) pass(ctx context.Context, want Desired) Pass {
 // unneeded tells whether there is nothing to do with IPVS: a director that only moves
 // addresses needs none in its kernel.
 func (r *reconciler) unneeded() bool {
-	return len(r.want.Table) == 0 && len(r.want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons
+	return len(r.want.Table) == 0 && len(r.want.Daemons) == 0 && len(r.owned.Services) == 0 && !r.owned.SyncDaemons && !r.owned.Private
 }
 
 // take begins a pass to a new desired state.
@@ -255,7 +256,7 @@ func (r *reconciler) compare(ctx context.Context, got reading) {
 		return
 	}
 	r.begin()
-	r.compared, r.next.Errs = true, nil
+	r.compared, r.next.Errs, r.tickErr = true, nil, nil
 	// The ledger is written before the kernel: a service that is in the ledger and
 	// not in the kernel does no harm, the other way round it would be orphaned.
 	r.own(maps.Keys(r.want.Table))
@@ -302,7 +303,7 @@ func (r *reconciler) begin() {
 func (r *reconciler) skip() {
 	r.begin()
 	r.forget()
-	r.rest, r.next.Errs = nil, nil
+	r.rest, r.next.Errs, r.tickErr = nil, nil, nil
 	r.mark(nil)
 	r.translate(nil)
 	r.parameterState = parameterState{}
@@ -333,7 +334,11 @@ func (r *reconciler) work(ctx context.Context) {
 			}
 			r.failed(ops[i])
 			undone[ops[i].String()] = true
-			if r.compared {
+			switch {
+			case !r.compared:
+			case ipvs.ServiceOf(ops[i]) == tickKey:
+				r.tickErr = err
+			default:
 				r.next.Errs = append(r.next.Errs, err)
 			}
 		}
@@ -408,6 +413,7 @@ func (r *reconciler) finish(ctx context.Context) (p Pass, told bool) {
 	r.told, r.answered = p.Desired.Generation, 0
 	p.Reached = p.Read && len(p.Errs) == 0
 	p.DaemonsRead, p.Daemons = r.daemonsRead, r.running
+	r.tellSync(&p)
 	r.tell(&p)
 	r.tellParameters(&p)
 	return p, true
@@ -431,7 +437,7 @@ func (r *reconciler) pause(p Pass, told bool) time.Duration {
 		return r.took - rest // at most half of the time
 	case p.Reached && r.looking:
 		return r.took - rest
-	case !p.Reached:
+	case !p.Reached || r.tickErr != nil:
 		// What comes meanwhile does not put it off.
 		if r.compared || time.Until(r.retryAt) <= 0 {
 			r.retryAt = time.Now().Add(r.retry)

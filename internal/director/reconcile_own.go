@@ -9,7 +9,7 @@ import (
 
 // own enters into the ledger what of these services the next operations may make.
 func (r *reconciler) own(services iter.Seq[ipvs.ServiceKey]) {
-	next := Owned{Services: r.owned.Services, SyncDaemons: r.owned.SyncDaemons || len(r.want.Daemons) > 0, Leaving: r.want.Leaving}
+	next := Owned{Services: r.owned.Services, SyncDaemons: r.owned.SyncDaemons || len(r.want.Daemons) > 0, Private: r.owned.Private || r.want.Private, Leaving: r.want.Leaving}
 	for k := range services {
 		if _, wanted := r.want.Table[k]; !wanted || next.Services[k] {
 			continue
@@ -31,7 +31,7 @@ func (r *reconciler) own(services iter.Seq[ipvs.ServiceKey]) {
 // disown strikes from the ledger what is neither wanted nor there any more, whatever
 // else went wrong: the next service with that key would be somebody else's.
 func (r *reconciler) disown() {
-	next := Owned{Services: r.owned.Services, SyncDaemons: r.owned.SyncDaemons, Leaving: r.want.Leaving}
+	next := Owned{Services: r.owned.Services, SyncDaemons: r.owned.SyncDaemons, Private: r.owned.Private && !r.privateGone, Leaving: r.want.Leaving}
 	candidates := r.owned.Services
 	if len(candidates) == len(r.want.Table) {
 		candidates = nil // what is wanted is in the ledger, and nothing else then
@@ -55,7 +55,7 @@ func (r *reconciler) disown() {
 
 // save writes the ledger if it changed, or if the last write failed.
 func (r *reconciler) save(next Owned) {
-	if !r.unsaved && len(next.Services) == len(r.owned.Services) && next.SyncDaemons == r.owned.SyncDaemons &&
+	if !r.unsaved && len(next.Services) == len(r.owned.Services) && next.SyncDaemons == r.owned.SyncDaemons && next.Private == r.owned.Private &&
 		maps.Equal(next.Leaving, r.owned.Leaving) {
 		return
 	}

@@ -298,7 +298,11 @@ func (r *reconciler) again() bool {
 		return false
 	}
 	waits := r.answered == 0 && (r.looking || r.awaited > 0)
-	return waits || len(r.doubt) > 0 || !r.readable()
+	doubtful := len(r.doubt)
+	if r.tickErr != nil && r.doubt[tickKey] {
+		doubtful--
+	}
+	return waits || doubtful > 0 || !r.readable()
 }
 
 // tell shows what is known.

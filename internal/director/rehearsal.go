@@ -103,8 +103,8 @@ func (r *reconciler) rehearse(ctx context.Context, seen tableState, s script) re
 	}
 	understudy := &reconciler{
 		kernel: st, marker: st, translator: &stagedTranslator{r.translations, st}, translations: r.translations, ledger: st, interfaceOf: r.interfaceOf, interfaces: r.interfaces,
-		params: stagedParameters{r.params.Rehearsal(), st},
-		owned:  r.owned, fresh: maps.Clone(r.fresh), daemonState: r.daemonState, marks: r.marks,
+		params: stagedParameters{r.params.Rehearsal(), st}, privateLink: &stagedPrivate{r.private, st},
+		owned: r.owned, fresh: maps.Clone(r.fresh), daemonState: r.daemonState, marks: r.marks,
 	}
 	understudy.known = r.known // which only says that this is not the start
 	act := func(f Facts) Pass {
@@ -118,7 +118,7 @@ func (r *reconciler) rehearse(ctx context.Context, seen tableState, s script) re
 	if !p.Read {
 		return rehearsed{err: errors.Join(p.Errs...)}
 	}
-	out.now, out.refused = st.taken(), texts(p.Errs)
+	out.now, out.refused = st.taken(), texts(slices.Concat(p.Errs, p.SyncErrs))
 	for _, service := range p.Adopted {
 		out.now = append([]Step{{Comment: service + " was made by another program and is taken over"}}, out.now...)
 	}
@@ -248,6 +248,29 @@ func (t *stagedTranslator) Ensure(want []ipvs.Translation) (wrote, repaired bool
 	return true, false, nil
 }
 
+// stagedPrivate notes what would become of the private interface.
+type stagedPrivate struct {
+	is    PrivateState
+	stage *stage
+}
+
+func (p *stagedPrivate) Ensure() (PrivateState, error) {
+	if made := p.is.Index == 0; made {
+		p.stage.steps = append(p.stage.steps, privateSteps(makePrivate)...)
+		p.is.Index = 1
+		return PrivateState{Index: p.is.Index, Made: true}, nil
+	}
+	return p.is, nil
+}
+
+func (p *stagedPrivate) Delete() error {
+	if p.is.Index != 0 {
+		p.stage.steps = append(p.stage.steps, privateSteps(dropPrivate)...)
+	}
+	p.is = PrivateState{}
+	return nil
+}
+
 // stagedParameters notes what would be done to the kernel's parameters.
 type stagedParameters struct {
 	Parameters
@@ -278,7 +301,7 @@ func parameterSteps(states []ipvs.ParameterState) []Step {
 		default:
 			continue
 		}
-		list = append(list, Step{Command: fmt.Sprintf("sysctl -w %s=%s", s.Name, s.Value), Comment: comment})
+		list = append(list, Step{Command: s.Command(), Comment: comment})
 	}
 	return list
 }
@@ -358,6 +381,7 @@ func tableNames(cfgs ...*conf.Config) serviceNames {
 				n.services[service.Key] = vs.Name
 			}
 		}
+		n.services[tickKey] = "tick of connection sync"
 		for p := range probeEnds(cfg) {
 			n.services[p.service.Key] = "probes of " + p.rs.Address.Addr().String() + " through the virtual address"
 		}

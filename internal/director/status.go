@@ -135,10 +135,13 @@ type ParameterStatus struct {
 
 // SyncStatus is the synchronisation of connections.
 type SyncStatus struct {
+	Mode string `json:"mode"` // "kernel" or "relay"
 	// Known says that the kernel could be asked about its daemons, and Daemons are
 	// those that it runs.
 	Known   bool           `json:"known"`
 	Daemons []DaemonStatus `json:"daemons"`
+	// Errors are what the kernel refuses of what the relay needs.
+	Errors []string `json:"errors"`
 	// PeersError is why there is no membership with the other directors.
 	PeersError string `json:"peers_error,omitempty"`
 }
@@ -255,7 +258,7 @@ func (p *published) syncStatus() *SyncStatus {
 	if p.force.cfg.Sync == nil {
 		return nil
 	}
-	s := &SyncStatus{Known: p.pass.DaemonsRead || len(p.force.cfg.VirtualServers) == 0, Daemons: []DaemonStatus{}}
+	s := &SyncStatus{Mode: p.force.cfg.Sync.Mode.String(), Errors: texts(p.pass.SyncErrs), Known: p.pass.DaemonsRead || len(p.force.cfg.VirtualServers) == 0, Daemons: []DaemonStatus{}}
 	for _, dm := range p.pass.Daemons {
 		s.Daemons = append(s.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
 	}

@@ -64,6 +64,8 @@ func aDirector(t *testing.T) Facts {
 		},
 		Sysctls: map[string]string{
 			"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/send_redirects": "0", "net/ipv4/conf/eth1/send_redirects": "0",
+			"net/ipv4/vs/sync_refresh_period": "60", "net/ipv4/vs/sync_threshold": "2\t0", "net/ipv4/vs/sync_retries": "0", "net/ipv4/vs/sync_version": "1",
+			"net/ipv4/vs/sync_ports": "1", "net/ipv4/vs/sync_persist_mode": "0", "net/ipv4/vs/backup_only": "0",
 		},
 		DirectorFacts: DirectorFacts{
 			Version: "1.0",
@@ -93,14 +95,14 @@ func TestDirectorAsItShouldBe(t *testing.T) {
 		with         func(*Facts)
 		fine         int
 	}{
-		{"Backup", aPair, func(*Facts) {}, 21},
+		{"Backup", aPair, func(*Facts) {}, 28},
 		{"Master", aPair, func(f *Facts) {
 			f.DirectorFacts.Daemon.VirtualRouters[0].State = "master"
 			f.Interfaces[1].Addresses = append(f.Interfaces[1].Addresses, at("10.0.0.100/24")...)
-		}, 20},
+		}, 27},
 		{"a real server too", aPair, func(f *Facts) {
 			f.Interfaces[0].Addresses = append(f.Interfaces[0].Addresses, at("10.0.0.100/32")...)
-		}, 21},
+		}, 28},
 		{"the daemon cannot be asked", aPair, func(f *Facts) {
 			f.DirectorFacts.Daemon = nil
 			clear(f.Sysctls)

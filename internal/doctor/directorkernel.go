@@ -99,18 +99,18 @@ func (d *diagnosis) parameters() {
 		now, there := d.Sysctls[slashed(p.Name)]
 		switch {
 		case now == p.Value, p.From != "" && there && now != p.From:
-			d.fine("%s is %s", p.Name, now)
+			d.fine("%s is %s", p.Name, ipvs.PlainParameter(now))
 			continue
 		case !there:
-			d.advise(Warning, fmt.Sprintf("this kernel has no parameter %s, which is to be %s", p.Name, p.Value), sentence(p.Reason), "Leave it out, or use a kernel that has it.")
+			d.advise(Warning, fmt.Sprintf("this kernel has no parameter %s, which is to be %s", p.Name, ipvs.PlainParameter(p.Value)), sentence(p.Reason), "Leave it out, or use a kernel that has it.")
 			continue
 		}
 		severity := Warning
 		if p.Needed {
 			severity = Wrong
 		}
-		d.add(Finding{Severity: severity, What: fmt.Sprintf("%s is %s instead of %s, although hadirector runs", p.Name, now, p.Value),
-			Why: sentence(p.Reason), Commands: []string{fmt.Sprintf("sysctl -w %s=%s", p.Name, p.Value)}})
+		d.add(Finding{Severity: severity, What: fmt.Sprintf("%s is %s instead of %s, although hadirector runs", p.Name, ipvs.PlainParameter(now), ipvs.PlainParameter(p.Value)),
+			Why: sentence(p.Reason), Commands: []string{p.Command()}})
 	}
 }
 

@@ -54,6 +54,8 @@ const (
 	IPVSFailure        Kind = "ipvs-failure"
 	IPVSRecovered      Kind = "ipvs-recovered"
 	IPVSRepair         Kind = "ipvs-repair"
+	SyncFailure        Kind = "sync-failure"
+	SyncRecovered      Kind = "sync-recovered"
 	ParameterRefused   Kind = "parameter-refused"
 	ParameterRepair    Kind = "parameter-repair"
 	PeerJoined         Kind = "peer-joined"
