@@ -234,6 +234,7 @@ func writeKernel(b *bytes.Buffer, s director.Status) {
 	for _, e := range s.Sync.Errors {
 		fmt.Fprintf(b, "       REFUSED: %s\n", e)
 	}
+	writeRelay(b, s.Sync)
 	if s.Sync.PeersError != "" {
 		fmt.Fprintf(b, "peers  %s\n", s.Sync.PeersError)
 	}

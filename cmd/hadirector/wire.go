@@ -86,7 +86,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 		Overrides: director.FileOverrides{Path: o.overrides()}, Statuses: director.FileStatuses{Path: o.statuses()},
 		VRRP: d.routers, Health: monitor, ProbePaths: prober, Reports: reports, HealthEvents: events, Process: process,
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
-		NewPeers: newMembership(logger), KeyIDs: keyIDs, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface, Prober: netif.Prober{},
+		NewPeers: newMembership(logger), NewRelay: newConnRelay(logger), KeyIDs: keyIDs, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface, Prober: netif.Prober{},
 		RunHook:  runHook,
 		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
 	})

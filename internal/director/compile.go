@@ -35,6 +35,8 @@ type Facts struct {
 	// Unmet are the kernel parameters that were not as clients need them after the last
 	// pass, in words.
 	Unmet []string
+	// Unsynced are the connections of other directors that this one waits for, in words.
+	Unsynced []string
 	// Overrides are what operators want instead of the configuration.
 	Overrides Overrides
 	// Leaving are the real servers that a reload has removed and the table still has.
@@ -203,6 +205,7 @@ func NotReady(waiting int, f Facts) []string {
 		why = append(why, "ipvs table is not as configured")
 	}
 	why = append(why, f.Unmet...)
+	why = append(why, f.Unsynced...)
 	switch {
 	case waiting == 1:
 		why = append(why, "1 check has no verdict yet")

@@ -19,7 +19,8 @@ import (
 // stopTimeout bounds how long a stopping director tries to clean the kernel.
 const stopTimeout = 10 * time.Second
 
-// Options are what a Director is made of. All are required but ProbePaths, Prober, RunHook, NewPeers and Process.
+// Options are what a Director is made of. All are required but ProbePaths, Prober, RunHook,
+// NewPeers, NewRelay and Process.
 type Options struct {
 	Config  *conf.Config
 	Self    string // this director's name in Config
@@ -53,8 +54,10 @@ type Options struct {
 	Links       Links
 	// NewPeers makes the membership of the directors; nil: none.
 	NewPeers PeersFactory
+	// NewRelay makes the relay of connections; nil: none.
+	NewRelay RelayFactory
 	// KeyIDs name the cluster's keys that a configuration asks for, the one in use first,
-	// so that the membership follows them.
+	// so that membership and relay follow them.
 	KeyIDs func(*conf.Config) ([]string, error)
 	// InterfaceOf finds the interface that holds an address.
 	InterfaceOf func(netip.Addr) (string, error)
@@ -78,6 +81,7 @@ type Director struct {
 	o       Options
 	rec     *reconciler
 	peers   *peersRunner
+	relay   *relayRunner
 	witness *witnessRunner
 	split   *splitRunner
 	board   board // what readers see
@@ -88,8 +92,9 @@ type Director struct {
 	// overrides are requests, and live is what is kept of those before.
 	overrides chan *overriding
 	rejected  mailbox[rejection]
-	// peersChanged wakes the loop when the membership has news; its snapshot says which.
-	peersChanged chan struct{}
+	// peersChanged wakes the loop when the membership has news, and relayChanged when the
+	// relay has; their snapshots say which.
+	peersChanged, relayChanged chan struct{}
 
 	// Everything below belongs to the goroutine of Run.
 	force inForce
@@ -124,6 +129,7 @@ type Director struct {
 	hold     map[string]bool // the virtual routers that must not take over, on_split
 	switches []*switchover
 	senders  map[string][]netip.Addr // where the other directors advertise from, as they tell
+	relaying relayState
 	// announced is where this director has told them that it advertises from.
 	announced []netip.Addr
 	// later wakes the loop when the passing of time alone changes the virtual routers.
@@ -151,6 +157,7 @@ func New(o Options) (*Director, error) {
 		reloads:      make(chan reloadRequest),
 		rejected:     newMailbox[rejection](),
 		peersChanged: make(chan struct{}, 1),
+		relayChanged: make(chan struct{}, 1),
 		force:        newInForce(o.Config),
 		facts: Facts{
 			VRRP:    make(map[string]vrrp.State),
@@ -182,7 +189,7 @@ func New(o Options) (*Director, error) {
 	d.loadStatuses()
 	d.configureHooks(o.Config)
 	d.stillLeaving(owned.Leaving)
-	d.peers = newPeersRunner(o, d.peersChanged)
+	d.peers, d.relay = newPeersRunner(o, d.peersChanged), newRelayRunner(o, d.relayChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
 	d.board.started = time.Now()
 	d.publish()
@@ -196,7 +203,7 @@ func New(o Options) (*Director, error) {
 func (d *Director) Run(ctx context.Context) error {
 	routers := spawn(d.o.VRRP.Run)
 	checks, tracks := spawn(d.o.Health.Run), spawn(d.o.Tracks.Run)
-	peers := spawn(d.peers.run)
+	peers, relay := spawn(d.peers.run), spawn(d.relay.run)
 	witness, split := spawn(d.witness.run), spawn(d.split.run)
 	reconciler, keeper, statuses := spawn(d.rec.run), spawn(d.live.keeper.run), spawn(d.statuses.keeper.run)
 
@@ -211,7 +218,7 @@ func (d *Director) Run(ctx context.Context) error {
 	// connections find it, while what is still under way here is still served.
 	err := d.stopRouters(routers)
 	d.unwatchLinks()
-	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), reconciler.stop(), statuses.stop())
+	err = errors.Join(err, checks.stop(), tracks.stop(), witness.stop(), split.stop(), peers.stop(), relay.stop(), reconciler.stop(), statuses.stop())
 	d.stopHooks()
 	kept := keeper.stop()
 	d.answerOverrides(kept)
@@ -273,6 +280,8 @@ func (d *Director) loop(ctx context.Context) {
 			d.processEnded(e)
 		case <-d.peersChanged:
 			d.peersNews()
+		case <-d.relayChanged:
+			d.moveGate()
 		case n := <-d.witness.news:
 			d.witnessed(n)
 		case n := <-d.split.news:
@@ -327,6 +336,9 @@ func (d *Director) configure() {
 	d.keepAllStatuses()
 	d.configureTracks()
 	d.peers.configure(d.force.cfg)
+	d.relay.configure(d.force.cfg)
+	d.orderRelay()
+	d.moveGate()
 	d.announce()
 	d.compile()
 	d.instancesAt = d.desired.Generation
@@ -387,6 +399,8 @@ func (d *Director) transition(r vrrp.Report) {
 	next.changed = nil
 	next.compileSync(d.force.cfg, d.o.Self, d.facts)
 	d.give(next)
+	d.orderRelay()
+	d.moveGate()
 	d.witness.kick()
 	d.logTransition(r)
 	d.switched(r)
@@ -427,6 +441,7 @@ func (d *Director) passed(p Pass) {
 		d.applyInstances()
 	}
 	d.left(time.Now())
+	d.relayed(p)
 	d.readiness()
 	d.configureRouters()
 }

@@ -136,6 +136,49 @@ type Peers interface {
 	Snapshots() []Peer
 }
 
+// Relay carries connections to and from the other directors.
+type Relay interface {
+	// Apply says what there is of the kernel. It does not block.
+	Apply(RelayOrders)
+	// SetNote gives the other directors small state of a kind. The newest of a kind
+	// counts. It does not block.
+	SetNote(kind uint8, payload []byte)
+	// Notes returns what the other directors have given, by their names and by kind.
+	// Nobody writes to the payloads.
+	Notes() map[string]map[uint8][]byte
+	// Complete tells for each other director whether this one's kernel was told all the
+	// connections that it knows. Nobody writes to the map.
+	Complete() map[string]bool
+	Status() syncd.RelayStatus
+	Rekey(*conf.Config) error
+	Run(ctx context.Context) error
+}
+
+// RelayOrders are what a relay is to do with this director's kernel. The zero value is of a
+// kernel that is not ready for anything.
+type RelayOrders struct {
+	// Ready says that the kernel has the virtual servers: what a backup daemon takes in
+	// binds only to real servers that are there.
+	Ready bool
+	// Interface is the private interface's index; 0: there is none. Epoch is another
+	// number whenever a sync daemon of the kernel may have been away.
+	Interface int
+	Epoch     uint64
+	SyncID    uint8
+	// Capture says that the master daemon runs, Inject that the backup daemon does, and
+	// Tick that the tick service is there.
+	Capture, Inject, Tick bool
+	Scopes                syncd.Scopes
+	// Serves tells of which connections the packets come to this director; nil: of none.
+	// Serving says which these are in a form that can be compared.
+	Serves  func(syncd.Conn) bool
+	Serving string
+}
+
+// RelayFactory makes the relay for a configuration; it is asked again when a reload changes
+// what the relay depends on.
+type RelayFactory func(cfg *conf.Config, self string, changed chan<- struct{}) (Relay, error)
+
 // Announcement is what a director tells the others.
 type Announcement struct {
 	Version     string

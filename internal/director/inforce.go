@@ -6,6 +6,7 @@ import (
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // inForce is a configuration with what is derived from it once.
@@ -21,6 +22,7 @@ type inForce struct {
 	tracked map[*conf.VirtualServer][]string
 	// servers are the names of the real servers.
 	servers map[ServerID]bool
+	scopes  syncd.Scopes // what other directors are told of connections
 }
 
 // user is a real server of a virtual server.
@@ -35,6 +37,7 @@ func newInForce(cfg *conf.Config) inForce {
 		cfg: cfg, at: time.Now(), text: text, fingerprint: conf.FingerprintOf(text),
 		targets: Targets(cfg), users: make(map[healthcheck.Target][]user),
 		tracked: make(map[*conf.VirtualServer][]string), servers: make(map[ServerID]bool),
+		scopes: cfg.SyncScopes(),
 	}
 	tracks := make(map[string][]string)
 	for _, t := range cfg.Tracks {

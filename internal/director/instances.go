@@ -162,7 +162,7 @@ func (d *Director) applyInstances() {
 func (d *Director) arm() {
 	now := time.Now()
 	next := d.facts.DataPlane.change(now)
-	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft(), d.facts.nextRise()} {
+	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft(), d.facts.nextRise(), d.relaying.until} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -189,6 +189,7 @@ func (d *Director) timePassed() {
 	d.left(time.Now())
 	d.rise(time.Now())
 	d.doubtful(time.Now())
+	d.moveGate()
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()

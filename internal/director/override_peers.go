@@ -115,13 +115,13 @@ func (p *published) reach(self string) (r Reach, complete bool) {
 		name := other.Name
 		peer := peers[name]
 		state := p.liveChanges(peer)
-		failure := p.peers.failure.Load()
+		failure := p.peers.failed()
 		switch {
 		case name == self:
 		case !hasMembership(p.force.cfg):
 			r.Missing = append(r.Missing, name+" does not get this: without [sync] key_file the directors share nothing; make the change there too")
-		case len(list) == 0 && failure != nil && *failure != "":
-			r.Missing = append(r.Missing, fmt.Sprintf("%s does not get this now: %s", name, *failure))
+		case len(list) == 0 && failure != "":
+			r.Missing = append(r.Missing, fmt.Sprintf("%s does not get this now: %s", name, failure))
 		case !peer.Alive:
 			r.Missing = append(r.Missing, name+" cannot be reached: it gets this when it is back")
 		case state == LiveChangesNotShared:

@@ -40,6 +40,8 @@ type Pass struct {
 	// tick is in the kernel's table.
 	Private PrivateState
 	Ticks   bool
+	// DaemonStarts counts the sync daemons that were started in this pass.
+	DaemonStarts int
 	// SyncErrs are what keeps the relay of connections from working, or what is left of it
 	// from going away. Connections are balanced all the same.
 	SyncErrs []error

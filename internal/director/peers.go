@@ -1,184 +1,48 @@
 package director
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"slices"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
-// peersRetry is how long a membership that could not be made waits for its next
-// attempt. What stands in the way is usually a key file that an operator has yet to
-// copy.
-const peersRetry = 10 * time.Second
-
-// peersRunner keeps the membership of the directors going over reloads: it makes it
-// anew when what it depends on has changed, and only then.
+// peersRunner keeps the membership of the directors going.
 type peersRunner struct {
-	make    PeersFactory
-	keyIDs  func(*conf.Config) ([]string, error)
-	self    string
-	changed chan struct{}
-	logger  *slog.Logger
-	configs mailbox[*conf.Config]
-	news    mailbox[Announcement]
-	// current and failure are what readers see of it.
-	current atomic.Pointer[runningPeers]
-	failure atomic.Pointer[string]
-}
-
-// runningPeers is a membership with its number among those of this process.
-type runningPeers struct {
-	Peers
-	epoch int
-}
-
-// membership is what a running membership depends on.
-type membership struct {
-	keyFile   string
-	keyIDs    string // the one in use first
-	port      uint16
-	directors string
-}
-
-// wanted tells what membership a configuration asks for, if any.
-func (r *peersRunner) wanted(cfg *conf.Config) (m membership, wanted bool, err error) {
-	if !hasMembership(cfg) || r.make == nil {
-		return membership{}, false, nil
-	}
-	m = membership{keyFile: cfg.Sync.KeyFile, port: cfg.Sync.Port}
-	for _, d := range cfg.Directors {
-		m.directors += fmt.Sprintf("%s=%s ", d.Name, d.Address)
-	}
-	ids, err := r.keyIDs(cfg)
-	m.keyIDs = strings.Join(ids, " ")
-	return m, true, err
-}
-
-// rekeys tells whether only the keys differ, and one of them is in both: then the
-// membership goes on.
-func (m membership) rekeys(from membership) bool {
-	same := from
-	same.keyIDs = m.keyIDs
-	return same == m && slices.ContainsFunc(strings.Fields(m.keyIDs), func(id string) bool {
-		return slices.Contains(strings.Fields(from.keyIDs), id)
-	})
+	keyedRunner[Peers, Announcement]
 }
 
 func newPeersRunner(o Options, changed chan struct{}) *peersRunner {
-	return &peersRunner{
-		make: o.NewPeers, keyIDs: o.KeyIDs, self: o.Self, changed: changed, logger: o.Logger,
-		configs: newMailbox[*conf.Config](), news: newMailbox[Announcement](),
+	r := &peersRunner{keyedRunner[Peers, Announcement]{
+		what: "membership with the other directors", keyIDs: o.KeyIDs, wants: wantsMembership, tell: Peers.Update,
+		changed: changed, logger: o.Logger, configs: newMailbox[*conf.Config](), news: newMailbox[Announcement](),
+	}}
+	if o.NewPeers != nil {
+		r.make = func(cfg *conf.Config, changed chan<- struct{}) (Peers, error) {
+			return o.NewPeers(cfg, o.Self, changed)
+		}
 	}
+	return r
 }
 
-func (r *peersRunner) configure(cfg *conf.Config) { r.configs.put(cfg) }
-func (r *peersRunner) update(a Announcement)      { r.news.put(a) }
+func wantsMembership(cfg *conf.Config) (dependence string, wanted bool) {
+	if !hasMembership(cfg) {
+		return "", false
+	}
+	dependence = fmt.Sprintf("port %d", cfg.Sync.Port)
+	for _, d := range cfg.Directors {
+		dependence += fmt.Sprintf(" %s=%s", d.Name, d.Address)
+	}
+	return dependence, true
+}
 
 // snapshots are the other directors and the number of the membership that knows of
 // them, nil without one.
 func (r *peersRunner) snapshots() (peers []Peer, epoch int) {
 	if p := r.current.Load(); p != nil {
-		return p.Snapshots(), p.epoch
+		return p.part.Snapshots(), p.epoch
 	}
 	return nil, 0
-}
-
-// run works until ctx is canceled.
-func (r *peersRunner) run(ctx context.Context) error {
-	var (
-		cfg     *conf.Config
-		now     membership // of the running one
-		running *runner
-		last    Announcement
-		epoch   int
-		retry   = time.NewTimer(0)
-	)
-	<-retry.C
-	defer retry.Stop()
-	stop := func() {
-		if running == nil {
-			return
-		}
-		r.current.Store(nil)
-		if err := running.stop(); err != nil {
-			r.logger.Warn("membership of the directors ended with an error", "err", err)
-		}
-		running, now = nil, membership{}
-	}
-	defer stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case last = <-r.news:
-			if p := r.current.Load(); p != nil {
-				p.Update(last)
-			}
-			continue
-		case cfg = <-r.configs:
-		case <-retry.C:
-		}
-		retry.Stop()
-		want, wanted, err := r.wanted(cfg)
-		if !wanted {
-			stop()
-			r.fail("")
-			continue
-		}
-		if err == nil && running != nil && want == now {
-			r.fail("")
-			continue
-		}
-		if err == nil && running != nil && want.rekeys(now) {
-			if err = r.current.Load().Rekey(cfg); err == nil {
-				now = want
-				r.fail("")
-				continue
-			}
-		}
-		// A key that cannot be read leaves the running membership as it is.
-		var peers Peers
-		if err == nil {
-			stop()
-			peers, err = r.make(cfg, r.self, r.changed)
-		}
-		if err != nil {
-			r.fail(err.Error())
-			retry.Reset(peersRetry)
-			continue
-		}
-		r.fail("")
-		epoch++
-		now, running = want, spawn(peers.Run)
-		if last.Version != "" { // otherwise the first one is on its way
-			peers.Update(last)
-		}
-		r.current.Store(&runningPeers{peers, epoch})
-	}
-}
-
-// fail publishes why there is no membership, once for each reason.
-func (r *peersRunner) fail(why string) {
-	was := r.failure.Swap(&why)
-	if why != "" && (was == nil || *was != why) {
-		r.logger.Error("no membership with the other directors, trying again", "err", why)
-	}
-	r.wake()
-}
-
-// wake tells the director's loop that there is news.
-func (r *peersRunner) wake() {
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
 }
 
 // announce tells the other directors about this one.
@@ -209,6 +73,7 @@ func (d *Director) peersNews() {
 		d.applyInstances()
 	}
 	d.overridesNews(list)
+	d.moveGate()
 	d.compareSight()
 	if epoch != d.said.epoch {
 		// A new membership has yet to find the peers that the old one knew.

@@ -244,7 +244,7 @@ func TestMissingKeyIsSaidOnceAndTriedAgain(t *testing.T) {
 		w.peers = &fakePeers{err: errors.New("read cluster key: no such file")}
 		d, stop := w.run(keyedTOML)
 		defer stop()
-		time.Sleep(3 * peersRetry)
+		time.Sleep(3 * keyedRetry)
 		synctest.Wait()
 		if got := d.Status().Sync.PeersError; got != "read cluster key: no such file" {
 			t.Errorf("status says %q", got)
@@ -255,7 +255,7 @@ func TestMissingKeyIsSaidOnceAndTriedAgain(t *testing.T) {
 		w.peers.mu.Lock()
 		w.peers.err = nil
 		w.peers.mu.Unlock()
-		time.Sleep(peersRetry)
+		time.Sleep(keyedRetry)
 		synctest.Wait()
 		made, _ := w.peers.counts()
 		if got := d.Status().Sync.PeersError; got != "" || made != 1 {

@@ -85,6 +85,9 @@ func (r *reconciler) makeDaemons(ctx context.Context, homeless bool) (errs []err
 			continue
 		}
 		r.next.Done = append(r.next.Done, op.String())
+		if _, starts := op.(syncd.Start); starts {
+			r.next.DaemonStarts++
+		}
 		if drift {
 			r.next.Drift = append(r.next.Drift, op.String())
 		}

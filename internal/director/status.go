@@ -133,26 +133,6 @@ type ParameterStatus struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// SyncStatus is the synchronisation of connections.
-type SyncStatus struct {
-	Mode string `json:"mode"` // "kernel" or "relay"
-	// Known says that the kernel could be asked about its daemons, and Daemons are
-	// those that it runs.
-	Known   bool           `json:"known"`
-	Daemons []DaemonStatus `json:"daemons"`
-	// Errors are what the kernel refuses of what the relay needs.
-	Errors []string `json:"errors"`
-	// PeersError is why there is no membership with the other directors.
-	PeersError string `json:"peers_error,omitempty"`
-}
-
-// DaemonStatus is one of the kernel's sync daemons.
-type DaemonStatus struct {
-	Role      string `json:"role"`
-	Interface string `json:"interface"`
-	SyncID    uint8  `json:"sync_id"`
-}
-
 // PeerStatus is another director.
 type PeerStatus struct {
 	Name       string            `json:"name"`
@@ -192,6 +172,7 @@ type published struct {
 	pass       Pass
 	said       said // its counters
 	peers      *peersRunner
+	relay      *relayRunner
 	lowered    string // why the priorities are
 	yielded    map[string]time.Time
 	senders    map[string][]netip.Addr
@@ -210,7 +191,7 @@ func (d *Director) publish() {
 		replaced: make(chan struct{}), force: d.force, reload: d.reload, reloadOps: d.ops.done,
 		facts:      sync.OnceValue(func() Facts { return checks.of(facts) }),
 		waiting:    d.waiting,
-		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers,
+		generation: d.desired.Generation, pass: d.lastPass, peers: d.peers, relay: d.relay,
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},
 		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),
 		overrides: d.live.all, overridesID: d.live.id,
@@ -250,20 +231,6 @@ func (d *Director) Status() Status {
 	peers, _ := p.peers.snapshots()
 	for _, peer := range peers {
 		s.Peers = append(s.Peers, p.peerStatus(peer))
-	}
-	return s
-}
-
-func (p *published) syncStatus() *SyncStatus {
-	if p.force.cfg.Sync == nil {
-		return nil
-	}
-	s := &SyncStatus{Mode: p.force.cfg.Sync.Mode.String(), Errors: texts(p.pass.SyncErrs), Known: p.pass.DaemonsRead || len(p.force.cfg.VirtualServers) == 0, Daemons: []DaemonStatus{}}
-	for _, dm := range p.pass.Daemons {
-		s.Daemons = append(s.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
-	}
-	if why := p.peers.failure.Load(); why != nil {
-		s.PeersError = *why
 	}
 	return s
 }
