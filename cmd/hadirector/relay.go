@@ -76,7 +76,9 @@ func (r connRelay) Rekey(cfg *conf.Config) error {
 // syncKernel is a relay.Kernel.
 type syncKernel struct{}
 
-func (syncKernel) Capture() (relay.Capture, error) { return syncconn.NewCapture(syncd.PrivateInterface) }
+func (syncKernel) Capture() (relay.Capture, error) {
+	return syncconn.NewCapture(syncd.PrivateInterface)
+}
 
 func (syncKernel) Injector(syncID uint8) (relay.Injector, error) {
 	in, err := syncconn.NewInjector(syncd.PrivateInterface, syncID)
