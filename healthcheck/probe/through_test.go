@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ var throughTests = []struct {
 	{"the director's own trouble", healthcheck.TCP, connecting, failed("dial", "socket", syscall.EMFILE), "not asked: too many open files on this director"},
 	{"no way to the real server", healthcheck.TCP, connecting, failed("dial", "connect", syscall.ENETUNREACH), "network unreachable, asked through VIP 192.0.2.100"},
 	{"not ready", healthcheck.TCP, connecting, errNotReady, "not asked: the path through the VIP is not ready on this director"},
-	{"the VIP alone", healthcheck.TCP, connecting, errOnlyVIP, "not asked: this director has no address but the VIP on the way to the real server"},
+	{"VIPs alone", healthcheck.TCP, connecting, errOnlyVIP, "not asked: this director has no address but VIPs on the way to the real server"},
 	{"no route", healthcheck.TCP, connecting, way{path: healthcheck.Path{VIP: netip.MustParseAddr("192.0.2.100")}}.dialed(failed("dial", "connect", syscall.ENETUNREACH)),
 		"not asked: this director has no route to the VIP"},
 	{"no permission", healthcheck.TCP, connecting, errNoMark, "not asked: no permission to mark packets on this director"},
@@ -93,6 +94,30 @@ func TestPathIsAskedWhenItIsOpen(t *testing.T) {
 	check(errOnlyVIP) // the way to 127.0.0.1 begins there
 	p.Open(nil)
 	check(errNotReady)
+}
+
+// A real server may have all the virtual addresses, and one that is on this director now is not
+// when another one is Master.
+func TestProbesComeFromNoVirtualAddress(t *testing.T) {
+	var p Prober
+	p.Open(map[uint32]bool{7: true})
+	w := p.wayTo(healthcheck.Target{Addr: netip.MustParseAddrPort("127.0.0.1:80"), Check: "x", Path: healthcheck.Path{VIP: netip.MustParseAddr("192.0.2.100"), Mark: 7}})
+	other := netip.MustParseAddr("127.0.0.1") // the way to 127.0.0.1 begins there
+	for _, tt := range []struct {
+		vips map[netip.Addr]bool
+		want error
+	}{
+		{nil, nil},
+		{map[netip.Addr]bool{netip.MustParseAddr("192.0.2.100"): true}, nil},
+		{map[netip.Addr]bool{netip.MustParseAddr("192.0.2.100"): true, other: true}, errOnlyVIP},
+		{map[netip.Addr]bool{}, nil},
+	} {
+		p.Avoid(tt.vips)
+		var d net.Dialer
+		if err := w.prepare(&d); !errors.Is(err, tt.want) || (err == nil) != (d.LocalAddr != nil) {
+			t.Errorf("virtual addresses %v: %v from %v, want %v", tt.vips, err, d.LocalAddr, tt.want)
+		}
+	}
 }
 
 // The asked address is the virtual one, and so is the name that the real server is asked for.

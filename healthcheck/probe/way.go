@@ -19,9 +19,10 @@ import (
 // paths are the ways to real servers that lead through virtual addresses: what the director
 // has made ready of them, and the local ports that their probes use.
 type paths struct {
-	open  atomic.Pointer[map[uint32]bool] // never written to again; nil: none
-	mu    sync.Mutex                      // guards ports
-	ports map[netip.AddrPort]*localPorts  // of those that are asked at one virtual address
+	open  atomic.Pointer[map[uint32]bool]     // never written to again; nil: none
+	vips  atomic.Pointer[map[netip.Addr]bool] // as open
+	mu    sync.Mutex                          // guards ports
+	ports map[netip.AddrPort]*localPorts      // of those that are asked at one virtual address
 }
 
 // portsTo are the local ports of probes to a virtual address and its port. IPVS knows a
@@ -45,6 +46,18 @@ func (p *paths) portsTo(asked netip.AddrPort) *localPorts {
 // again. Any goroutine may call it.
 func (p *Prober) Open(marks map[uint32]bool) { p.paths.open.Store(&marks) }
 
+// Avoid names the virtual addresses that come and go on this machine. A probe through one of
+// them is not sent from another either: a real server that has that one too would answer
+// itself, and whoever is Master would get the answers. Nobody writes to the map again. Any
+// goroutine may call it.
+func (p *Prober) Avoid(vips map[netip.Addr]bool) { p.paths.vips.Store(&vips) }
+
+// virtual tells whether an address of this machine is a virtual one.
+func (p *paths) virtual(a netip.Addr) bool {
+	vips := p.vips.Load()
+	return vips != nil && (*vips)[a.WithZone("")]
+}
+
 func (p *paths) ready(mark uint32) bool {
 	open := p.open.Load()
 	return open != nil && (*open)[mark]
@@ -55,7 +68,7 @@ var (
 	errNotReady = &cause{text: "not asked: the path through the VIP is not ready on this director", errs: []error{healthcheck.ErrNotAsked}}
 	errNoMark   = &cause{text: "not asked: no permission to mark packets on this director", errs: []error{healthcheck.ErrNotAsked}}
 	errNoRoute  = &cause{text: "not asked: this director has no route to the VIP", errs: []error{healthcheck.ErrNotAsked}}
-	errOnlyVIP  = &cause{text: "not asked: this director has no address but the VIP on the way to the real server", errs: []error{healthcheck.ErrNotAsked}}
+	errOnlyVIP  = &cause{text: "not asked: this director has no address but VIPs on the way to the real server", errs: []error{healthcheck.ErrNotAsked}}
 )
 
 // way is how the connections of a target's probes are opened.
@@ -71,9 +84,9 @@ func (p *Prober) wayTo(t healthcheck.Target) way {
 }
 
 // prepare makes a dialer one for this way, as far as it is one through a virtual address:
-// with its mark, and from the address that the real server itself is reached from. A
-// director that has the virtual address would send from that one otherwise, and the real
-// server, which has it too, would answer itself.
+// with its mark, and from the address that the real server itself is reached from, which must
+// not be a virtual one. A director that has the virtual address would send from that one
+// otherwise, and the real server, which has it too, would answer itself.
 func (w way) prepare(d *net.Dialer) error {
 	if w.path.Direct() {
 		return nil
@@ -85,7 +98,7 @@ func (w way) prepare(d *net.Dialer) error {
 	switch {
 	case err != nil:
 		return err
-	case from == w.path.VIP:
+	case from == w.path.VIP || w.paths.virtual(from):
 		return errOnlyVIP
 	}
 	before := d.Control

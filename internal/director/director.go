@@ -330,6 +330,9 @@ func (d *Director) stopRouters(routers *runner) error {
 // theirs when the kernel has been brought to it, see passed: a Master must not
 // announce an address whose service is not there yet.
 func (d *Director) configure() {
+	if d.o.ProbePaths != nil {
+		d.o.ProbePaths.Avoid(movingVIPs(d.force.cfg, d.o.Self))
+	}
 	d.o.Health.Apply(d.force.targets)
 	d.waiting = d.facts.waiting(d.force.targets)
 	d.lookAround()

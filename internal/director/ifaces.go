@@ -107,6 +107,8 @@ type Health interface {
 // the kernel forwards them; the others must not be sent. Nobody writes to the map again.
 type ProbePaths interface {
 	Open(marks map[uint32]bool)
+	// Avoid names the addresses that no such probe may come from, in the same way.
+	Avoid(vips map[netip.Addr]bool)
 }
 
 // Links tells of interfaces.

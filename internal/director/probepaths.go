@@ -9,6 +9,7 @@ import (
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/vrrp"
 )
 
 // probeScheduler is that of services with one real server: the simplest.
@@ -61,6 +62,21 @@ func (d *Desired) addProbes(cfg *conf.Config) {
 		d.Table[p.service.Key] = ipvs.Entry{Service: p.service, Destinations: map[ipvs.DestinationKey]ipvs.Destination{p.dest.Key: p.dest}}
 	}
 	d.Probes = slices.SortedFunc(maps.Keys(keys), ipvs.ServiceKey.Compare)
+}
+
+// movingVIPs are the addresses that the virtual routers bring to director self, and take away
+// again: not those that it owns.
+func movingVIPs(cfg *conf.Config, self string) map[netip.Addr]bool {
+	vips := make(map[netip.Addr]bool)
+	for _, vr := range cfg.VirtualRouters {
+		if vr.Priority[self] == vrrp.PriorityOwner {
+			continue
+		}
+		for _, p := range slices.Concat(vr.VirtualAddresses, vr.ExcludedAddresses) {
+			vips[p.Addr()] = true
+		}
+	}
+	return vips
 }
 
 const acceptLocal = ".accept_local"

@@ -50,6 +50,16 @@ type = "tcp"
 type fakePaths struct {
 	mu   sync.Mutex // guards what follows
 	open []string
+	vips []string // as it was told last
+}
+
+func (f *fakePaths) Avoid(vips map[netip.Addr]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.vips = nil
+	for _, a := range slices.SortedFunc(maps.Keys(vips), netip.Addr.Compare) {
+		f.vips = append(f.vips, a.String())
+	}
 }
 
 func (f *fakePaths) Open(marks map[uint32]bool) {
@@ -191,6 +201,30 @@ func TestPathsAreOpenAsLongAsTheKernelIsReady(t *testing.T) {
 		if err := stop(); err != nil || w.kernel.String() != "" {
 			t.Errorf("after the stop, %v:\n%s", err, w.kernel)
 		}
+	})
+}
+
+// Probes come from none of the addresses that virtual routers move: those of the configuration
+// in force.
+func TestVirtualAddressesThatProbesAvoid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const inside = "[vrrp.inside]\ninterface = \"eth1\"\nvrid = 52\npriority = { lb-a = 255, lb-b = 100 }\nvirtual_addresses = [\"10.1.0.1/24\"]\n"
+		w := newWorld(t)
+		w.paths = &fakePaths{}
+		d, stop := w.run(pairTOML)
+		defer stop()
+		said := func(want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(want, w.paths.vips); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		said("10.0.0.100")
+		excluded := strings.Replace(pairTOML, "virtual_addresses = [", "excluded_addresses = [\"10.2.0.1/24\"]\nvirtual_addresses = [", 1)
+		reload(t, d, excluded+inside)
+		said("10.0.0.100", "10.2.0.1") // lb-a owns the third one
+		reload(t, d, excluded+strings.Replace(inside, "255", "110", 1))
+		said("10.0.0.100", "10.1.0.1", "10.2.0.1")
 	})
 }
 
