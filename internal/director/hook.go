@@ -2,6 +2,7 @@ package director
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -311,8 +312,12 @@ func (d *Director) hookEnded(e hookEnd) {
 // logHook says how a hook has ended. Any goroutine may call it.
 func (d *Director) logHook(e hookEnd) {
 	attrs := []any{"virtual_server", e.name, "hook", e.key, "took", e.took.Round(time.Millisecond)}
-	if e.err == nil {
+	switch {
+	case e.err == nil:
 		d.o.Logger.Info("hook has run", attrs...)
+		return
+	case errors.Is(e.err, context.Canceled): // which nothing else does to it
+		d.o.Logger.Info("hook ended by the stop of the daemon", attrs...)
 		return
 	}
 	d.o.Logger.Warn("hook failed", append(attrs, "err", errText(e.err))...)

@@ -131,9 +131,12 @@ func TestQuorumHookThatHangs(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{
 			`level=WARN msg="hook failed" virtual_server=web hook=on_quorum_up took=10s err="context deadline exceeded"`,
-			`level=WARN msg="hook failed" virtual_server=web hook=on_quorum_down took=0s err="context canceled"`,
+			`level=INFO msg="hook ended by the stop of the daemon" virtual_server=web hook=on_quorum_down took=0s`,
 		}, w.logged("msg=\"hook")); diff != "" {
 			t.Errorf("log -want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"hook-failed web: on_quorum_up failed: context deadline exceeded"}, w.recorded("hook")); diff != "" {
+			t.Errorf("journal -want +got:\n%s", diff)
 		}
 	})
 }
