@@ -53,6 +53,40 @@ type = "tcp"
 // throughPair is aPair with a real server that is asked through its virtual address.
 var throughPair = strings.Replace(aPair, "check = \"c\"", "check = \"path\"", 1) + "[check.path]\ntype = \"tcp\"\nvia = \"vip\"\n"
 
+// manyThrough has real servers that are asked through many addresses.
+const manyThrough = `
+[virtual_server.a]
+address = "10.0.0.100:80"
+protocol = "tcp"
+check = ["path", "admin"]
+real_server = { a = { address = "10.0.0.21:80" }, b = { address = "10.0.0.22:80" } }
+[virtual_server.b]
+address = "10.0.0.101:80"
+protocol = "tcp"
+check = ["path", "admin"]
+real_server = { a = { address = "10.0.0.21:80" } }
+[virtual_server.c]
+address = "10.0.0.102:53"
+protocol = "udp"
+check = "names"
+real_server = { a = { address = "10.0.0.21:53" } }
+[virtual_server.d]
+address = "[2001:db8::100]:80"
+protocol = "tcp"
+check = "admin"
+real_server = { a = { address = "[2001:db8::21]:80" } }
+[check.path]
+type = "tcp"
+via = "vip"
+[check.admin]
+type = "tcp"
+via = "vip"
+port = 8080
+[check.names]
+type = "dns"
+via = "vip"
+`
+
 // aDirector is lb-a of aPair, as it should be, and Backup.
 func aDirector(t *testing.T) Facts {
 	return Facts{
@@ -494,7 +528,29 @@ WARNING: the nftables chain inet filter input drops, and no rule of its table
   names a virtual address that answers probes (via = "vip").
   For connection tracking these answers belong to no connection: if they do not
   come in, all the real servers are down.
-      nft insert rule inet filter input ip saddr 10.0.0.100 accept
+      nft insert rule inet filter input ip saddr 10.0.0.100 tcp sport 80 accept
+`},
+		{"firewall of the answers to many probes", manyThrough, func(f *Facts) {
+			f.DirectorFacts.Daemon = nil
+			for _, a := range []string{"10.0.0.22", "2001:db8::21"} {
+				f.DirectorFacts.Ways[addr(a)] = netif.Way{Interface: "eth0"}
+			}
+			f.Sysctls["net/ipv4/conf/eth0/accept_local"] = "1"
+			f.DirectorFacts.Answers = []nft.Input{{Family: "inet", Table: "filter", Chain: "input"}, {Family: "ip6", Table: "f", Chain: "i"}}
+		}, `
+WARNING: the nftables chain inet filter input drops, and no rule of its table
+  names a virtual address that answers probes (via = "vip").
+  For connection tracking these answers belong to no connection: if they do not
+  come in, all the real servers are down.
+      nft insert rule inet filter input ip saddr { 10.0.0.100, 10.0.0.101 } tcp sport { 80, 8080 } accept
+      nft insert rule inet filter input ip saddr 10.0.0.102 udp sport 53 accept
+      nft insert rule inet filter input ip6 saddr 2001:db8::100 tcp sport 8080 accept
+
+WARNING: the nftables chain ip6 f i drops, and no rule of its table names a
+  virtual address that answers probes (via = "vip").
+  For connection tracking these answers belong to no connection: if they do not
+  come in, all the real servers are down.
+      nft insert rule ip6 f i ip6 saddr 2001:db8::100 tcp sport 8080 accept
 `},
 		{"firewall of the answers to probes, which are tracked", throughPair + "[ipvs]\nconntrack = true\n", func(f *Facts) {
 			f.DirectorFacts.Daemon.Config.Hash = fingerprint(t, throughPair+"[ipvs]\nconntrack = true\n")

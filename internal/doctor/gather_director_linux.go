@@ -195,7 +195,7 @@ func (f *Facts) gatherTables(cfg *conf.Config) {
 		}
 	}
 	inputs, err := nft.Inputs(port, peers...)
-	if vips := answering(cfg); err == nil && len(vips) > 0 {
+	if vips := senders(answering(cfg)); err == nil && len(vips) > 0 {
 		const ephemeral = 40000 // a rule for such ports lets the answers in too
 		f.DirectorFacts.Answers, err = nft.Inputs(ephemeral, vips...)
 	}
