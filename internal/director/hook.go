@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/ipvs"
 )
 
 // Hook is a command to be run for a virtual server.
@@ -117,29 +119,56 @@ func newHooks() *hooks {
 }
 
 // configureHooks carries what is known of the hooks into the configuration in force.
-// A virtual server that is new knows nothing, and one that goes on, also under another name,
-// all it did: what a reload does not change runs no hook.
+// A virtual server that goes on, also under another name, knows all it did: what a reload does
+// not change runs no hook. One that is new knows nothing, and so does one that clients find
+// elsewhere now: what its hooks steer is about where that is.
 func (d *Director) configureHooks(before *conf.Config) {
-	old, used := d.hooks.servers, make(map[*hookState]bool)
+	old, kept := d.hooks.servers, make(map[*hookState]bool)
 	was := predecessors(before, d.force.cfg)
 	d.hooks.servers = make(map[string]*hookState, len(d.force.cfg.VirtualServers))
+	carry := func(moved bool) {
+		for i := range d.force.cfg.VirtualServers {
+			vs := &d.force.cfg.VirtualServers[i]
+			earlier := was[vs]
+			if earlier == nil || old[earlier.Name] == nil || kept[old[earlier.Name]] || sameAddresses(earlier, vs) == moved {
+				continue
+			}
+			s := old[earlier.Name]
+			if moved { // one hook at a time all the same
+				s.is, s.dealt = quorumUnknown, quorumUnknown
+				delete(d.hooks.doubted, s)
+			}
+			s.vs, kept[s] = vs, true
+			d.hooks.servers[vs.Name] = s
+		}
+	}
+	carry(false)
+	carry(true)
 	for i := range d.force.cfg.VirtualServers {
 		vs := &d.force.cfg.VirtualServers[i]
-		s := new(hookState)
-		if earlier := was[vs]; earlier != nil && old[earlier.Name] != nil {
-			if s = old[earlier.Name]; used[s] { // one that is two now
-				s = &hookState{is: s.is, dealt: s.dealt}
-			}
+		if d.hooks.servers[vs.Name] == nil {
+			d.hooks.servers[vs.Name] = &hookState{vs: vs}
 		}
-		s.vs, used[s] = vs, true
-		d.hooks.servers[vs.Name] = s
 	}
 	for _, s := range old {
-		if !used[s] {
+		if !kept[s] {
 			s.vs = nil
 			delete(d.hooks.doubted, s)
 		}
 	}
+}
+
+// sameAddresses tells whether clients find two virtual servers in the same place.
+func sameAddresses(a, b *conf.VirtualServer) bool {
+	ports := func(vs *conf.VirtualServer) map[ipvs.Ports]bool {
+		set := make(map[ipvs.Ports]bool)
+		for _, p := range vs.Ports() {
+			set[p] = true
+		}
+		return set
+	}
+	x, y := a.Service.Key, b.Service.Key
+	return x.Protocol == y.Protocol && x.FWMark == y.FWMark && maps.Equal(ports(a), ports(b))
 }
 
 // lookAtQuorums runs the hooks of these virtual servers whose quorum has changed; nil: all.

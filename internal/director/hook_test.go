@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -259,6 +260,13 @@ func TestQuorumHooksAndReloads(t *testing.T) {
 		{"one that is not asked yet more", toml, poolTOML(bothHooks, 3, 0), ""},
 		{"one more, and a quorum with it", toml, poolTOML(bothHooks+"quorum = 2", 3, 0), ""},
 		{"another check", toml, strings.ReplaceAll(toml, "alive", "well"), ""},
+		{"another address", toml, strings.ReplaceAll(toml, "10.0.0.100:80", "10.0.0.101:80"), "web up"},
+		{"another protocol", toml, strings.ReplaceAll(toml, "protocol = \"tcp\"", "protocol = \"udp\""), "web up"},
+		{"an address more", toml, strings.ReplaceAll(toml, "\"10.0.0.100:80\"", "[\"10.0.0.100:80\", \"10.0.0.101:80\"]"), "web up"},
+		{"another address, and a larger quorum", toml, strings.ReplaceAll(poolTOML(bothHooks+"quorum = 2", 2, 0), "10.0.0.100:80", "10.0.0.101:80"), "web down"},
+		{"another address and no quorum yet", toml, strings.ReplaceAll(poolTOML(bothHooks+"quorum = 2", 3, 0), "10.0.0.100:80", "10.0.0.101:80"), ""},
+		{"another address, and the old one under another name", toml, strings.ReplaceAll(toml, "virtual_server.web", "virtual_server.site") +
+			"[virtual_server.web]\n" + bothHooks + "address = \"10.0.0.101:80\"\nprotocol = \"tcp\"\nreal_server.s1.address = \"10.0.1.1:80\"\n", "web up"},
 		{"a virtual server more", toml, toml + strings.ReplaceAll("[virtual_server.more]\n"+bothHooks+"address = \"10.0.0.100:81\"\nprotocol = \"tcp\"\nreal_server.s1.address = \"10.0.1.1:81\"\n", "web", "more"), "more up"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -297,6 +305,49 @@ func TestQuorumHookOfANewVirtualServerWaits(t *testing.T) {
 		synctest.Wait()
 		if got := w.hooks.told(); got != "more up" {
 			t.Errorf("hooks %q", got)
+		}
+	})
+}
+
+// A virtual server whose clients find it elsewhere now waits for the kernel too, and for its own
+// hook that still runs about the place before.
+func TestQuorumHookOfAnotherAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.slow = true
+		toml := poolTOML(strings.Replace(bothHooks, `["/hooks/up"]`, `{ command = ["/hooks/up"], timeout = "1m" }`, 1), 1, 0)
+		d, stop := w.run(toml)
+		defer stop()
+		time.Sleep(time.Minute)
+		w.play("+1")
+		at := func(addr string) {
+			t.Helper()
+			if _, err := d.Reload(t.Context(), parse(t, strings.ReplaceAll(toml, "10.0.0.100:80", addr))); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := w.hooks.told(); got != "" {
+				t.Errorf("hooks %q, the kernel does not have %s", got, addr)
+			}
+			time.Sleep(20 * time.Second) // now it has
+			synctest.Wait()
+		}
+		w.hooks.become(time.Hour, nil)
+		at("10.0.0.101:80")
+		if got := w.hooks.told(); got != "web up" {
+			t.Errorf("hooks %q", got)
+		}
+		w.hooks.become(0, nil)
+		at("10.0.0.102:80")
+		if got := w.hooks.told(); got != "" {
+			t.Errorf("%q while another runs", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.hooks.mu.Lock()
+		defer w.hooks.mu.Unlock()
+		if len(w.hooks.begun) != 1 || path.Base(w.hooks.begun[0].Args[0]) != "up" || !slices.Contains(w.hooks.begun[0].Env, "HADIRECTOR_ADDRESS=10.0.0.102:80") {
+			t.Errorf("then %v", w.hooks.begun)
 		}
 	})
 }
