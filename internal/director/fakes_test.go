@@ -243,6 +243,7 @@ type fakeHealth struct {
 	mu     sync.Mutex // guards what follows
 	passed time.Time  // when a probe of the first real server has last succeeded
 	failed time.Time  // when one of the second has last failed
+	since  time.Time  // since when the second is down
 }
 
 func (*fakeHealth) Apply(map[healthcheck.Target]healthcheck.Spec) {}
@@ -252,7 +253,7 @@ func (*fakeHealth) Run(ctx context.Context) error                 { <-ctx.Done()
 func (h *fakeHealth) Snapshots() map[healthcheck.Target]healthcheck.Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Status: healthcheck.Down, Err: errors.New("connect refused"), At: h.failed, Failures: 1}}
+	all := map[healthcheck.Target]healthcheck.Snapshot{target("10.0.0.22:80"): {Status: healthcheck.Down, Err: errors.New("connect refused"), At: h.failed, Since: h.since, Failures: 1}}
 	if !h.passed.IsZero() {
 		all[target("10.0.0.21:80")] = healthcheck.Snapshot{Status: healthcheck.Up, Successes: 1, At: h.passed, Duration: time.Millisecond}
 	}
@@ -271,6 +272,13 @@ func (h *fakeHealth) fail() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed = time.Now()
+}
+
+// fails says that the second real server's check fails from now on.
+func (h *fakeHealth) fails() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.since = time.Now()
 }
 
 func (*fakeHealth) Load() healthcheck.Load { return healthcheck.Load{Probes: 7, Late: 1} }

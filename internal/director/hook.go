@@ -26,15 +26,9 @@ type Hook struct {
 // no success. Any number of goroutines may call it.
 type HookRunner func(ctx context.Context, h Hook) error
 
-// The bounds of hooks.
-const (
-	// maxHooks is how many run at the same time: a rack that goes down must not start
-	// a thousand programs on the director.
-	maxHooks = 16
-	// hookDoubt is how often a quorum's loss is looked at again that may be this
-	// director's own fault.
-	hookDoubt = 500 * time.Millisecond
-)
+// maxHooks is how many run at the same time: a rack that goes down must not start
+// a thousand programs on the director.
+const maxHooks = 16
 
 // quorum is a virtual server's quorum as its hooks know it.
 type quorum uint8
@@ -95,12 +89,6 @@ type hookState struct {
 	dealt  quorum // what the last hook was run for, or would have been
 	busy   bool   // a hook of it runs
 	queued bool   // it is among waiting
-}
-
-// doubt is about a quorum's loss that may be this director's own fault.
-type doubt struct {
-	since time.Time // only probes that have begun after it tell more
-	blind bool      // the director has seen nothing meanwhile, so all that failed is in doubt
 }
 
 // hookEnd tells that a hook has ended.
@@ -196,13 +184,16 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 			continue
 		}
 		is := d.facts.quorum(vs, s.is)
-		if is == quorumDown && is != s.is {
+		if is == quorumDown && is != s.is && d.facts.forLackOfPasses(vs) {
 			of := d.hooks.doubted[s]
 			switch {
 			case d.sight() == SightNone:
 				of = doubt{blind: true}
-			case of.since.IsZero():
+			case !of.since.IsZero():
+			case of.blind:
 				of.since = now
+			default: // an operator may have taken the rest away long after it
+				of.since = d.facts.lastFailure(vs, probes(), now)
 			}
 			if d.doubts(func() bool { return passed().After(of.since) && !(of.blind && d.facts.mayRise(vs, probes(), of.since)) }) {
 				if len(d.hooks.doubted) == 0 {
@@ -219,65 +210,6 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 		}
 	}
 	d.startHooks()
-}
-
-// doubts tells whether a quorum that was lost may be there for clients: another director with
-// the same configuration sees real servers, and this one none, or its probes have not told since
-// then that it is not its own fault. The checks of a director that loses its network fail one
-// after the other, and when that is back they pass one after the other.
-func (d *Director) doubts(told func() bool) bool {
-	peers, _ := d.peers.snapshots()
-	sees := func(p Peer) bool { return p.Alive && p.Fingerprint == d.force.fingerprint && p.Sight == SightSome }
-	switch {
-	case slices.ContainsFunc(peers, sees):
-		return d.sight() == SightNone || !told()
-	case d.blinded != "":
-		// One that is not heard just now may still see them.
-		return !slices.ContainsFunc(peers, func(p Peer) bool { return p.Alive && p.Name == d.blinded && p.Sight == SightNone })
-	}
-	return false
-}
-
-// lastSuccess is when the last probe began that has succeeded, of any real server.
-func lastSuccess(probes map[healthcheck.Target]healthcheck.Snapshot) time.Time {
-	var last time.Time
-	for _, s := range probes {
-		if begun := s.At.Add(-s.Duration); s.Successes > 0 && s.Err == nil && begun.After(last) {
-			last = begun
-		}
-	}
-	return last
-}
-
-// mayRise tells whether a real server that counts to the quorum may be on its way up: not each
-// of its checks that fail has failed again in a probe that began after since.
-func (f Facts) mayRise(vs *conf.VirtualServer, probes map[healthcheck.Target]healthcheck.Snapshot, since time.Time) bool {
-	for i := range vs.RealServers {
-		if vs.RealServers[i].Backup {
-			continue
-		}
-		for t := range targetsOf(&vs.RealServers[i]) {
-			s := probes[t]
-			again := s.Successes == 0 && s.At.Add(-s.Duration).After(since)
-			if f.Health[t] == healthcheck.Down && !again {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// doubtful looks again at losses that were not believed.
-func (d *Director) doubtful(now time.Time) {
-	if len(d.hooks.doubted) == 0 || now.Before(d.hooks.doubtedUntil) {
-		return
-	}
-	d.hooks.doubtedUntil = now.Add(hookDoubt)
-	again := make(map[*conf.VirtualServer]bool)
-	for s := range d.hooks.doubted {
-		again[s.vs] = true
-	}
-	d.lookAtQuorums(again)
 }
 
 func (d *Director) queueHook(s *hookState) {
