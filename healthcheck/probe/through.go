@@ -31,7 +31,7 @@ func (c throughVIP) Check(ctx context.Context) error {
 	}
 	text := why.text + ", asked through VIP " + c.vip.String()
 	if why.late {
-		text += ": the real server may lack it, see hadirector doctor realserver"
+		text += ": the real server is down or lacks it, or a firewall drops its answers; run hadirector doctor there and here"
 	}
 	return &cause{text: text, errs: []error{err}}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
-const lacking = ": the real server may lack it, see hadirector doctor realserver"
+const lacking = ": the real server is down or lacks it, or a firewall drops its answers; run hadirector doctor there and here"
 
 // throughTests are what a failed step is called through a virtual address: what the real server
 // has begun to answer has come from that address, so it is there.

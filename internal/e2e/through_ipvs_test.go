@@ -106,7 +106,7 @@ func TestChecksThroughTheVIP(t *testing.T) {
 	const (
 		late  = `err="connect timeout after 1s, asked through VIP `
 		quiet = `err="timeout after 1s waiting for the answer, asked through VIP `
-		lack  = `: the real server may lack it, see hadirector doctor realserver"`
+		lack  = `: the real server is down or lacks it, or a firewall drops its answers; run hadirector doctor there and here"`
 	)
 	for _, n := range both {
 		for name, err := range map[string]string{
