@@ -36,7 +36,7 @@ type Options struct {
 	Ledger      Ledger
 	// Overrides keeps what operators want instead of the configuration.
 	Overrides OverrideStore
-	// Statuses keeps which targets are down, for checks whose initial is "last".
+	// Statuses keeps which targets are down, for checks whose initial is "last", and panics.
 	Statuses StatusStore
 	VRRP     VRRP
 	Health   Health
@@ -185,7 +185,7 @@ func New(o Options) (*Director, error) {
 	}
 	d.live.keeper = overrideKeeper{store: o.Overrides, want: newMailbox[numbered](), saved: make(chan savedOverrides)}
 	d.live.heard, d.live.refused = make(map[string]string), make(map[string]string)
-	d.statuses.keeper = statusKeeper{store: o.Statuses, logger: o.Logger, want: newMailbox[map[healthcheck.Target]bool]()}
+	d.statuses.keeper = statusKeeper{store: o.Statuses, logger: o.Logger, want: newMailbox[KeptHealth]()}
 	d.loadStatuses()
 	d.configureHooks(o.Config)
 	d.stillLeaving(owned.Leaving)
@@ -208,6 +208,7 @@ func (d *Director) Run(ctx context.Context) error {
 	reconciler, keeper, statuses := spawn(d.rec.run), spawn(d.live.keeper.run), spawn(d.statuses.keeper.run)
 
 	d.record(Event{Kind: EventStart, Object: d.o.Self, Text: "started version " + d.o.Version + " with " + d.force.cfg.File})
+	d.logResumed()
 	d.loadOverrides()
 	d.configure()
 	d.loop(ctx)
@@ -336,7 +337,6 @@ func (d *Director) configure() {
 	d.o.Health.Apply(d.force.targets)
 	d.waiting = d.facts.waiting(d.force.targets)
 	d.lookAround()
-	d.keepAllStatuses()
 	d.configureTracks()
 	d.peers.configure(d.force.cfg)
 	d.relay.configure(d.force.cfg)
@@ -344,6 +344,7 @@ func (d *Director) configure() {
 	d.moveGate()
 	d.announce()
 	d.compile()
+	d.keepAllStatuses() // when it is known which panics go on
 	d.instancesAt = d.desired.Generation
 	d.knownTracks()
 	d.readiness()

@@ -345,23 +345,23 @@ func (o *memoryOverrides) fail(err error) {
 // memoryStatuses is a StatusStore, as a file would be.
 type memoryStatuses struct {
 	mu    sync.Mutex // guards what follows
-	saved map[healthcheck.Target]bool
+	saved KeptHealth
 	saves int
 	err   error
 }
 
-func (s *memoryStatuses) Load() (map[healthcheck.Target]bool, error) {
+func (s *memoryStatuses) Load() (KeptHealth, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.saved, s.err
 }
 
-func (s *memoryStatuses) Save(down map[healthcheck.Target]bool) error {
+func (s *memoryStatuses) Save(kept KeptHealth) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.saves++
 	if s.err == nil {
-		s.saved = down
+		s.saved = kept
 	}
 	return s.err
 }
@@ -377,7 +377,7 @@ func (s *memoryStatuses) kept() (addrs string, saves int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []string
-	for t := range s.saved {
+	for t := range s.saved.Down {
 		list = append(list, t.Addr.String())
 	}
 	slices.Sort(list)

@@ -59,7 +59,7 @@ type serverChange struct {
 	// failed says that it was down by a check's own verdict, held that it stayed in while it
 	// was down, for a panic.
 	failed, held bool
-	panicked     bool // there was a panic before
+	kept         map[string]bool // what a panic kept in before; nil: there was none
 }
 
 // health takes in what a target says, and returns the real servers for which that is a
@@ -81,7 +81,7 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 	changes := make([]serverChange, len(users))
 	for i, u := range users {
 		held := d.facts.held(u.vs)
-		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), failed: d.facts.fails(u.rs), held: held[u.rs.Name], panicked: held != nil}
+		changes[i] = serverChange{user: u, event: e, was: d.facts.status(u.rs), failed: d.facts.fails(u.rs), held: held[u.rs.Name], kept: held}
 		changes[i].wasWeighed, _ = d.facts.weight(u.rs)
 	}
 	d.changeFacts(func(f Facts) {
@@ -109,16 +109,18 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		if c.was == healthcheck.Down && c.is != healthcheck.Down && c.failed && !c.held && c.vs.SlowStart > 0 {
 			d.facts.rise(c.vs, c.rs.Name, e.At)
 		}
-		if c.was != healthcheck.Down {
+		// In a panic it has to have passed to be good.
+		if c.was == healthcheck.Up || c.was == healthcheck.Unknown && c.kept == nil {
 			d.facts.remember(c.vs, c.rs.Name)
 		} else {
 			d.facts.remember(c.vs)
 		}
 		held := d.facts.held(c.vs)
 		c.held = c.held || held[c.rs.Name]
-		if c.panicked != (held != nil) {
+		if !sameNames(c.kept, held) {
 			d.keepStatusesOf(c.vs)
 		}
+		d.keepPanic(c.vs)
 	}
 	d.keepStatus(target)
 	return slices.DeleteFunc(changes, func(c serverChange) bool {
@@ -126,6 +128,11 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 		// there is no quorum.
 		return c.was == c.is && c.wasWeighed == c.isWeighed && c.vs.PanicThreshold == 0 && c.failed == d.facts.fails(c.rs)
 	})
+}
+
+// sameNames tells whether two sets are the same one, or both none.
+func sameNames[K comparable](a, b map[K]bool) bool {
+	return (a == nil) == (b == nil) && maps.Equal(a, b)
 }
 
 // carriedHealth lets a real server whose check was exchanged start with the verdict of

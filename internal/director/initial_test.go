@@ -50,7 +50,7 @@ func TestInitial(t *testing.T) {
 		t.Run(tt.initial, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.down.saved, w.down.err = tt.last, tt.err
+				w.down.saved, w.down.err = KeptHealth{Down: tt.last}, tt.err
 				d, stop := w.run(initially(tt.initial))
 				defer stop()
 				s := d.Status()
@@ -152,7 +152,7 @@ func TestStatusesAreKept(t *testing.T) {
 		w.down.mu.Lock()
 		e := target("10.0.0.22:80")
 		e.Check = "front-page"
-		if !w.down.saved[e] || len(w.down.saved) != 1 {
+		if !w.down.saved.Down[e] || len(w.down.saved.Down) != 1 {
 			t.Errorf("kept %v, want it by the check's new name", w.down.saved)
 		}
 		w.down.mu.Unlock()
@@ -171,7 +171,7 @@ func TestStatusesAreKept(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.down.saved = map[healthcheck.Target]bool{target("10.0.0.22:80"): true}
+		w.down.saved.Down = map[healthcheck.Target]bool{target("10.0.0.22:80"): true}
 		_, stop := w.run(initially("up"))
 		defer stop()
 		w.verdict("10.0.0.21:80", healthcheck.Down, refused)
@@ -190,7 +190,7 @@ func sleepAll(d time.Duration) {
 // A plan for a start knows who was down.
 func TestPlanStartWithInitial(t *testing.T) {
 	w := newWorld(t)
-	w.down.saved = map[healthcheck.Target]bool{target("10.0.0.22:80"): true}
+	w.down.saved.Down = map[healthcheck.Target]bool{target("10.0.0.22:80"): true}
 	p, err := PlanStart(t.Context(), Options{
 		Config: parse(t, initially("last")), Self: "lb-a", Kernel: w.kernel, Params: w.params, Ledger: w.ledger, Overrides: w.kept, Statuses: w.down,
 		Interfaces: w.interfaces, InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },

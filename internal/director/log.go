@@ -212,7 +212,8 @@ func (d *Director) logPanic(vs *conf.VirtualServer) {
 	if is == was {
 		return
 	}
-	passing, checked := d.facts.passing(vs)
+	passing, _ := d.facts.standing(vs)
+	checked := len(namesOfServers(vs))
 	attrs := []any{"virtual_server", vs.Name, "passing", len(passing), "checked", checked, "threshold", percentage(vs.PanicThreshold)}
 	failing := slices.DeleteFunc(namesOfServers(vs), func(name string) bool { return passing[name] })
 	if is {

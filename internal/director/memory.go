@@ -16,8 +16,8 @@ import (
 type Memory struct {
 	// Lost and AllLost say whether the quorum was lost before, without and with the backups.
 	Lost, AllLost bool
-	// Held are the real servers, by name, that were good when a panic began; nil: there is
-	// none.
+	// Held are the real servers, by name, that were good when a panic began, or have been
+	// since; nil: there is none.
 	Held map[string]bool
 	// Rising are the real servers that are on their way to their whole weight.
 	Rising map[string]Rise
@@ -37,9 +37,12 @@ func (f Facts) remember(vs *conf.VirtualServer, good ...string) {
 	if !f.panics(vs) {
 		m.Held = nil
 	} else if m.Held == nil || len(good) > 0 {
-		passing, _ := f.passing(vs)
-		maps.Copy(passing, m.Held)
-		m.Held = passing
+		standing, joined := f.standing(vs)
+		if m.Held == nil {
+			joined = standing
+		}
+		maps.Copy(joined, m.Held)
+		m.Held = joined
 		for _, name := range good {
 			m.Held[name] = true
 		}
@@ -65,27 +68,30 @@ func (f Facts) rememberAll(cfg *conf.Config) {
 	}
 }
 
-// passing are the checked real servers of a virtual server that are not down, by name, and
-// how many checked ones there are. What operators want of them does not count: a panic is
-// about checks.
-func (f Facts) passing(vs *conf.VirtualServer) (passing map[string]bool, checked int) {
-	passing = make(map[string]bool)
+// standing are the checked real servers of a virtual server that are not down, by name, and
+// passing those of them whose checks all pass. What operators want of them does not count: a
+// panic is about checks.
+func (f Facts) standing(vs *conf.VirtualServer) (standing, passing map[string]bool) {
+	standing, passing = make(map[string]bool), make(map[string]bool)
 	for i := range vs.RealServers {
 		rs := &vs.RealServers[i]
 		if len(rs.Checks) == 0 {
 			continue
 		}
-		checked++
-		if f.status(rs) != healthcheck.Down {
+		status := f.status(rs)
+		if status != healthcheck.Down {
+			standing[rs.Name] = true
+		}
+		if status == healthcheck.Up {
 			passing[rs.Name] = true
 		}
 	}
-	return passing, checked
+	return standing, passing
 }
 
 // panics tells whether too few checked real servers pass to believe the checks. A panic
 // begins with verdicts alone, not with what is assumed until there are some; but it goes on
-// with that, after a reload that has exchanged the checks.
+// until enough pass, also after a reload that has exchanged the checks, and after a restart.
 func (f Facts) panics(vs *conf.VirtualServer) bool {
 	if vs.PanicThreshold == 0 {
 		return false
@@ -98,7 +104,7 @@ func (f Facts) panics(vs *conf.VirtualServer) bool {
 			continue
 		}
 		checked++
-		if f.status(rs) != healthcheck.Down || !goesOn && !f.fails(rs) {
+		if f.status(rs) == healthcheck.Up || !goesOn && !f.fails(rs) {
 			left++
 		}
 	}
@@ -111,9 +117,9 @@ func (f Facts) held(vs *conf.VirtualServer) map[string]bool {
 	if !f.panics(vs) {
 		return nil
 	}
-	passing, _ := f.passing(vs)
 	was := f.Pools[vs.Name].Held
-	some := len(passing) > 0
+	standing, _ := f.standing(vs)
+	some := len(standing) > 0
 	all := make(map[string]bool)
 	for _, rs := range vs.RealServers {
 		if len(rs.Checks) > 0 {

@@ -43,6 +43,7 @@ func TestAPanicKeepsSlowStarts(t *testing.T) {
 	d.compile()
 	vs := &d.force.cfg.VirtualServers[0]
 	for _, step := range []struct{ event, want string }{
+		{"+3", "real-servers: s1 10, s2 10, s3 10"},
 		{"-1", "real-servers: s2 10, s3 10"},
 		{"+1", "real-servers: s1 1, s2 10, s3 10"},
 		{"-2", "real-servers: s1 1, s3 10"},

@@ -196,13 +196,14 @@ func PlanStart(ctx context.Context, o Options, left []Step) (Plan, error) {
 	inForce, _ := overrides.split(names, now)
 	f := Facts{
 		Overrides: inForce, Leaving: leave(owned.Leaving, o.Config, o.Config, o.Self, nil, now),
-		Health: make(map[healthcheck.Target]healthcheck.Status), Assumed: make(map[healthcheck.Target]bool),
+		Health: make(map[healthcheck.Target]healthcheck.Status), Assumed: make(map[healthcheck.Target]bool), Pools: make(map[string]Memory),
 	}
-	down, err := o.Statuses.Load()
+	kept, err := o.Statuses.Load()
 	if err != nil {
 		return Plan{}, err
 	}
-	f.assume(nil, Targets(o.Config), down)
+	f.assume(nil, Targets(o.Config), kept.Down)
+	f.resume(o.Config, kept.Panics)
 	nothing := map[healthcheck.Target]healthcheck.Spec{}
 	draft := planDraft{steps: steps{checks: checkSteps(nothing, Targets(o.Config))}}
 	draft.checks = append(draft.checks, trackSteps(&conf.Config{}, o.Config)...)

@@ -19,27 +19,50 @@ import (
 	"github.com/hadirector/hadirector/internal/atomicfile"
 )
 
-// StatusStore keeps which targets are down over a restart and a reboot.
+// StatusStore keeps over a restart and a reboot what checks have found.
 type StatusStore interface {
-	Load() (down map[healthcheck.Target]bool, err error)
-	Save(down map[healthcheck.Target]bool) error
+	Load() (KeptHealth, error)
+	Save(KeptHealth) error
+}
+
+// KeptHealth is what the next run is to know of the checks of this one.
+type KeptHealth struct {
+	// Down are the targets that are down, for checks whose initial is "last".
+	Down map[healthcheck.Target]bool
+	// Panics are the virtual servers that are in a panic, by name, with the addresses of the
+	// real servers that were good when it began.
+	Panics map[string]map[netip.AddrPort]bool
+}
+
+// clone returns a copy that has maps; nobody writes to those in Panics.
+func (k KeptHealth) clone() KeptHealth {
+	c := KeptHealth{make(map[healthcheck.Target]bool, len(k.Down)), make(map[string]map[netip.AddrPort]bool, len(k.Panics))}
+	maps.Copy(c.Down, k.Down)
+	maps.Copy(c.Panics, k.Panics)
+	return c
 }
 
 // FileStatuses is a StatusStore in one small file. It belongs into the state directory.
 type FileStatuses struct{ Path string }
 
 const (
-	// maxStatuses bounds what is written, and maxStatusesFile, in bytes, what is read:
-	// more than is ever written.
+	// maxStatuses bounds what is written of either kind, and maxStatusesFile, in bytes, what
+	// is read: more than is ever written.
 	maxStatuses     = 1 << 15
-	maxStatusesFile = 8 << 20
-	// maxCheckName is the parser's.
-	maxCheckName = 63
+	maxStatusesFile = 16 << 20
+	// maxName is the parser's.
+	maxName = 63
 )
 
 // statusesFile is the file's form.
 type statusesFile struct {
-	Down []keptStatus `json:"down"`
+	Down   []keptStatus `json:"down"`
+	Panics []keptPanic  `json:"panics,omitempty"`
+}
+
+type keptPanic struct {
+	VirtualServer string           `json:"virtual_server"`
+	Good          []netip.AddrPort `json:"good,omitempty"`
 }
 
 type keptStatus struct {
@@ -54,53 +77,74 @@ func (k keptStatus) target() healthcheck.Target {
 }
 
 // Load reads the file. One that is not there names nobody.
-func (f FileStatuses) Load() (map[healthcheck.Target]bool, error) {
+func (f FileStatuses) Load() (KeptHealth, error) {
 	file, err := os.Open(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return KeptHealth{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read health: %w", err)
+		return KeptHealth{}, fmt.Errorf("read health: %w", err)
 	}
 	defer file.Close()
 	b, err := io.ReadAll(io.LimitReader(file, maxStatusesFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read health: %w", err)
+		return KeptHealth{}, fmt.Errorf("read health: %w", err)
 	}
 	if len(b) > maxStatusesFile {
-		return nil, fmt.Errorf("read health %s: more than %d bytes", f.Path, maxStatusesFile)
+		return KeptHealth{}, fmt.Errorf("read health %s: more than %d bytes", f.Path, maxStatusesFile)
 	}
-	down, err := parseStatuses(b)
+	kept, err := parseStatuses(b)
 	if err != nil {
-		return nil, fmt.Errorf("read health %s: %w", f.Path, err)
+		return KeptHealth{}, fmt.Errorf("read health %s: %w", f.Path, err)
 	}
-	return down, nil
+	return kept, nil
 }
 
 // parseStatuses takes the whole file or nothing of it.
-func parseStatuses(b []byte) (map[healthcheck.Target]bool, error) {
+func parseStatuses(b []byte) (KeptHealth, error) {
 	var file statusesFile
 	if err := json.Unmarshal(b, &file); err != nil {
-		return nil, err
+		return KeptHealth{}, err
 	}
-	down := make(map[healthcheck.Target]bool, len(file.Down))
+	kept := KeptHealth{}.clone()
 	for _, k := range file.Down {
-		if !k.Address.IsValid() || k.Check == "" || len(k.Check) > maxCheckName {
-			return nil, fmt.Errorf("%q at %s is no check", k.Check, k.Address)
+		if !k.Address.IsValid() || k.Check == "" || len(k.Check) > maxName {
+			return KeptHealth{}, fmt.Errorf("%q at %s is no check", k.Check, k.Address)
 		}
-		down[k.target()] = true
+		kept.Down[k.target()] = true
 	}
-	return down, nil
+	for _, p := range file.Panics {
+		if p.VirtualServer == "" || len(p.VirtualServer) > maxName {
+			return KeptHealth{}, fmt.Errorf("%q is no virtual server", p.VirtualServer)
+		}
+		good := make(map[netip.AddrPort]bool, len(p.Good))
+		for _, a := range p.Good {
+			if !a.IsValid() {
+				return KeptHealth{}, fmt.Errorf("virtual server %s: a real server without an address", p.VirtualServer)
+			}
+			good[a] = true
+		}
+		kept.Panics[p.VirtualServer] = good
+	}
+	return kept, nil
 }
 
 // Save replaces the file at once.
-func (f FileStatuses) Save(down map[healthcheck.Target]bool) error {
-	sorted := slices.SortedFunc(maps.Keys(down), func(a, b healthcheck.Target) int {
+func (f FileStatuses) Save(kept KeptHealth) error {
+	sorted := slices.SortedFunc(maps.Keys(kept.Down), func(a, b healthcheck.Target) int {
 		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Check, b.Check), a.Path.VIP.Compare(b.Path.VIP), cmp.Compare(a.Path.Mark, b.Path.Mark))
 	})
 	file := statusesFile{Down: []keptStatus{}}
 	for _, t := range sorted[:min(len(sorted), maxStatuses)] {
 		file.Down = append(file.Down, keptStatus{t.Addr, t.Check, t.Path.VIP, t.Path.Mark})
+	}
+	room := maxStatuses
+	for _, name := range slices.Sorted(maps.Keys(kept.Panics)) {
+		good := slices.SortedFunc(maps.Keys(kept.Panics[name]), netip.AddrPort.Compare)
+		if room -= 1 + len(good); room < 0 {
+			break // half of a panic would take the others out
+		}
+		file.Panics = append(file.Panics, keptPanic{name, good})
 	}
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
@@ -116,29 +160,29 @@ func (f FileStatuses) Save(down map[healthcheck.Target]bool) error {
 // disk is not to follow each of them.
 const statusPause = 10 * time.Second
 
-// statusKeeper writes beside the loop which targets are down.
+// statusKeeper writes beside the loop what the next run is to know.
 type statusKeeper struct {
 	store  StatusStore
 	logger *slog.Logger
-	want   mailbox[map[healthcheck.Target]bool] // never written to again
+	want   mailbox[KeptHealth] // never written to again
 }
 
 // run works until ctx is canceled, and writes what it has been given by then.
 func (k *statusKeeper) run(ctx context.Context) error {
 	var failed string
 	for {
-		var down map[healthcheck.Target]bool
+		var kept KeptHealth
 		select {
 		case <-ctx.Done():
 			select {
-			case down = <-k.want:
-				return k.store.Save(down)
+			case kept = <-k.want:
+				return k.store.Save(kept)
 			default:
 				return nil
 			}
-		case down = <-k.want:
+		case kept = <-k.want:
 		}
-		err := k.store.Save(down)
+		err := k.store.Save(kept)
 		if why := errText(err); why != failed {
 			if failed = why; why == "" {
 				k.logger.Info("health of real servers is written again")
@@ -147,7 +191,7 @@ func (k *statusKeeper) run(ctx context.Context) error {
 			}
 		}
 		if err != nil {
-			k.putBack(down)
+			k.putBack(kept)
 		}
 		pause := time.NewTimer(statusPause)
 		select {
@@ -159,9 +203,9 @@ func (k *statusKeeper) run(ctx context.Context) error {
 }
 
 // putBack has a write tried again, unless there is something newer to be written.
-func (k *statusKeeper) putBack(down map[healthcheck.Target]bool) {
+func (k *statusKeeper) putBack(kept KeptHealth) {
 	select {
-	case k.want <- down:
+	case k.want <- kept:
 	default:
 	}
 }
