@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 )
@@ -79,12 +80,17 @@ func NewExchange(limit int) *Exchange {
 func (x *Exchange) Serve(serves func(Conn) bool) { x.serves = serves }
 
 // Captured takes in what the kernel's master daemon has told.
-func (x *Exchange) Captured(now time.Time, conns []Conn) []Tell {
-	x.count.Captured += uint64(len(conns))
-	for _, c := range conns {
-		x.table.Observe(now, c, 0)
-	}
-	return changes(conns)
+// Each connection is in the table before the next one is asked for.
+func (x *Exchange) Captured(now time.Time, conns iter.Seq[Conn]) []Tell {
+	return changes(func(yield func(Conn) bool) {
+		for c := range conns {
+			x.count.Captured++
+			x.table.Observe(now, c, 0)
+			if !yield(c) {
+				return
+			}
+		}
+	})
 }
 
 // Knows tells whether a connection is in the table.
@@ -96,17 +102,20 @@ func (x *Exchange) Knows(now time.Time, c Conn) bool { return x.table.Has(now, c
 func (x *Exchange) Learned(now time.Time, conns []Living) []Tell {
 	var fresh []Conn
 	for _, l := range conns {
-		if !x.table.Has(now, l.Conn) && x.table.Seed(now, l) {
-			fresh = append(fresh, l.Resync())
+		// A list has whole seconds, and no time at all would mean the whole one. A template
+		// counts for as long as peers will think that it does.
+		c := Living{l.Conn, max(l.Remaining, time.Second)}.Resync()
+		if !x.table.Has(now, c) && x.table.Seed(now, Living{l.Conn, c.lifetime()}) {
+			fresh = append(fresh, c)
 		}
 	}
 	x.count.Learned += uint64(len(fresh))
-	return changes(fresh)
+	return changes(slices.Values(fresh))
 }
 
 // changes packs connections into what frames can carry. A connection that no kernel would
 // take is left out.
-func changes(conns []Conn) []Tell {
+func changes(conns iter.Seq[Conn]) []Tell {
 	var tells []Tell
 	var payload []byte
 	n := 0
@@ -116,7 +125,7 @@ func changes(conns []Conn) []Tell {
 		}
 		payload, n = nil, 0
 	}
-	for _, c := range conns {
+	for c := range conns {
 		if len(payload)+maxRecord > MaxPayload {
 			done()
 		}
@@ -267,6 +276,7 @@ func (x *Exchange) read(now time.Time, peer string, a ReadSnapshot) LinkEvent {
 func (x *Exchange) NextInjection(now time.Time) (Injection, bool) {
 	if len(x.jobs) > 0 {
 		job := x.jobs[0]
+		x.jobs[0] = Injection{} // or what it has stays as long as what is behind it
 		x.jobs = x.jobs[1:]
 		return job, true
 	}

@@ -67,7 +67,7 @@ func (p *pair) cut() {
 
 // captured is what a director's kernel tells.
 func (p *pair) captured(i int, conns ...syncd.Conn) {
-	p.tell(p.sides[i], p.sides[i].Captured(p.now, conns)...)
+	p.tell(p.sides[i], p.sides[i].Captured(p.now, slices.Values(conns))...)
 }
 
 func (p *pair) tell(s *side, tells ...syncd.Tell) {
@@ -341,7 +341,7 @@ func TestExchangesAgree(t *testing.T) {
 
 func FuzzSnapshotChunk(f *testing.F) {
 	x := syncd.NewExchange(10)
-	x.Captured(began, []syncd.Conn{established("192.0.2.1:40000")})
+	x.Captured(began, slices.Values([]syncd.Conn{established("192.0.2.1:40000")}))
 	for _, tell := range x.Do(began, "lb-b", syncd.ReadSnapshot{Run: 1, Snapshot: 1, Max: 1000}) {
 		f.Add(tell.Event.(syncd.SnapshotPart).Payload)
 	}

@@ -3,7 +3,9 @@ package syncd
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 )
 
 // Scope is what peers are told of the connections of a virtual server.
@@ -76,6 +78,11 @@ func NewScopes(rules []ScopeRule, off ...Marks) Scopes {
 		}
 	}
 	return s
+}
+
+// Equal tells whether both say the same.
+func (s Scopes) Equal(o Scopes) bool {
+	return maps.Equal(s.services, o.services) && maps.Equal(s.marks, o.marks) && slices.Equal(s.off, o.off)
 }
 
 // Passes tells whether peers are told of a connection that the kernel told of. known, which

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/hadirector/hadirector/syncd"
@@ -12,6 +13,12 @@ type hearing struct {
 	place
 	heard  func() time.Time
 	counts syncd.CaptureStatus // only what it counts
+	lost   seldom              // datagrams
+
+	// last is what heard has returned, silent for how many seconds that was not new.
+	quiet  place
+	last   time.Time
+	silent int
 }
 
 // capturedMsg is a datagram that the capture has heard.
@@ -65,44 +72,72 @@ func (k *kernelSide) hear(c Capture) error {
 // captured takes in what the kernel has told, and what else of it is here already: one
 // frame carries many connections.
 func (k *kernelSide) captured(m capturedMsg) {
-	r := k.r
-	var conns []syncd.Conn
-	now := time.Now()
+	r, now := k.r, time.Now()
 	known := func(c syncd.Conn) bool { return r.x.Knows(now, c) }
-	for n, more := 0, true; more; n++ {
-		c := &k.hearing.counts
-		c.Datagrams++
-		c.Lost += uint64(m.lost)
-		c.Malformed += uint64(m.bad)
-		c.Lag = now.Sub(m.at)
-		if m.lost > 0 {
-			k.listing.wanted = true
-			r.o.Logger.Warn("connections of the kernel were not heard, reading its list", "datagrams", m.lost)
-		}
-		for _, conn := range m.conns {
-			if r.now.Scopes.Passes(conn, known) {
-				conns = append(conns, conn)
-			} else {
-				c.Withheld++
+	var next any
+	// Each one is in the table before the next one is looked at: its end may be here already.
+	r.tell(r.x.Captured(now, func(yield func(syncd.Conn) bool) {
+		for n, more := 0, true; more; n++ {
+			k.count(now, m)
+			for _, c := range m.conns {
+				if !r.now.Scopes.Passes(c, known) {
+					k.hearing.counts.Withheld++
+				} else if !yield(c) {
+					return
+				}
 			}
+			next = k.waiting(n)
+			m, more = next.(capturedMsg)
 		}
-		m, more = k.moreCaptured(n)
+	}))
+	if next != nil {
+		k.take(next)
 	}
-	r.tell(r.x.Captured(now, conns))
 }
 
-// moreCaptured returns what waits already, up to some, if it is of the capture.
-func (k *kernelSide) moreCaptured(n int) (capturedMsg, bool) {
+// waiting returns a message that waits already, up to some.
+func (k *kernelSide) waiting(n int) any {
 	if n >= cap(k.messages) {
-		return capturedMsg{}, false
+		return nil
 	}
 	select {
-	case next := <-k.messages:
-		if m, ok := next.(capturedMsg); ok {
-			return m, true
-		}
-		k.take(next)
+	case m := <-k.messages:
+		return m
 	default:
+		return nil
 	}
-	return capturedMsg{}, false
 }
+
+// count counts a datagram.
+func (k *kernelSide) count(now time.Time, m capturedMsg) {
+	c := &k.hearing.counts
+	c.Datagrams++
+	c.Lost += uint64(m.lost)
+	c.Malformed += uint64(m.bad)
+	c.Lag = max(0, now.Sub(m.at)) // by the clock that somebody may set
+	if m.lost > 0 {
+		k.listing.wanted = true
+		k.hearing.lost.add(uint64(m.lost))
+	}
+}
+
+// tooQuiet is for how many seconds nothing may be heard while there are ticks. They are
+// counted: while this process is stopped it hears nothing either.
+const tooQuiet = 5
+
+// listen notes when the daemon says nothing although it should.
+func (h *hearing) listen(k *kernelSide) {
+	if !h.opened || !k.ticking.opened {
+		h.silent = 0
+		return
+	}
+	if at := h.heard(); !at.Equal(h.last) {
+		h.last, h.silent = at, 0
+	} else if h.silent++; h.silent >= tooQuiet {
+		k.says(&h.quiet, errQuiet)
+		return
+	}
+	k.says(&h.quiet, nil)
+}
+
+var errQuiet = fmt.Errorf("nothing was heard of the master sync daemon for %d s: it does not run, or a firewall drops what it sends", tooQuiet)

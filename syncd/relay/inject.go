@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -11,22 +12,32 @@ import (
 const (
 	// maxBatch is how many connections the daemon is handed at once, or a little more.
 	maxBatch = 4096
-	// againAfter is the least between two times that the daemon is told everything.
-	againAfter = time.Second
+	// againAfter is the least between two times that the daemon is told everything. While it
+	// fails that doubles, up to againAtMost.
+	againAfter  = time.Second
+	againAtMost = 16 * time.Second
+	// takesAtMost is for how many seconds the daemon may leave a batch. Peers wait for
+	// longer before they give a stream up (syncd.LinkOptions.StallAfter).
+	takesAtMost = 15
 )
 
 // injection is what goes to the kernel's backup daemon.
 type injection struct {
 	place
 	jobs     chan [][]byte     // to the worker; never more than one
-	inflight []syncd.Injection // what it has, or nothing
+	busy     bool              // it has one
+	waited   int               // for so many seconds
+	inflight []syncd.Injection // what it has
 	conns    int               // of these
 
 	// behind says that the daemon has missed something, and telling that it is being told
-	// everything for that reason.
+	// everything for that reason. That begins not before again.
 	behind, telling bool
-	toldAt          time.Time
+	asked           bool // whether it is there, since telling began
+	again           time.Time
+	pause           time.Duration      // after the last failure; 0: there was none for long
 	counts          syncd.InjectStatus // only what it counts
+	before          syncd.InjectStatus // of these, what earlier workers have done
 }
 
 // injectedMsg says what has become of what the injector was handed.
@@ -39,7 +50,7 @@ type injectedMsg struct {
 // start starts the worker that injects.
 func (i *injection) start(k *kernelSide, syncID uint8) {
 	jobs := make(chan [][]byte, 1)
-	i.jobs, i.behind = jobs, true
+	i.jobs, i.behind, i.before = jobs, true, i.counts
 	k.start(&i.place, func(ctx context.Context, w *worker) error {
 		in, err := k.r.o.Kernel.Injector(syncID)
 		if err != nil {
@@ -62,9 +73,30 @@ func (i *injection) start(k *kernelSide, syncID uint8) {
 // giveUp ends the worker. What it had is told the next one, with everything else.
 func (i *injection) giveUp(r *Relay) {
 	i.end()
-	i.behind, i.telling = true, false
+	i.busy, i.behind, i.telling = false, true, false
 	r.x.StopReinjecting()
 	i.acknowledge(r)
+}
+
+// fail gives up for an error. The next second starts another worker, with new sockets.
+func (k *kernelSide) fail(err error) {
+	i := &k.injection
+	i.pause = min(max(2*i.pause, againAfter), againAtMost)
+	i.again = time.Now().Add(i.pause)
+	i.giveUp(k.r)
+	k.says(&i.place, err)
+}
+
+// watch gives up a daemon that leaves what it is handed.
+func (i *injection) watch(k *kernelSide, now time.Time) {
+	switch {
+	case i.busy:
+		if i.waited++; i.waited > takesAtMost {
+			k.fail(fmt.Errorf("the backup sync daemon takes nothing for %d s", takesAtMost))
+		}
+	case i.upToDate() && now.Sub(i.again) >= calm:
+		i.pause = 0
+	}
 }
 
 // acknowledge tells the peers that what was in flight is dealt with. They do not wait for
@@ -80,7 +112,7 @@ func (i *injection) acknowledge(r *Relay) {
 func (k *kernelSide) inject() {
 	i, r, now := &k.injection, k.r, time.Now()
 	switch {
-	case len(i.inflight) > 0:
+	case i.busy:
 		return
 	case i.worker == nil:
 		for job, ok := r.x.NextInjection(now); ok; job, ok = r.x.NextInjection(now) {
@@ -88,8 +120,8 @@ func (k *kernelSide) inject() {
 		}
 		i.acknowledge(r)
 		return
-	case i.behind && r.seeded && now.Sub(i.toldAt) >= againAfter:
-		i.behind, i.telling, i.toldAt = false, true, now
+	case i.behind && r.seeded && !now.Before(i.again):
+		i.behind, i.telling, i.asked, i.again = false, true, false, now.Add(againAfter)
 		i.counts.Restarts++
 		r.x.Reinject()
 	}
@@ -102,7 +134,8 @@ func (k *kernelSide) inject() {
 		i.inflight = append(i.inflight, job)
 		conns = append(conns, job.Conns...)
 	}
-	if len(conns) == 0 {
+	// Nothing to be told is no proof that there is a daemon.
+	if len(conns) == 0 && (!i.telling || i.asked) {
 		i.acknowledge(r)
 		i.finished(r)
 		return
@@ -113,7 +146,7 @@ func (k *kernelSide) inject() {
 			datagrams = append(datagrams, slices.Clone(d))
 		}
 	}
-	i.conns = len(conns)
+	i.conns, i.busy, i.waited = len(conns), true, 0
 	i.jobs <- datagrams // there is room: nothing else is on its way
 }
 
@@ -123,13 +156,16 @@ func (k *kernelSide) injected(m injectedMsg) {
 	if m.w != i.worker {
 		return
 	}
-	i.counts.Datagrams, i.counts.Dropped, i.counts.Again = m.sent, m.dropped, m.again
-	if m.err == nil {
-		i.counts.Conns += uint64(i.conns)
-	} else {
-		i.behind = true
+	i.busy = false
+	c := &i.counts
+	c.Datagrams, c.Dropped, c.Again = i.before.Datagrams+m.sent, i.before.Dropped+m.dropped, i.before.Again+m.again
+	if m.err != nil {
+		k.fail(m.err)
+		return
 	}
-	k.says(&i.place, m.err)
+	c.Conns += uint64(i.conns)
+	i.asked = i.telling
+	k.says(&i.place, nil)
 	i.acknowledge(k.r)
 }
 

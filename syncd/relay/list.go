@@ -21,7 +21,7 @@ type listing struct {
 	place
 	wanted bool // something may have been missed
 	next   time.Time
-	counts struct{ read, missing uint64 }
+	lacked seldom // connections that the kernel was told
 }
 
 // listedMsg is the kernel's list, or why there is none.
@@ -38,7 +38,7 @@ func (k *kernelSide) list(now time.Time) {
 	if l.worker != nil || !k.r.now.Ready || now.Before(l.next) {
 		return
 	}
-	if counts, _ := k.r.x.Counts(); !l.wanted && counts.Conns+counts.Templates > smallTable {
+	if counts, _ := k.r.x.Counts(); !l.wanted && k.r.seeded && counts.Conns+counts.Templates > smallTable {
 		return
 	}
 	l.wanted = false
@@ -64,7 +64,6 @@ func (k *kernelSide) listed(m listedMsg) {
 		l.wanted, l.next = true, now.Add(listRetry)
 		return
 	}
-	l.counts.read++
 	l.next = now.Add(max(listEvery, listShare*m.took))
 	known := func(c syncd.Conn) bool { return r.x.Knows(now, c) }
 	var news []syncd.Living
@@ -75,10 +74,14 @@ func (k *kernelSide) listed(m listedMsg) {
 			news = append(news, c)
 		}
 	}
-	r.tell(r.x.Learned(now, news))
-	if !first && k.injection.upToDate() {
-		if n := r.x.Compare(now, m.conns); n > 0 {
-			r.o.Logger.Info("the kernel lacked connections that it was told, and is told again", "connections", n)
-		}
+	tells := r.x.Learned(now, news)
+	if first {
+		// No peer has been told anything yet but what the kernel has told since. They are
+		// read the table, and take from that only what they do not know better.
+		return
+	}
+	r.tell(tells)
+	if k.injection.upToDate() {
+		l.lacked.add(uint64(r.x.Compare(now, m.conns)))
 	}
 }

@@ -67,6 +67,7 @@ type Relay struct {
 	x      *syncd.Exchange
 	now    Orders
 	peers  map[string]*peer
+	began  time.Time
 	seeded bool // the kernel's list was read, so that what the kernel knows is known here
 	kernel *kernelSide
 	pages  [syncd.DigestPages][]byte // as the peers were told them
@@ -81,6 +82,8 @@ type peer struct {
 	comparison    syncd.Comparison
 	asked         int // for full resyncs because of a difference, since there was none
 	askAt         time.Time
+	calm          int // seconds since both were told everything
+	misread       seldom
 }
 
 // New returns a Relay that does nothing yet.
@@ -139,6 +142,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	var err error
 	streams.Go(func() { err = r.o.Streams.Run(inner) })
+	r.began = time.Now()
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	r.loop(ctx, second.C)
@@ -186,6 +190,9 @@ func (r *Relay) order(o Orders) {
 // act carries out what a peer's Link wants done.
 func (r *Relay) act(a syncd.StreamAction) {
 	p := r.peers[a.Peer]
+	if p == nil {
+		return
+	}
 	now := time.Now()
 	switch what := a.Action.(type) {
 	case syncd.StateChanged:
@@ -193,6 +200,9 @@ func (r *Relay) act(a syncd.StreamAction) {
 			p.receive = what.To
 		} else {
 			p.send = what.To
+		}
+		if what.To == syncd.LinkConnecting {
+			p.asked = 0 // whatever was in the way, the next one may do
 		}
 		r.publish(now)
 	case syncd.DeliverNote:
@@ -206,7 +216,10 @@ func (r *Relay) act(a syncd.StreamAction) {
 func (r *Relay) noted(now time.Time, name string, p *peer, n syncd.DeliverNote) {
 	taken, err := p.same.Note(now, n.Kind, n.Payload)
 	if err != nil {
-		r.o.Logger.Warn("peer tells of its connections in a way that is not understood", "peer", name, "err", err)
+		p.misread.add(1)
+		if n := p.misread.due(now); n > 0 {
+			r.o.Logger.Warn("peer tells of its connections in a way that is not understood", "peer", name, "notes", n, "err", err)
+		}
 	}
 	if taken || n.Kind >= syncd.NoteDigests {
 		return

@@ -16,11 +16,22 @@ import (
 const (
 	differsAsks  = 3
 	differsEvery = time.Minute
+	// differsAfter is for how many seconds both must have been told everything until a
+	// difference counts: the digests of a moment before are still on their way.
+	differsAfter = 3
 )
+
+// patience is for how long what peers tell waits for the kernel's list. They give up a stream
+// on which nothing is acknowledged for longer (syncd.LinkOptions.StallAfter).
+const patience = 20 * time.Second
 
 // everySecond forgets what has expired, tells peers what there is, and compares.
 func (r *Relay) everySecond(now time.Time) {
 	r.x.Expire(now)
+	if !r.seeded && now.Sub(r.began) >= patience {
+		r.seeded = true
+		r.o.Logger.Warn("the kernel's connections were not read yet, going on with what peers tell", "after", patience)
+	}
 	all := r.x.Digests()
 	for i, page := range syncd.DigestNotes(all) {
 		if !bytes.Equal(page, r.pages[i]) {
@@ -31,9 +42,12 @@ func (r *Relay) everySecond(now time.Time) {
 	for name, p := range r.peers {
 		p.same.Mine(now, all)
 		p.comparison = p.same.Compare(now)
+		if p.calm++; p.send != syncd.LinkInSync || !r.complete(p) {
+			p.calm = 0
+		}
 		r.mend(now, name, p)
 	}
-	r.kernel.ensure()
+	r.kernel.everySecond(now)
 	r.publish(now)
 }
 
@@ -78,6 +92,8 @@ func (r *Relay) stateOf(p *peer) syncd.RelayState {
 	case p.send == syncd.LinkConnecting || p.receive == syncd.LinkConnecting:
 		return syncd.RelayConnecting
 	case p.send != syncd.LinkInSync || !r.complete(p) || !p.comparison.Known:
+		return syncd.RelayResyncing
+	case len(p.comparison.Differs) > 0 && p.calm < differsAfter:
 		return syncd.RelayResyncing
 	case len(p.comparison.Differs) > 0:
 		return syncd.RelayDiffers
@@ -125,6 +141,9 @@ func (r *Relay) publish(now time.Time) {
 	s.Capture.Running, s.Capture.Err = k.hearing.worker != nil, k.hearing.err
 	if k.hearing.worker != nil && k.hearing.heard != nil {
 		s.Capture.Heard = k.hearing.heard()
+	}
+	if s.Capture.Err == "" {
+		s.Capture.Err = k.hearing.quiet.err
 	}
 	s.Inject.Running, s.Inject.Err, s.Inject.Behind = k.injection.worker != nil, k.injection.err, !k.injection.upToDate()
 	complete := make(map[string]bool, len(r.peers))
