@@ -189,6 +189,7 @@ func New(o Options) (*Director, error) {
 	d.loadStatuses()
 	d.configureHooks(o.Config)
 	d.stillLeaving(owned.Leaving)
+	d.relaying.gate = make(syncGate)
 	d.peers, d.relay = newPeersRunner(o, d.peersChanged), newRelayRunner(o, d.relayChanged)
 	d.witness, d.split = newWitnessRunner(o, d.peers), newSplitRunner(o, d.peers)
 	d.board.started = time.Now()
@@ -402,8 +403,8 @@ func (d *Director) transition(r vrrp.Report) {
 	next := d.desired
 	next.changed = nil
 	next.compileSync(d.force.cfg, d.o.Self, d.facts)
+	d.orderRelay() // it stops ticking before the kernel has no service for that
 	d.give(next)
-	d.orderRelay()
 	d.moveGate()
 	d.witness.kick()
 	d.logTransition(r)

@@ -69,6 +69,12 @@ func (d *Desired) tick(wanted bool) {
 	d.changed = map[ipvs.ServiceKey]bool{tickKey: true}
 }
 
+// ticks tells whether there is to be a tick.
+func (d *Desired) ticks() bool {
+	_, there := d.Table[tickKey]
+	return there
+}
+
 // compileSync says what the kernel needs for the synchronisation of connections, which
 // follows the roles of this director.
 func (d *Desired) compileSync(cfg *conf.Config, self string, f Facts) {

@@ -2,6 +2,7 @@ package director
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -74,7 +75,7 @@ func (d *Director) orderRelay() {
 	o := RelayOrders{
 		Ready: d.relaying.programmed, Interface: p.Private.Index, Epoch: d.relaying.epoch,
 		SyncID: d.force.cfg.Sync.SyncID, Scopes: d.force.scopes,
-		Tick: p.Ticks,
+		Tick: p.Ticks && d.desired.ticks(), // it ends before its service does
 	}
 	for _, daemon := range p.Daemons {
 		if daemon.Interface == syncd.PrivateInterface {
@@ -115,85 +116,91 @@ func serves(cfg *conf.Config, states map[string]vrrp.State) (serves func(syncd.C
 // syncGate says what a director waits for before it counts as ready: the connections of its
 // peers. It does not wait longer than the configuration says, nor for a peer that is not
 // there.
-type syncGate struct {
-	since map[string]time.Time // since when a peer's connections are missing
+type syncGate map[string]awaited
+
+// awaited is a peer whose connections are missing.
+type awaited struct {
+	since  time.Time
+	gaveUp bool // they have been for too long
+}
+
+// waiting is what a syncGate says.
+type waiting struct {
+	why    []string  // what it waits for, in words
+	until  time.Time // when that ends by itself; zero: never
+	gaveUp []string  // the living peers that it has just ceased to wait for
 }
 
 // discovery is how long a director that has just started takes a peer for alive of which
 // nothing is known yet.
 const discovery = 5 * time.Second
 
-// lacking returns what is missing, and when that ends by itself; zero: never. alive are the
-// peers that are known, and whether they are alive; started is when this director began to look
-// for them.
-func (g *syncGate) lacking(now, started time.Time, maxWait time.Duration, complete, alive map[string]bool) (why []string, until time.Time) {
-	if g.since == nil {
-		g.since = make(map[string]time.Time)
-	}
-	for name, done := range complete {
-		awaited := alive[name] || now.Before(started.Add(discovery))
-		if done || !awaited {
-			delete(g.since, name)
+// look tells what it waits for. Of each peer complete says whether its connections are here,
+// and alive whether it is known to be alive; started is when this director began to look for
+// them.
+func (g syncGate) look(now, started time.Time, maxWait time.Duration, complete, alive map[string]bool) (w waiting) {
+	for _, name := range slices.Sorted(maps.Keys(complete)) {
+		discovering := now.Before(started.Add(discovery))
+		if complete[name] || !alive[name] && !discovering {
+			delete(g, name)
 			continue
 		}
-		if g.since[name].IsZero() {
-			g.since[name] = now
+		a, known := g[name]
+		if !known {
+			a.since = now
 		}
-		end := g.since[name].Add(maxWait)
-		if !alive[name] {
-			end = started.Add(min(discovery, maxWait))
+		end := a.since.Add(maxWait)
+		if !alive[name] && end.After(started.Add(discovery)) {
+			end = started.Add(discovery)
 		}
-		if !now.Before(end) {
-			continue
+		switch {
+		case now.Before(end):
+			w.why = append(w.why, fmt.Sprintf("connections of %s are not all here", name))
+			if w.until.IsZero() || end.Before(w.until) {
+				w.until = end
+			}
+		case !a.gaveUp && alive[name]:
+			a.gaveUp = true
+			w.gaveUp = append(w.gaveUp, name)
 		}
-		why = append(why, fmt.Sprintf("connections of %s are not all here", name))
-		if until.IsZero() || end.Before(until) {
-			until = end
-		}
+		g[name] = a
 	}
-	slices.Sort(why)
-	return why, until
+	return w
 }
 
-// lackingSync returns what the gate waits for now, and until when. One that is Master
-// everywhere preempts nobody, and has the connections.
-func (d *Director) lackingSync(now time.Time) (why []string, until time.Time) {
-	relay := d.relay.relay()
-	_, standsBy := roles(d.force.cfg, d.facts.VRRP)
-	if d.relay.make == nil || !relays(d.force.cfg) || !standsBy || len(d.force.cfg.VirtualRouters) == 0 {
-		return nil, time.Time{}
+// awaitSync looks at the gate. A director that is Master everywhere preempts nobody, and has
+// the connections.
+func (d *Director) awaitSync(now time.Time) waiting {
+	cfg := d.force.cfg
+	_, standsBy := roles(cfg, d.facts.VRRP)
+	if d.relay.make == nil || !relays(cfg) || !standsBy || len(cfg.VirtualRouters) == 0 {
+		return waiting{}
 	}
-	complete := make(map[string]bool)
-	for _, o := range d.force.cfg.Directors {
+	complete, alive := make(map[string]bool), make(map[string]bool)
+	for _, o := range cfg.Directors {
 		if o.Name != d.o.Self {
 			complete[o.Name] = false // also without a relay
 		}
 	}
-	if relay != nil {
-		for name, done := range relay.Complete() {
-			complete[name] = done
-		}
+	if relay := d.relay.relay(); relay != nil {
+		maps.Copy(complete, relay.Complete())
 	}
-	alive := make(map[string]bool)
 	peers, _ := d.peers.snapshots()
 	for _, p := range peers {
 		alive[p.Name] = p.Alive
 	}
-	return d.relaying.gate.lacking(now, d.board.started, d.force.cfg.Sync.MaxWait, complete, alive)
+	return d.relaying.gate.look(now, d.board.started, cfg.Sync.MaxWait, complete, alive)
 }
 
 // moveGate looks whether the gate has opened or closed.
 func (d *Director) moveGate() {
-	now := time.Now()
-	why, until := d.lackingSync(now)
-	was, over := d.facts.Unsynced, !d.relaying.until.IsZero() && !now.Before(d.relaying.until)
-	d.relaying.until = until
-	if slices.Equal(why, was) {
-		return
+	w := d.awaitSync(time.Now())
+	d.relaying.until = w.until
+	for _, peer := range w.gaveUp {
+		d.o.Logger.Warn("not waiting any longer for connections of another director", "peer", peer, "max_wait", d.force.cfg.Sync.MaxWait)
 	}
-	if over && len(why) == 0 {
-		d.o.Logger.Warn("not waiting any longer for connections of other directors", "reason", listed(was), "max_wait", d.force.cfg.Sync.MaxWait)
+	if !slices.Equal(w.why, d.facts.Unsynced) {
+		d.facts.Unsynced = w.why
+		d.readiness()
 	}
-	d.facts.Unsynced = why
-	d.readiness()
 }
