@@ -17,6 +17,8 @@ const (
 	// PrivatePeer is the other end where the private interface has to be a veth pair,
 	// because the kernel has no dummy links.
 	PrivatePeer = "hasync1"
+	// PrivateAlias is the link's alias, by which a later run knows it.
+	PrivateAlias = "hadirector: connection sync"
 )
 
 var (

@@ -54,11 +54,11 @@ type Parameter struct{ Name, Value, Reason string }
 func RelayParameters() []Parameter {
 	const vs = "net.ipv4.vs."
 	return []Parameter{
-		{vs + "sync_refresh_period", "60", "connections are told again before they end on the other director"},
-		{vs + "sync_threshold", "2\t0", "a new connection is told when it is established"},
-		{vs + "sync_retries", "0", "the relay loses nothing that had to be repeated"},
-		{vs + "sync_version", "1", "the only one with IPv6, timeouts and firewall marks"},
-		{vs + "sync_ports", "1", "one thread, one buffer, which a tick empties"},
-		{vs + "sync_persist_mode", "0", "also the connections of persistent services are told"},
+		{vs + "sync_refresh_period", "60", "told again before they end elsewhere"},
+		{vs + "sync_threshold", "2\t0", "a connection is told when established"},
+		{vs + "sync_retries", "0", "nothing is lost that had to be repeated"},
+		{vs + "sync_version", "1", "with IPv6, timeouts and firewall marks"},
+		{vs + "sync_ports", "1", "one buffer, which a tick empties"},
+		{vs + "sync_persist_mode", "0", "not the templates alone are told"},
 	}
 }

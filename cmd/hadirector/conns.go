@@ -19,6 +19,7 @@ import (
 	"github.com/hadirector/hadirector/internal/admin"
 	"github.com/hadirector/hadirector/ipvs"
 	"github.com/hadirector/hadirector/ipvs/ipvsnl"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // connsTool makes "hadirector conns".
@@ -107,6 +108,9 @@ func (t *connsTool) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		if c.Virtual == syncd.TickService {
+			continue // no client's: see director.Pass.Ticks
 		}
 		t.read++
 		n := namedConn{Connection: c}

@@ -137,6 +137,15 @@ func run(ctx context.Context, tool *connsTool, args ...string) (stdout, stderr s
 
 func nothing() {}
 
+// The daemon's own tick is no client's connection.
+func TestConnsWithoutTheTick(t *testing.T) {
+	const tick = "TCP A9FE5831 8000 A9FE5832 2290 A9FE5831 2290 ESTABLISHED     900\n"
+	stdout, stderr, err := conns(t, &connsTool{connections: connsFrom(t, tick, nothing)}, "--summary")
+	if strings.Contains(stdout, "169.254") || stderr != "" || err != nil {
+		t.Errorf("%v, %s\n%s", err, stderr, stdout)
+	}
+}
+
 func TestConns(t *testing.T) {
 	for _, tt := range []struct {
 		args []string

@@ -10,7 +10,9 @@ import (
 type privateLink struct{ netif.PrivateLink }
 
 func newPrivateLink() privateLink {
-	return privateLink{netif.PrivateLink{Name: syncd.PrivateInterface, Peer: syncd.PrivatePeer, Address: syncd.PrivatePrefix}}
+	return privateLink{netif.PrivateLink{
+		Name: syncd.PrivateInterface, Peer: syncd.PrivatePeer, Alias: syncd.PrivateAlias, Address: syncd.PrivatePrefix,
+	}}
 }
 
 func (l privateLink) Ensure() (director.PrivateState, error) {

@@ -60,7 +60,7 @@ func (p Pass) steps() []Step {
 		switch {
 		case strings.HasPrefix(op, "nft: "), strings.HasPrefix(op, syncd.PrivateInterface+": "):
 			list = append(list, Step{Comment: op})
-		case strings.HasPrefix(op, "ip "):
+		case strings.HasPrefix(op, "ip "), strings.HasPrefix(op, "sysctl "):
 			list = append(list, Step{Command: op})
 		default:
 			list = append(list, Step{Command: "ipvsadm " + op})

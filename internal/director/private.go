@@ -15,6 +15,13 @@ func relays(cfg *conf.Config) bool {
 	return cfg.Sync != nil && cfg.Sync.Mode == conf.SyncRelay && len(cfg.VirtualServers) > 0 && len(cfg.Directors) > 1
 }
 
+// syncs tells whether the kernel's sync daemons are of use. Without a virtual server there is
+// no connection to tell of, and [sync] is for the membership alone; without another director
+// there is nobody to relay to.
+func syncs(cfg *conf.Config) bool {
+	return relays(cfg) || cfg.Sync != nil && cfg.Sync.Mode == conf.SyncKernel && len(cfg.VirtualServers) > 0
+}
+
 const backupOnly = "backup_only"
 
 // relayDaemons are the kernel's sync daemons for a relay. Both run whatever this director's
@@ -33,12 +40,12 @@ func relayNeeds(cfg *conf.Config) (needs []Need) {
 	if !relays(cfg) {
 		return nil
 	}
-	const by = "connection sync: "
+	const by = "sync: "
 	for _, p := range syncd.RelayParameters() {
 		needs = append(needs, need(p.Name, p.Value, by+p.Reason))
 	}
 	if cfg.IPVS.Parameters[backupOnly] == 0 {
-		needs = append(needs, needed("net.ipv4.vs."+backupOnly, "0", by+"a backup daemon runs on every director, also on one that schedules"))
+		needs = append(needs, needed("net.ipv4.vs."+backupOnly, "0", by+"a director with a backup daemon schedules too"))
 	}
 	return needs
 }
@@ -84,10 +91,7 @@ func (d *Desired) compileSync(cfg *conf.Config, self string, f Facts) {
 	switch {
 	case d.Private:
 		d.Daemons = relayDaemons(cfg, master, backup)
-	case cfg.Sync == nil || cfg.Sync.Mode != conf.SyncKernel || len(cfg.VirtualServers) == 0:
-		// Without a virtual server there is no connection to tell of, and [sync] is for the
-		// membership alone. Without another director there is nobody to relay to.
-	default:
+	case syncs(cfg):
 		d.Daemons = syncd.Desired(syncd.Config{Interface: cfg.Sync.Interface, SyncID: cfg.Sync.SyncID}, master, backup)
 		if me, ok := cfg.Director(self); ok {
 			d.SyncAddr = me.Address
@@ -127,8 +131,10 @@ func privateSteps(commands []string) []Step {
 var (
 	makePrivate = []string{
 		"ip link add " + syncd.PrivateInterface + " type dummy",
+		"ip link set " + syncd.PrivateInterface + " alias '" + syncd.PrivateAlias + "' arp off multicast on",
+		"sysctl -w net.ipv6.conf." + syncd.PrivateInterface + ".disable_ipv6=1",
 		"ip addr add " + syncd.PrivatePrefix.String() + " dev " + syncd.PrivateInterface,
-		"ip link set " + syncd.PrivateInterface + " arp off multicast on up",
+		"ip link set " + syncd.PrivateInterface + " up",
 	}
 	dropPrivate = []string{"ip link del " + syncd.PrivateInterface}
 )

@@ -233,8 +233,9 @@ func TestAReloadToTheRelayAndBack(t *testing.T) {
 		}{
 			{"relay", relayTOML, fmt.Sprintf(bothOn, 11), fullTable + tickTable, []string{
 				"ip link add hasync0 type dummy  # connection sync: the kernel's daemons talk here to this program alone",
+				"ip link set hasync0 alias 'hadirector: connection sync' arp off multicast on",
 				"ip addr add 169.254.88.49/32 dev hasync0",
-				"ip link set hasync0 arp off multicast on up",
+				"ip link set hasync0 up",
 				"ipvsadm --stop-daemon master",
 				"ipvsadm --start-daemon master --mcast-interface hasync0 --syncid 7 --sync-maxlen 1",
 				"ipvsadm --start-daemon backup --mcast-interface hasync0 --syncid 7",

@@ -32,15 +32,15 @@ func (r *reconciler) ensurePrivate() error {
 		r.deaf = true
 	}
 	var done []string
-	if s.Made {
+	switch {
+	case s.Made:
 		done = makePrivate
-	}
-	if len(s.Mended) > 0 {
-		done = append(slices.Clip(done), syncd.PrivateInterface+": "+strings.Join(s.Mended, ", "))
+	case len(s.Mended) > 0:
+		done = []string{syncd.PrivateInterface + ": " + strings.Join(s.Mended, ", ")}
 	}
 	r.next.Done = append(r.next.Done, done...)
-	if was != 0 {
-		r.next.Drift = append(r.next.Drift, done...)
+	if was != 0 && len(done) > 0 {
+		r.next.Drift = append(r.next.Drift, done[0])
 	}
 	r.next.Private.Made = r.next.Private.Made || s.Made
 	r.next.Private.Mended = append(r.next.Private.Mended, s.Mended...)

@@ -14,7 +14,7 @@ type SyncStatus struct {
 	// those that it runs.
 	Known   bool           `json:"known"`
 	Daemons []DaemonStatus `json:"daemons"`
-	// Errors are what the kernel refuses of what the relay needs.
+	// Errors are what the kernel refuses of what the relay needs: see Pass.SyncErrs.
 	Errors []string `json:"errors"`
 	// PeersError is why there is no membership with the other directors, and RelayError
 	// why there is no relay.
@@ -129,7 +129,7 @@ func (p *published) syncStatus() *SyncStatus {
 	if p.force.cfg.Sync == nil {
 		return nil
 	}
-	s := &SyncStatus{Mode: p.force.cfg.Sync.Mode.String(), Errors: texts(p.pass.SyncErrs), Known: p.pass.DaemonsRead || len(p.force.cfg.VirtualServers) == 0, Daemons: []DaemonStatus{}}
+	s := &SyncStatus{Mode: p.force.cfg.Sync.Mode.String(), Errors: texts(p.pass.SyncErrs), Known: p.pass.DaemonsRead || !syncs(p.force.cfg), Daemons: []DaemonStatus{}}
 	for _, dm := range p.pass.Daemons {
 		s.Daemons = append(s.Daemons, DaemonStatus{Role: dm.Role.String(), Interface: dm.Interface, SyncID: dm.SyncID})
 	}

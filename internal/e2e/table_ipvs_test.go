@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hadirector/hadirector/lab/cluster"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // table is what ipvsadm reads on a machine, a line each.
@@ -20,10 +21,14 @@ func (b *bed) table(machine string) []string {
 	return sortedLines(b.run(machine, "ipvsadm", "-Sn"))
 }
 
+// sortedLines are the lines without those of the tick's service, which a Master has beside
+// the configuration's.
 func sortedLines(text string) []string {
 	var lines []string
 	for line := range strings.Lines(text) {
-		lines = append(lines, strings.TrimSpace(line))
+		if !strings.Contains(line, " "+syncd.TickService.String()+" ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
 	}
 	slices.Sort(lines)
 	return lines

@@ -9,11 +9,13 @@ import (
 // veth pair with both ends here where the kernel has no dummy links. What is sent on it is
 // seen by this machine's packet sockets and by nobody else.
 //
-// The link carries a mark, its alias, by which later runs know it. Every method may be
+// Later runs know the link by its alias. Every method may be
 // called again at any time; one goroutine writes one link.
 type PrivateLink struct {
 	Name string
 	Peer string // the other end's name if it is a veth pair
+	// Alias marks links that were made here ("ip link set alias").
+	Alias string
 	// Address is a host's: no route goes with it.
 	Address netip.Prefix
 }
@@ -27,9 +29,6 @@ type PrivateState struct {
 	Mended []string
 }
 
-// privateMark is the alias ("ip link set alias") of links that were made here.
-const privateMark = "hadirector: connection sync"
-
 // privateMTU is the least that takes the largest message of a sync daemon whole.
 const privateMTU = 1500
 
@@ -40,13 +39,13 @@ type foundLink struct {
 	addresses   int
 }
 
-// judgePrivate tells whether a link is the private one. One without the mark that is not
-// in use is what a run that was killed had begun to make.
-func judgePrivate(l foundLink) verdict {
+// judge tells whether a link is the private one. One without the alias that is not in use
+// is what a run that was killed had begun to make.
+func (p PrivateLink) judge(l foundLink) verdict {
 	if l.kind != "dummy" && l.kind != "veth" {
 		return leave
 	}
-	if l.alias == privateMark || l.alias == "" && !l.up && l.addresses == 0 {
+	if l.alias == p.Alias || l.alias == "" && !l.up && l.addresses == 0 {
 		return adopt
 	}
 	return leave

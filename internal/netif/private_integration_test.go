@@ -12,7 +12,7 @@ import (
 	"github.com/hadirector/hadirector/internal/netnstest"
 )
 
-var privateLink = PrivateLink{Name: "hasync0", Peer: "hasync1", Address: netip.MustParsePrefix("169.254.88.49/32")}
+var privateLink = PrivateLink{Name: "hasync0", Peer: "hasync1", Alias: "hadirector: connection sync", Address: netip.MustParsePrefix("169.254.88.49/32")}
 
 // ensured is Ensure with what the kernel then says of the link. The same once more must
 // find nothing to do.

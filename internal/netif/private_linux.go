@@ -60,7 +60,7 @@ func (p PrivateLink) find(h *netlink.Handle) (netlink.Link, error) {
 	}
 	a := l.Attrs()
 	is := foundLink{kind: l.Type(), alias: a.Alias, up: a.RawFlags&unix.IFF_UP != 0, addresses: len(addrs)}
-	if judgePrivate(is) == leave {
+	if p.judge(is) == leave {
 		return nil, fmt.Errorf("another link has this name, %v: delete or rename it", is)
 	}
 	return l, nil
@@ -96,7 +96,7 @@ func (p PrivateLink) mend(h *netlink.Handle, l netlink.Link, s *PrivateState) er
 		done bool
 		do   func() error
 	}{
-		{"alias", a.Alias == privateMark, func() error { return writer.LinkSetAlias(l, privateMark) }},
+		{"alias", a.Alias == p.Alias, func() error { return writer.LinkSetAlias(l, p.Alias) }},
 		{"mtu", a.MTU >= privateMTU, func() error { return writer.LinkSetMTU(l, privateMTU) }},
 		{"arp off", a.RawFlags&unix.IFF_NOARP != 0, func() error { return writer.LinkSetARPOff(l) }},
 		{"multicast on", a.RawFlags&unix.IFF_MULTICAST != 0, func() error { return writer.LinkSetMulticastOn(l) }},

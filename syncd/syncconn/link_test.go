@@ -30,7 +30,7 @@ func newPrivate(t *testing.T, name string) *netnstest.NS {
 // ensurePrivate makes the private interface in the namespace of the calling thread.
 func ensurePrivate(t *testing.T) {
 	t.Helper()
-	link := netif.PrivateLink{Name: syncd.PrivateInterface, Peer: syncd.PrivatePeer, Address: syncd.PrivatePrefix}
+	link := netif.PrivateLink{Name: syncd.PrivateInterface, Peer: syncd.PrivatePeer, Alias: syncd.PrivateAlias, Address: syncd.PrivatePrefix}
 	state, err := link.Ensure()
 	if err != nil || !state.Made {
 		t.Fatalf("%+v, %v", state, err)
