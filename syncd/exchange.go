@@ -20,10 +20,10 @@ import (
 type Exchange struct {
 	table *Table
 	peers map[string]*exchangePeer
-	// teller is the last number that was given.
-	teller uint16
-	serves func(Conn) bool
-	jobs   []Injection // what the kernel is yet to be told, in order
+	// tellers is the last number that was given.
+	tellers uint16
+	serves  func(Conn) bool
+	jobs    []Injection // what the kernel is yet to be told, in order
 	// again is how far the table was read for a kernel that is told everything again.
 	again   Cursor
 	missing map[key]int // lists that did not have it one after the other: see Compare
@@ -34,9 +34,9 @@ type Exchange struct {
 // exchangePeer is what is known of a peer.
 type exchangePeer struct {
 	// run is the peer's, and teller the number of what it has told in this run: what an
-	// earlier one has told it may have forgotten.
+	// earlier one has told it may have forgotten. Each snapshot of its begins a round.
 	run    uint64
-	teller uint16
+	teller Teller
 	// snapshot is the number of the last reading of the table for it, walk where that is.
 	snapshot uint64
 	walk     Cursor
@@ -153,14 +153,14 @@ func (x *Exchange) Do(now time.Time, peer string, a LinkAction) []Tell {
 // deliver takes in what a peer has sent.
 func (x *Exchange) deliver(now time.Time, peer string, a Deliver) {
 	job := Injection{peer: peer, run: a.Run}
-	teller := x.peer(peer, a.Run).teller
+	p := x.peer(peer, a.Run)
 	switch f := a.Frame.(type) {
 	case Records:
 		job.seq = f.Seq
 		job.Conns = x.records(f.Payload, func(b []byte) (Conn, []byte, error) {
 			c, rest, err := ParseConn(b)
 			if err == nil {
-				x.table.Observe(now, c, teller)
+				x.table.Observe(now, c, x.teller(p, c))
 			}
 			return c, rest, err
 		})
@@ -173,17 +173,31 @@ func (x *Exchange) deliver(now time.Time, peer string, a Deliver) {
 				return Conn{}, rest, errKept
 			}
 			if err == nil {
-				x.table.Restore(now, l, teller)
+				x.table.Restore(now, l, p.teller)
 			}
 			return l.Resync(), rest, err
 		})
 	case SnapshotBegin:
 		job.seq = f.Seq
+		p.teller = p.teller.Anew()
 	case SnapshotEnd:
 		job.seq = f.Seq
+		// What it does not have any more it has not told in this round: a change that
+		// nobody was told has ended it.
+		x.table.Forget(now, p.teller, x.serves)
 	}
 	x.count.Delivered += uint64(len(job.Conns))
 	x.jobs = append(x.jobs, job)
+}
+
+// teller returns who is to count as the teller of a change. What this director serves remains
+// its own kernel's, and so in what a peer is read, whose message was on its way when this director
+// became Master.
+func (x *Exchange) teller(p *exchangePeer, c Conn) Teller {
+	if was, ok := x.table.TellerOf(c); ok && was == 0 && x.serves(c) {
+		return 0
+	}
+	return p.teller
 }
 
 // errKept is of a record that changes nothing.
@@ -239,10 +253,10 @@ func (x *Exchange) peer(name string, run uint64) *exchangePeer {
 		x.peers[name] = p
 	}
 	if p.run != run {
-		if x.teller++; x.teller == 0 {
-			x.teller = 1
+		if x.tellers++; x.tellers == 0 {
+			x.tellers = 1
 		}
-		*p = exchangePeer{run: run, teller: x.teller}
+		*p = exchangePeer{run: run, teller: Teller(x.tellers)}
 	}
 	return p
 }

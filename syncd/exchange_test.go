@@ -209,6 +209,34 @@ func TestOnlyWhatIsNewIsLearned(t *testing.T) {
 	}
 }
 
+// What a list shows lives as long at the peer's as here, also if the list shows no whole second,
+// or a template, of which a kernel is told the whole time.
+func TestWhatIsLearnedEndsOnBothSides(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	dying, template := established("192.0.2.1:40000"), established("192.0.2.0:0")
+	template.Flags, template.State, template.Timeout = syncd.FlagTemplate|syncd.ForwardDirect, 1, 5*time.Minute
+	p.tell(p.sides[0], p.sides[0].Learned(p.now, []syncd.Living{{Conn: dying}, {Conn: template, Remaining: time.Minute}})...)
+	p.settle()
+	for _, want := range []int{2, 2, 1, 1, 1, 0} {
+		for i, s := range p.sides {
+			n := 0
+			for _, d := range s.Digests() {
+				n += d.Conns + d.Templates
+			}
+			if n != want {
+				t.Errorf("at %v side %d has %d, want %d", p.now.Sub(began), i, n, want)
+			}
+		}
+		switch want {
+		case 2:
+			p.wait(600 * time.Millisecond)
+		case 1:
+			p.wait(100 * time.Second)
+		}
+	}
+}
+
 // A Master that is read a peer's table, because the peer or the stream was away, knows its
 // own connections better, and takes what it has lost.
 func TestMasterKeepsWhatItServes(t *testing.T) {
@@ -230,6 +258,57 @@ func TestMasterKeepsWhatItServes(t *testing.T) {
 	if _, n := p.sides[0].Counts(); n.Kept != 1 {
 		t.Errorf("%d kept, want 1", n.Kept)
 	}
+	if a, b := p.sides[0].Digests(), p.sides[1].Digests(); !slices.Equal(a, b) {
+		t.Errorf("tables differ: %v and %v", a, b)
+	}
+}
+
+// A full resync also tells what is over: it was not told when it ended.
+func TestFullResyncEndsWhatIsOver(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	over, lasts, own, served := established("192.0.2.1:40000"), established("192.0.2.2:40000"), established("192.0.2.3:40000"), established("192.0.2.4:40000")
+	p.captured(0, over, lasts, served)
+	p.captured(1, own)
+	p.wait(time.Second)
+	over.State, over.Timeout = 7, 10*time.Second
+	served.State, served.Timeout = 7, 10*time.Second
+	p.sides[0].Captured(p.now, slices.Values([]syncd.Conn{over, served})) // and nobody is told
+	p.sides[1].Serve(func(c syncd.Conn) bool { return c.Client == served.Client })
+	p.wait(time.Minute)
+	p.tell(p.sides[1], syncd.Tell{Event: syncd.WantResync{}})
+	p.wait(time.Second)
+	for _, c := range []syncd.Conn{lasts, own, served} {
+		if !p.sides[1].Knows(p.now, c) {
+			t.Errorf("it has forgotten %v", c)
+		}
+	}
+	if p.sides[1].Knows(p.now, over) {
+		t.Errorf("it still has %v", over)
+	}
+}
+
+// A change that was on its way when this director became Master does not make the connection
+// the peer's: the peer would never be read it.
+func TestMasterRemainsTheTeller(t *testing.T) {
+	p := newPair(t)
+	p.connect()
+	c := established("192.0.2.1:40000")
+	p.sides[1].Serve(func(syncd.Conn) bool { return true })
+	p.captured(1, c)
+	late := p.sides[0].Captured(p.now, slices.Values([]syncd.Conn{c}))
+	p.settle()
+	p.tell(p.sides[0], late...)
+	p.wait(time.Second)
+	p.cut()
+	p.start(0, 77)
+	p.connect()
+	p.wait(time.Second)
+	if !p.sides[0].has(c) {
+		t.Error("the peer was not read it")
+	}
+	p.tell(p.sides[1], syncd.Tell{Event: syncd.WantResync{}})
+	p.wait(time.Second)
 	if a, b := p.sides[0].Digests(), p.sides[1].Digests(); !slices.Equal(a, b) {
 		t.Errorf("tables differ: %v and %v", a, b)
 	}

@@ -72,6 +72,15 @@ func NewTable(limit int) *Table {
 	}
 }
 
+// Teller is who has told a connection: 0 is this director's kernel. Other tellers have a
+// number from 1 to 65535, and what each has told is of a round: see [Teller.Anew].
+type Teller uint32
+
+func (t Teller) who() uint16 { return uint16(t) }
+
+// Anew returns the teller in its next round, in which it tells everything again.
+func (t Teller) Anew() Teller { return t + 1<<16 }
+
 // key is what tells connections apart.
 type key struct {
 	client, virtual         [16]byte // IPv4 in IPv6's form
@@ -104,7 +113,7 @@ type entry struct {
 	expires  uint64 // milliseconds since Table.began
 	timeout  uint32 // seconds, as it was told
 	state    State
-	teller   uint16
+	teller   Teller
 	used     bool
 	hasExtra bool
 }
@@ -149,13 +158,13 @@ func (t *Table) find(k key, c Conn) (uint32, bool) {
 // (ip_vs_proc_conn). A backup daemon keeps the real server of a template that it has;
 // the table has what the sender has.
 //
-// The teller is who told it: 0 is this director's kernel, other numbers are the caller's.
-func (t *Table) Observe(now time.Time, c Conn, teller uint16) bool {
+// The teller is who told it.
+func (t *Table) Observe(now time.Time, c Conn, teller Teller) bool {
 	return t.enter(now, Living{c, c.lifetime()}, teller, true)
 }
 
 // Restore is Observe for what another director's table had.
-func (t *Table) Restore(now time.Time, l Living, teller uint16) bool {
+func (t *Table) Restore(now time.Time, l Living, teller Teller) bool {
 	return t.enter(now, l, teller, true)
 }
 
@@ -169,7 +178,28 @@ func (t *Table) Has(now time.Time, c Conn) bool {
 	return ok && t.at(slot).expires > t.clock(now)
 }
 
-func (t *Table) enter(now time.Time, l Living, teller uint16, newest bool) bool {
+// TellerOf returns who has told a connection last.
+func (t *Table) TellerOf(c Conn) (Teller, bool) {
+	slot, ok := t.find(keyOf(c), c)
+	if !ok {
+		return 0, false
+	}
+	return t.at(slot).teller, true
+}
+
+// Forget ends what a teller has told last in another round than this one, but for what the
+// caller keeps. Expire removes it.
+func (t *Table) Forget(now time.Time, teller Teller, keep func(Conn) bool) {
+	ms := t.clock(now)
+	for slot := range t.slots {
+		e := t.at(slot)
+		if e.used && e.expires > ms && e.teller != teller && e.teller.who() == teller.who() && !keep(e.living(t.extraOf(slot), ms).Conn) {
+			t.queue.set(t, slot, ms)
+		}
+	}
+}
+
+func (t *Table) enter(now time.Time, l Living, teller Teller, newest bool) bool {
 	c := l.Conn
 	if c.check() != nil {
 		t.counts.Ignored++

@@ -39,11 +39,11 @@ func Told() Cursor { return Cursor{told: true} }
 
 // Without returns the beginning of a walk that leaves out what a teller, not 0, has told
 // last.
-func Without(teller uint16) Cursor { return Cursor{skip: teller} }
+func Without(teller Teller) Cursor { return Cursor{skip: teller.who()} }
 
 // skips tells whether the walk leaves out what somebody has told.
-func (c Cursor) skips(teller uint16) bool {
-	return c.told && teller == 0 || c.skip != 0 && teller == c.skip
+func (c Cursor) skips(teller Teller) bool {
+	return c.told && teller == 0 || c.skip != 0 && teller.who() == c.skip
 }
 
 // Done tells whether the walk is at its end.

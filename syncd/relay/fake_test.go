@@ -35,13 +35,6 @@ func closing(c syncd.Conn) syncd.Conn {
 	return c
 }
 
-func living(conns ...syncd.Conn) (all []syncd.Living) {
-	for _, c := range conns {
-		all = append(all, syncd.Living{Conn: c, Remaining: c.Timeout})
-	}
-	return all
-}
-
 // clients names connections by their clients and states.
 func clients(conns []syncd.Conn) string {
 	var s []string
@@ -59,7 +52,7 @@ type fakeKernel struct {
 	open    map[string]int // of these, what is open
 	fails   map[string]error
 	holds   map[string]chan struct{} // until it is closed
-	table   []syncd.Living           // what a list shows
+	table   []lasting                // what a list shows
 	told    []syncd.Conn             // to the backup daemon
 	syncIDs []uint8
 	deaf    bool // what it is told it does not take
@@ -121,7 +114,8 @@ func (k *fakeKernel) hold(what string) (release func()) {
 func (k *fakeKernel) has(conns ...syncd.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.table = living(conns...)
+	k.table = nil
+	k.enter(conns)
 }
 
 // times returns how often something was opened or read.
@@ -193,7 +187,23 @@ func (k *fakeKernel) Connections(ctx context.Context) ([]syncd.Living, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.Clone(k.table), nil
+	return k.list(), nil
+}
+
+// lasting is a connection in the kernel, and until when.
+type lasting struct {
+	syncd.Conn
+	until time.Time
+}
+
+// list returns what is there. It has whole seconds.
+func (k *fakeKernel) list() (all []syncd.Living) {
+	for _, l := range k.table {
+		if left := time.Until(l.until); left >= 0 {
+			all = append(all, syncd.Living{Conn: l.Conn, Remaining: left.Truncate(time.Second)})
+		}
+	}
+	return all
 }
 
 type fakeCapture struct {
@@ -257,9 +267,13 @@ func (i *fakeInjector) Inject(ctx context.Context, datagrams [][]byte) error {
 // enter puts connections into the kernel's table.
 func (k *fakeKernel) enter(conns []syncd.Conn) {
 	for _, c := range conns {
-		k.table = slices.DeleteFunc(k.table, func(l syncd.Living) bool { return l.Client == c.Client })
-		k.table = append(k.table, living(c)...)
+		k.forget(c)
+		k.table = append(k.table, lasting{c, time.Now().Add(c.Timeout)})
 	}
+}
+
+func (k *fakeKernel) forget(c syncd.Conn) {
+	k.table = slices.DeleteFunc(k.table, func(l lasting) bool { return l.Client == c.Client })
 }
 
 func (i *fakeInjector) Counts() (sent, dropped, again uint64) { return i.sent, 0, 0 }

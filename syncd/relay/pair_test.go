@@ -221,7 +221,7 @@ func (s *director) expires(conns ...syncd.Conn) {
 	s.kernel.mu.Lock()
 	defer s.kernel.mu.Unlock()
 	for _, c := range conns {
-		s.kernel.table = slices.DeleteFunc(s.kernel.table, func(l syncd.Living) bool { return l.Client == c.Client })
+		s.kernel.forget(c)
 	}
 }
 
@@ -230,7 +230,7 @@ func (s *director) lists() string {
 	s.kernel.mu.Lock()
 	defer s.kernel.mu.Unlock()
 	var all []syncd.Conn
-	for _, l := range s.kernel.table {
+	for _, l := range s.kernel.list() {
 		all = append(all, l.Conn)
 	}
 	slices.SortFunc(all, func(a, b syncd.Conn) int { return a.Client.Compare(b.Client) })
