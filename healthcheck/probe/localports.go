@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/hadirector/hadirector/healthcheck"
 )
 
 // localPorts hands out the local ports of the machine one after the other, so that each
@@ -15,28 +18,66 @@ type localPorts struct {
 	ports portRange // of the last round; zero: there was none
 	last  int
 	skip  portList
+	// resting are those of connections that never were one, until when.
+	resting map[int]time.Time
+	none    time.Time // until then all of them do
 }
 
-// next returns a port; 0: any, because the machine does not tell which ones it has.
-func (l *localPorts) next() int {
+// rest is how long IPVS keeps a connection of which it has seen the SYN alone
+// (IP_VS_TCP_S_SYN_RECV in ip_vs_proto_tcp.c), and a second. With dr and tun it sees nothing of
+// what the real server answers, a refusal neither. A SYN from the same port within that time
+// goes to the same real server, whatever its mark; after that, and after a connection that was
+// one and has been reset, it is a new one (conn_reuse_mode).
+const rest = 61 * time.Second
+
+// errResting says that no port is left to ask from.
+var errResting = &cause{text: "not asked: too many probes without an answer through the VIP within the last minute", errs: []error{healthcheck.ErrNotAsked}}
+
+// unanswered tells of a port whose connection has come to nothing.
+func (l *localPorts) unanswered(port int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.resting == nil {
+		l.resting = make(map[int]time.Time)
+	}
+	l.resting[port] = now.Add(rest)
+}
+
+// next returns a port; 0: any, because the machine does not tell which ones it has. The error is
+// errResting.
+func (l *localPorts) next(now time.Time) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.none) {
+		return 0, errResting
+	}
+	var first time.Time // that a port has rested
 	for range maxPort {
 		if l.last++; l.last > l.ports.last || l.ports.first == 0 {
 			fresh := l.ports.first == 0
 			if !l.read() {
-				return 0
+				return 0, nil
 			}
 			l.last = l.ports.first
 			if fresh { // not with those that an earlier run has used last
 				l.last += rand.IntN(l.ports.last - l.ports.first + 1)
 			}
 		}
-		if !l.skip.has(l.last) {
-			return l.last
+		until := l.resting[l.last]
+		switch {
+		case l.skip.has(l.last):
+		case !now.Before(until):
+			delete(l.resting, l.last)
+			return l.last, nil
+		case first.IsZero() || until.Before(first):
+			first = until
 		}
 	}
-	return 0
+	if first.IsZero() {
+		return 0, nil // all are reserved
+	}
+	l.none = first
+	return 0, errResting
 }
 
 // read reads which ports there are, at the begin of a round.

@@ -96,6 +96,17 @@ func TestProbesThroughTheVIPComeFromTheDirector(t *testing.T) {
 				if ports[1] != ports[0]+1 && int(ports[1]) != p.paths.portsTo(target.Asked()).ports.first {
 					t.Errorf("ports %v, want one after the other", ports)
 				}
+				if r := p.paths.portsTo(target.Asked()).resting; len(r) > 0 {
+					t.Errorf("ports of connections that were ones rest: %v", r)
+				}
+				l.Close()
+				director.Do(func() { err = c.Check(t.Context()) })
+				if want := "connect refused, asked through VIP " + f.vip; err == nil || err.Error() != want {
+					t.Errorf("cause %v, want %s", err, want)
+				}
+				if r := p.paths.portsTo(target.Asked()).resting; len(r) != 1 {
+					t.Errorf("ports that rest after a refusal: %v", r)
+				}
 			})
 		}
 	}

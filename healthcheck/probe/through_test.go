@@ -38,6 +38,7 @@ var throughTests = []struct {
 	{"no way to the real server", healthcheck.TCP, connecting, failed("dial", "connect", syscall.ENETUNREACH), "network unreachable, asked through VIP 192.0.2.100"},
 	{"not ready", healthcheck.TCP, connecting, errNotReady, "not asked: the path through the VIP is not ready on this director"},
 	{"VIPs alone", healthcheck.TCP, connecting, errOnlyVIP, "not asked: this director has no address but VIPs on the way to the real server"},
+	{"too many without an answer", healthcheck.TCP, connecting, errResting, "not asked: too many probes without an answer through the VIP within the last minute"},
 	{"no route", healthcheck.TCP, connecting, way{path: healthcheck.Path{VIP: netip.MustParseAddr("192.0.2.100")}}.dialed(failed("dial", "connect", syscall.ENETUNREACH)),
 		"not asked: this director has no route to the VIP"},
 	{"no permission", healthcheck.TCP, connecting, errNoMark, "not asked: no permission to mark packets on this director"},
@@ -137,18 +138,97 @@ func TestRequestThroughTheVIP(t *testing.T) {
 
 func TestLocalPortsComeOneAfterTheOther(t *testing.T) {
 	var l localPorts
-	first := l.next()
+	now := time.Unix(0, 0)
+	next := func() int {
+		t.Helper()
+		port, err := l.next(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return port
+	}
+	first := next()
 	if first == 0 || first != l.last || first < l.ports.first || first > l.ports.last {
 		t.Fatalf("port %d of %v", first, l.ports)
 	}
 	l.skip = portList{{first + 1, first + 3}}
 	l.last, l.ports.last = first, max(l.ports.last, first+4)
-	if port := l.next(); port != first+4 {
+	if port := next(); port != first+4 {
 		t.Errorf("port %d after %d, want %d: those between are reserved", port, first, first+4)
 	}
 	l.last = l.ports.last
-	if port := l.next(); port != l.ports.first {
+	if port := next(); port != l.ports.first {
 		t.Errorf("port %d after the last one, want %d", port, l.ports.first)
+	}
+}
+
+// As long as the kernel may have a connection that never was one, its port leads to that real
+// server.
+func TestLocalPortsRestWithoutAnAnswer(t *testing.T) {
+	var l localPorts
+	now := time.Unix(0, 0)
+	first, err := l.next(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(port int, wantErr error) {
+		t.Helper()
+		if got, err := l.next(now); got != port || err != wantErr {
+			t.Errorf("after %v port %d, %v; want %d, %v", now.Sub(time.Unix(0, 0)), got, err, port, wantErr)
+		}
+	}
+	again := func() { l.last = first - 1 } // a whole round later
+	for _, port := range []int{first, first + 1} {
+		l.unanswered(port, now)
+	}
+	l.ports.last = max(l.ports.last, first+2)
+	again()
+	want(first+2, nil)
+	now = now.Add(rest)
+	again()
+	want(first, nil)
+	again()
+	want(first, nil)
+	if len(l.resting) != 1 {
+		t.Errorf("ports that rest: %v", l.resting)
+	}
+
+	// Never more probes than the kernel forgets.
+	for port := l.ports.first; port <= l.ports.last; port++ {
+		l.unanswered(port, now.Add(time.Duration(port-l.ports.first)*time.Millisecond))
+	}
+	for range 3 {
+		want(0, errResting)
+	}
+	now = now.Add(rest - 1)
+	want(0, errResting)
+	now = now.Add(1)
+	want(l.ports.first, nil)
+	l.unanswered(l.ports.first, now)
+	want(0, errResting)
+	now = now.Add(time.Millisecond)
+	want(l.ports.first+1, nil)
+}
+
+// A connect that has sent nothing leaves nothing behind.
+func TestConnectsThatHaveBegun(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{failed("dial", "connect", syscall.ECONNREFUSED), true},
+		{failed("dial", "connect", syscall.EHOSTUNREACH), true},
+		{deadlineReached, true},
+		{context.Canceled, true},
+		{failed("dial", "connect", syscall.ENETUNREACH), false},
+		{failed("dial", "socket", syscall.EMFILE), false},
+		{failed("dial", "bind", syscall.EADDRINUSE), false},
+		{&net.OpError{Op: "dial", Err: errNoMark}, false},
+	} {
+		if got := begun(tt.err); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }
 
@@ -157,12 +237,12 @@ func TestLocalPortsComeOneAfterTheOther(t *testing.T) {
 func TestLocalPortsOfEachVirtualAddress(t *testing.T) {
 	var p paths
 	one, other := netip.MustParseAddrPort("192.0.2.100:80"), netip.MustParseAddrPort("192.0.2.100:81")
-	first := p.portsTo(one).next()
+	first, _ := p.portsTo(one).next(time.Now())
 	for range maxPort {
-		p.portsTo(other).next()
+		p.portsTo(other).next(time.Now())
 	}
 	l := p.portsTo(one)
-	if port := l.next(); port != first+1 && first != l.ports.last {
+	if port, _ := l.next(time.Now()); port != first+1 && first != l.ports.last {
 		t.Errorf("port %d after %d", port, first)
 	}
 }

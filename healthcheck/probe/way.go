@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -131,12 +132,32 @@ func (w way) stream(ctx context.Context, d net.Dialer) (net.Conn, error) {
 	local := d.LocalAddr.(*net.TCPAddr)
 	ports := w.paths.portsTo(w.addr)
 	for tries := 1; ; tries++ {
-		local.Port = ports.next()
+		port, err := ports.next(time.Now())
+		if err != nil {
+			return nil, err
+		}
+		local.Port = port
 		conn, err := d.DialContext(ctx, "tcp", w.addr.String())
-		if taken := errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL); !taken || tries == maxPortTries {
+		taken := errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL)
+		if port != 0 && begun(err) {
+			ports.unanswered(port, time.Now())
+		}
+		if !taken || tries == maxPortTries {
 			return conn, w.dialed(err)
 		}
 	}
+}
+
+// begun tells whether a connect that has failed had sent anything.
+func begun(err error) bool {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		switch errno {
+		case unix.ECONNREFUSED, unix.ECONNRESET, unix.EHOSTUNREACH, unix.ETIMEDOUT:
+			return true
+		}
+		return false // the kernel has not let it
+	}
+	return err != nil && !errors.Is(err, healthcheck.ErrNotAsked)
 }
 
 // maxPortTries is how many local ports may be in use in a row.
