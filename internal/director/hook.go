@@ -177,14 +177,14 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 		}
 	}
 	now, probes := time.Now(), sync.OnceValue(d.o.Health.Snapshots)
-	passed := sync.OnceValue(func() time.Time { return lastSuccess(probes()) })
+	passed := sync.OnceValue(func() time.Time { return lastSuccess(probes(), d.force.targets) })
 	for _, vs := range look {
 		s := d.hooks.servers[vs.Name]
 		if s.is == quorumUnknown && d.instancesAt != 0 {
 			continue
 		}
 		is := d.facts.quorum(vs, s.is)
-		if is == quorumDown && is != s.is && d.facts.forLackOfPasses(vs) {
+		if is == quorumDown && is != s.is && d.facts.forLackOfPasses(vs, d.force.targets) {
 			of := d.hooks.doubted[s]
 			switch {
 			case d.sight() == SightNone:
@@ -193,7 +193,7 @@ func (d *Director) lookAtQuorums(touched map[*conf.VirtualServer]bool) {
 			case of.blind:
 				of.since = now
 			default: // an operator may have taken the rest away long after it
-				of.since = d.facts.lastFailure(vs, probes(), now)
+				of.since = d.facts.lastFailure(vs, probes(), d.force.targets, now)
 			}
 			if d.doubts(func() bool { return passed().After(of.since) && !(of.blind && d.facts.mayRise(vs, probes(), of.since)) }) {
 				if len(d.hooks.doubted) == 0 {

@@ -35,14 +35,18 @@ func (d *Director) doubts(told func() bool) bool {
 	return false
 }
 
+// asks tells whether a check leaves the director: others tell nothing of its network, and their
+// failures are not made by it.
+func asks(sp healthcheck.Spec) bool { return sp.Type != healthcheck.File }
+
 // forLackOfPasses tells whether a virtual server that has lost its quorum would have it if each
-// of its checks passed that fails. What operators, the configuration and checks that pass take
+// of its checks passed that asks and fails. What operators, the configuration and checks that pass take
 // away is no fault of the director's network.
-func (f Facts) forLackOfPasses(vs *conf.VirtualServer) bool {
+func (f Facts) forLackOfPasses(vs *conf.VirtualServer, targets map[healthcheck.Target]healthcheck.Spec) bool {
 	health := make(map[healthcheck.Target]healthcheck.Status)
 	for i := range vs.RealServers {
 		for t := range targetsOf(&vs.RealServers[i]) {
-			if health[t] = f.Health[t]; health[t] == healthcheck.Down {
+			if health[t] = f.Health[t]; health[t] == healthcheck.Down && asks(targets[t]) {
 				health[t] = healthcheck.Up
 			}
 		}
@@ -53,14 +57,14 @@ func (f Facts) forLackOfPasses(vs *conf.VirtualServer) bool {
 
 // lastFailure is when the last check failed of those that keep real servers of a virtual server
 // from counting to its quorum; now, if that is not known.
-func (f Facts) lastFailure(vs *conf.VirtualServer, probes map[healthcheck.Target]healthcheck.Snapshot, now time.Time) time.Time {
+func (f Facts) lastFailure(vs *conf.VirtualServer, probes map[healthcheck.Target]healthcheck.Snapshot, targets map[healthcheck.Target]healthcheck.Spec, now time.Time) time.Time {
 	var last time.Time
 	for i := range vs.RealServers {
 		if vs.RealServers[i].Backup {
 			continue
 		}
 		for t := range targetsOf(&vs.RealServers[i]) {
-			if f.Health[t] != healthcheck.Down {
+			if f.Health[t] != healthcheck.Down || !asks(targets[t]) {
 				continue
 			}
 			since := probes[t].Since
@@ -76,9 +80,12 @@ func (f Facts) lastFailure(vs *conf.VirtualServer, probes map[healthcheck.Target
 }
 
 // lastSuccess is when the last probe began that has succeeded, of any real server.
-func lastSuccess(probes map[healthcheck.Target]healthcheck.Snapshot) time.Time {
+func lastSuccess(probes map[healthcheck.Target]healthcheck.Snapshot, targets map[healthcheck.Target]healthcheck.Spec) time.Time {
 	var last time.Time
-	for _, s := range probes {
+	for t, s := range probes {
+		if !asks(targets[t]) {
+			continue
+		}
 		if begun := s.At.Add(-s.Duration); s.Successes > 0 && s.Err == nil && begun.After(last) {
 			last = begun
 		}

@@ -90,3 +90,41 @@ func TestQuorumLossThatNoFailureMakes(t *testing.T) {
 		})
 	}
 }
+
+// A check that reads a file of the director's passes and fails whatever becomes of its network.
+func TestQuorumLossAndChecksThatStayOnTheDirector(t *testing.T) {
+	up, down := healthcheck.Up, healthcheck.Down
+	toml := strings.Replace(hooked(keyedTOML, "quorum = 2"), "check     = \"alive\"", "check = [\"alive\", \"net\"]", 1)
+	toml = strings.Replace(toml, "type = \"tcp\"", "type = \"file\"\npath = \"/run/weight\"", 1) + "\n[check.net]\ntype = \"tcp\"\n"
+	for _, tt := range []struct{ check, want string }{{"alive", "web down"}, {"net", ""}} {
+		t.Run(tt.check, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &site{segment: &segment{ends: make(map[string]*end), old: make(map[string]bool)}, t: t}
+				s.a, s.b = s.join("lb-a"), s.join("lb-b")
+				says := func(m *member, addr, check string, is healthcheck.Status) {
+					tg := target(addr)
+					tg.Check = check
+					m.health.events <- healthcheck.Event{Target: tg, Status: is}
+					synctest.Wait()
+				}
+				for _, m := range []*member{s.a, s.b} {
+					m.start(toml)
+					m.sees(up, up)
+					says(m, "10.0.0.21:80", "net", up)
+					says(m, "10.0.0.22:80", "net", up)
+				}
+				defer s.end()
+				if got := s.a.hooks.told(); got != "web up" {
+					t.Fatalf("hooks %q", got)
+				}
+				says(s.a, "10.0.0.22:80", tt.check, down)
+				time.Sleep(time.Second)
+				s.a.health.pass() // of the file
+				time.Sleep(time.Minute)
+				if got := s.a.hooks.told(); got != tt.want {
+					t.Errorf("hooks %q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
