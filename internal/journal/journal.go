@@ -112,6 +112,12 @@ func (j *Journal) Status() Status {
 	return j.status
 }
 
+// Recent returns the records in memory, oldest first: the newest of all.
+func (j *Journal) Recent() []Record {
+	records, _ := j.after(0)
+	return records
+}
+
 // after returns the records in memory with higher numbers, and a channel that is closed
 // when there are more.
 func (j *Journal) after(seq uint64) ([]Record, <-chan struct{}) {

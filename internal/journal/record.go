@@ -51,6 +51,8 @@ const (
 	PanicEnded         Kind = "panic-ended"
 	SightLost          Kind = "sight-lost"
 	SightBack          Kind = "sight-back"
+	ViewsDiffer        Kind = "views-differ"
+	ViewsAgree         Kind = "views-agree"
 	IPVSFailure        Kind = "ipvs-failure"
 	IPVSRecovered      Kind = "ipvs-recovered"
 	IPVSRepair         Kind = "ipvs-repair"
@@ -88,6 +90,15 @@ type Record struct {
 	// not tell well.
 	Text  string            `json:"text,omitempty"`
 	Attrs map[string]string `json:"attrs,omitempty"` // everything else: address, peer, priority
+
+	// Director is the other director that it happened on and that has told of it; empty: it
+	// happened here. At is when it was told then, and DirectorAt when it happened, by that
+	// director's clock. DirectorRun and DirectorSeq are that director's name for it: the run
+	// of its daemon, and the number among the events that this run has told.
+	Director    string    `json:"director,omitempty"`
+	DirectorAt  time.Time `json:"director_at,omitzero"`
+	DirectorRun uint64    `json:"director_run,omitempty"`
+	DirectorSeq uint64    `json:"director_seq,omitempty"`
 }
 
 // The limits of one record, so that no error text makes the journal forget the rest.
@@ -111,7 +122,10 @@ func (r Record) clean(now time.Time) Record {
 	if r.Kind == "" {
 		r.Kind = "unknown"
 	}
-	for _, s := range []*string{&r.Object, &r.From, &r.To, &r.Reason, &r.Text} {
+	if r.DirectorAt = r.DirectorAt.Round(0).UTC().Truncate(time.Microsecond); checkTime(r.DirectorAt) != nil {
+		r.DirectorAt = time.Time{}
+	}
+	for _, s := range []*string{&r.Object, &r.From, &r.To, &r.Reason, &r.Text, &r.Director} {
 		*s = clip(*s)
 	}
 	if r.Attrs == nil {
@@ -169,6 +183,11 @@ func ParseRecord(line []byte) (Record, error) {
 	r.At = r.At.UTC()
 	if err := checkTime(r.At); err != nil {
 		return Record{}, err
+	}
+	if r.DirectorAt = r.DirectorAt.UTC(); !r.DirectorAt.IsZero() {
+		if err := checkTime(r.DirectorAt); err != nil {
+			return Record{}, err
+		}
 	}
 	return r, nil
 }

@@ -23,6 +23,11 @@ func TestRecordJSON(t *testing.T) {
 			Reason: "master-down", Text: "a < b & c", Attrs: map[string]string{"peer": "10.0.0.2", "a": "b"},
 		}, `{"seq":7,"at":"2026-11-21T12:00:00.123456789Z","kind":"vrrp-transition","object":"web","from":"backup","to":"master",` +
 			`"reason":"master-down","text":"a < b & c","attrs":{"a":"b","peer":"10.0.0.2"}}` + "\n"},
+		{"another director's", Record{
+			Seq: 8, At: noon, Kind: VRRPTransition, Object: "web", To: "backup",
+			Director: "lb-b", DirectorAt: noon.Add(-time.Second), DirectorRun: 1795262400000000, DirectorSeq: 3,
+		}, `{"seq":8,"at":"2026-11-21T12:00:00.123456789Z","kind":"vrrp-transition","object":"web","to":"backup",` +
+			`"director":"lb-b","director_at":"2026-11-21T11:59:59.123456789Z","director_run":1795262400000000,"director_seq":3}` + "\n"},
 		{"the least", Record{Seq: 1, At: time.Unix(0, 0).UTC(), Kind: DaemonStart},
 			`{"seq":1,"at":"1970-01-01T00:00:00Z","kind":"daemon-start"}` + "\n"},
 		{"line breaks", Record{Seq: 1, At: time.Unix(0, 0).UTC(), Kind: ReloadFailed, Reason: "a\nb\u2028c"},
@@ -52,6 +57,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"no number", `{"at":"2026-11-21T12:00:00Z","kind":"x"}`, "record without number"},
 		{"no kind", `{"seq":1,"at":"2026-11-21T12:00:00Z"}`, "record without kind"},
 		{"no time", `{"seq":1,"kind":"x"}`, "record with the time 0001-01-01"},
+		{"another director's time", `{"seq":1,"kind":"x","at":"2026-11-21T12:00:00Z","director_at":"1969-12-31T23:59:59Z"}`, "record with the time 1969-12-31"},
 		{"year that UTC makes 10000", `{"seq":1,"kind":"x","at":"9999-12-31T23:59:59-01:00"}`, "record with the time 10000-01-01"},
 		{"negative number", `{"seq":-1,"kind":"x","at":"2026-11-21T12:00:00Z"}`, "record: json: cannot unmarshal"},
 		{"too long", `{"seq":1,"kind":"` + strings.Repeat("x", 2<<20) + `"}`, "record of 2097171 bytes, want at most 2097152"},
@@ -86,9 +92,14 @@ func TestClean(t *testing.T) {
 		t.Errorf("a time that cannot be written became %v", ancient.At)
 	}
 
+	foreign := Record{At: noon, Kind: "x", Director: "lb\xff", DirectorAt: time.Unix(-1, 0), DirectorRun: 1}.clean(noon)
+	if diff := cmp.Diff(Record{At: noon.Truncate(time.Microsecond), Kind: "x", Director: "lb\uFFFD", DirectorRun: 1}, foreign); diff != "" {
+		t.Errorf("another director's -want +got\n%s", diff)
+	}
+
 	// The largest record of all can be read again.
 	huge := strings.Repeat("\x01", 8<<10)
-	large := Record{Seq: 1<<64 - 1, At: noon, Kind: Kind(huge), Object: huge, From: huge, To: huge, Reason: huge, Text: huge, Attrs: make(map[string]string)}
+	large := Record{Seq: 1<<64 - 1, At: noon, Kind: Kind(huge), Object: huge, From: huge, To: huge, Reason: huge, Text: huge, Director: huge, DirectorAt: noon, DirectorRun: 1<<64 - 1, DirectorSeq: 1<<64 - 1, Attrs: make(map[string]string)}
 	for i := range 100 {
 		large.Attrs[fmt.Sprintf("%04d", i)+huge] = huge
 	}
@@ -116,6 +127,10 @@ func TestLine(t *testing.T) {
 			"Mar  4 05:06:07.089  web             vrrp transition, backup: startup"},
 		{Record{Kind: RealServerLeft, Object: "web/web-1", From: "up", To: "down", Text: "10.0.0.21:80 left: connection refused"},
 			"Mar  4 05:06:07.089  web/web-1       10.0.0.21:80 left: connection refused"},
+		{Record{Kind: VRRPTransition, Object: "web", Text: "Master, was Backup: no advertisement from lb-a", Director: "lb-b", DirectorAt: at.Add(-300 * time.Millisecond)},
+			"Mar  4 05:06:07.089  web             on lb-b: Master, was Backup: no advertisement from lb-a"},
+		{Record{Kind: VRRPTransition, Object: "web", Text: "Master, was Backup: no advertisement from lb-a", Director: "lb-b", DirectorAt: at.Add(time.Minute)},
+			"Mar  4 05:06:07.089  web             on lb-b at Mar  4 05:07:07.089: Master, was Backup: no advertisement from lb-a"},
 		{Record{Kind: PeerLost, Object: "lb-b", Reason: "no answer"},
 			"Mar  4 05:06:07.089  lb-b            peer lost: no answer"},
 		{Record{Kind: QuorumLost, Object: "web", From: "2", To: "1"},
@@ -140,6 +155,7 @@ func FuzzParseRecord(f *testing.F) {
 	f.Add([]byte(`{"seq":7,"at":"2026-11-21T12:00:00.123456789Z","kind":"vrrp-transition","object":"web","attrs":{"a":"b"}}`))
 	f.Add([]byte(`{"seq":1,"at":"9999-12-31T23:59:59-01:00","kind":"x"}`))
 	f.Add([]byte(`{"seq":1,"at":"1970-01-01T00:00:00+01:00","kind":"\ud800","attrs":{}}`))
+	f.Add([]byte(`{"seq":1,"at":"2026-11-21T12:00:00Z","kind":"x","director":"lb-b","director_at":"2026-11-21T13:00:00+01:00","director_run":1,"director_seq":2}`))
 	f.Add([]byte(`{"SEQ":1,"seq":2}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := ParseRecord(line)
