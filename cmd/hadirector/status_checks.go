@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hadirector/hadirector/internal/director"
 )
@@ -39,5 +40,19 @@ func writeChecks(b *bytes.Buffer, r director.RealStatus) {
 		if c.Name == r.WeightBy {
 			fmt.Fprintf(b, "  %s: weight %d, configured %d: check %s says %s\n", r.Name, r.Weight, r.ConfiguredWeight, c.Name, c.Value)
 		}
+	}
+}
+
+// writeViews says which other directors see a real server otherwise.
+func writeViews(b *bytes.Buffer, at time.Time, r director.RealStatus) {
+	for _, v := range r.Views {
+		verdict := v.Status
+		if v.Status == "unknown" {
+			verdict = "nothing, it has no verdict"
+		}
+		if !v.Since.IsZero() {
+			verdict += " for " + age(at, v.Since)
+		}
+		fmt.Fprintf(b, "  %s: %s SAYS %s%s\n", r.Name, v.Director, verdict, because(v.Cause))
 	}
 }

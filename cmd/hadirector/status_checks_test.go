@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/hadirector/hadirector/internal/director"
 )
@@ -36,5 +38,47 @@ func TestWriteChecks(t *testing.T) {
 				t.Errorf("got\n%swant\n%s", b.String(), tt.want)
 			}
 		})
+	}
+}
+
+func TestStatusTextOfDisagreements(t *testing.T) {
+	var b strings.Builder
+	err := writeStatus(&b, director.Status{
+		Director: "lb-a", At: at, IPVS: director.IPVSStatus{InSync: true},
+		VirtualServers: []director.VirtualStatus{{Name: "web", Address: "10.0.0.100:80", Protocol: "tcp", Scheduler: "wrr", Up: 1, RealServers: []director.RealStatus{
+			{Name: "web-1", Address: "10.0.0.21:80", Forward: "dr", Status: "up", InTable: true, Weight: 1, Views: []director.ViewStatus{
+				{Director: "lb-b", Status: "down", Cause: "connect refused", Since: ago(64 * time.Second)}, {Director: "lb-c", Status: "unknown"},
+			}},
+			{Name: "web-2", Address: "10.0.0.22:80", Forward: "dr", Status: "down", Cause: "no route to host", Views: []director.ViewStatus{{Director: "lb-b", Status: "up"}}},
+		}}},
+		Peers: []director.PeerStatus{
+			{Name: "lb-b", Address: "10.0.0.12", Alive: true, Since: ago(time.Hour), SameConfig: true, Views: director.ViewsCompared},
+			{Name: "lb-c", Address: "10.0.0.13", Alive: true, Since: ago(time.Hour), SameConfig: true, Views: director.ViewsOther},
+			{Name: "lb-d", Address: "10.0.0.14", Alive: true, Since: ago(time.Hour), SameConfig: true, Views: director.ViewsUnreadable},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`  web-2        10.0.0.22:80  dr   0       down    -    0       0
+  web-1: lb-b SAYS down for 1m4s: connect refused
+  web-1: lb-c SAYS nothing, it has no verdict
+  web-2: no route to host
+  web-2: lb-b SAYS up
+`,
+		`peer   lb-b 10.0.0.12 alive for 1h0m, version 
+       same configuration
+peer   lb-c 10.0.0.13 alive for 1h0m, version 
+       checks other real servers: its verdicts are not compared
+       same configuration
+peer   lb-d 10.0.0.14 alive for 1h0m, version 
+       its verdicts on real servers cannot be read
+       same configuration
+`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+		}
 	}
 }

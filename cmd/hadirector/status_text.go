@@ -179,6 +179,7 @@ func writeVirtualServers(b *bytes.Buffer, s director.Status) {
 		t.flush()
 		for _, r := range v.RealServers {
 			writeChecks(b, r)
+			writeViews(b, s.At, r)
 			if r.Override != nil {
 				fmt.Fprintf(b, "  %s: %s\n", r.Name, overrideText(s.At, s.Director, r))
 			}
@@ -284,6 +285,12 @@ func writePeers(b *bytes.Buffer, s director.Status) {
 			fmt.Fprintln(b, "       live changes are on their way")
 		case director.LiveChangesNotShared:
 			fmt.Fprintln(b, "       DOES NOT SHARE LIVE CHANGES: make them there too")
+		}
+		switch p.Views {
+		case director.ViewsOther:
+			fmt.Fprintln(b, "       checks other real servers: its verdicts are not compared")
+		case director.ViewsUnreadable:
+			fmt.Fprintln(b, "       its verdicts on real servers cannot be read")
 		}
 		switch {
 		case p.SameConfig:

@@ -88,7 +88,7 @@ func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrp
 		Tracks: tracks, TrackEvents: trackEvents, Links: trackLinks{links},
 		NewPeers: newMembership(logger), NewRelay: newConnRelay(logger), KeyIDs: keyIDs, InterfaceOf: netif.InterfaceOf, Interfaces: netif.AddressesByInterface, Prober: netif.Prober{},
 		RunHook:  runHook,
-		Recorder: recorder{d.journal}, Logger: logger, Started: d.ready,
+		Recorder: recorder{d.journal}, Journalled: journalled(d.journal), Logger: logger, Started: d.ready,
 	})
 	if err != nil {
 		return nil, err

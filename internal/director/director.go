@@ -20,7 +20,7 @@ import (
 const stopTimeout = 10 * time.Second
 
 // Options are what a Director is made of. All are required but ProbePaths, Prober, RunHook,
-// NewPeers, NewRelay and Process.
+// NewPeers, NewRelay, Process and Journalled.
 type Options struct {
 	Config  *conf.Config
 	Self    string // this director's name in Config
@@ -69,7 +69,9 @@ type Options struct {
 	RunHook HookRunner
 
 	Recorder Recorder
-	Logger   *slog.Logger
+	// Journalled is what the journal has of other directors' events.
+	Journalled Journalled
+	Logger     *slog.Logger
 	// Started is called once, when the kernel's table has been read and programmed
 	// as far as the kernel would, and the virtual routers take part.
 	Started func()
@@ -138,6 +140,10 @@ type Director struct {
 	ops      reloadOps
 	lastPass Pass
 	said     said // what the log has been told
+	// views are the directors' verdicts on real servers, failovers what they tell of their
+	// virtual routers.
+	views     viewing
+	failovers failovers
 }
 
 // New checks the options and wires a Director. Nothing runs yet.
@@ -178,6 +184,8 @@ func New(o Options) (*Director, error) {
 		later:     time.NewTimer(0),
 	}
 	<-d.later.C
+	d.views = newViewing()
+	d.failovers = newFailovers(time.Now(), o.Journalled)
 	d.rec = &reconciler{
 		kernel: o.Kernel, marker: o.Marker, translator: o.Translator, params: o.Params, privateLink: o.PrivateLink, ledger: o.Ledger, paths: o.ProbePaths,
 		interfaceOf: o.InterfaceOf, interfaces: o.Interfaces,
@@ -284,6 +292,7 @@ func (d *Director) loop(ctx context.Context) {
 			d.peersNews()
 		case <-d.relayChanged:
 			d.moveGate()
+			d.notesNews()
 		case n := <-d.witness.news:
 			d.witnessed(n)
 		case n := <-d.split.news:
@@ -351,6 +360,7 @@ func (d *Director) configure() {
 	d.readiness()
 	d.configureRouters()
 	d.compareSight()
+	d.configureViews()
 }
 
 // compile works out the desired state and hands it to the reconciler if it is a new

@@ -19,6 +19,17 @@ type Event struct {
 	Reason string // a fixed token
 	Text   string // the sentence for the operator
 	Attrs  map[string]string
+	// Origin is that of an event of another director; zero: it is this one's.
+	Origin Origin
+}
+
+// Origin is where an event comes from that another director has told.
+type Origin struct {
+	Director string
+	At       time.Time // by that director's clock
+	// Run and Number name the event among those of that director: which run of its daemon,
+	// later ones have higher numbers, and which event of it, from 1.
+	Run, Number uint64
 }
 
 // EventKind is what sort of event it is: a fixed token, the journal's.
@@ -63,6 +74,8 @@ const (
 	EventPanicEnded         EventKind = "panic-ended"
 	EventSightLost          EventKind = "sight-lost" // every check fails here alone
 	EventSightBack          EventKind = "sight-back"
+	EventViewsDiffer        EventKind = "views-differ" // on a real server, between directors
+	EventViewsAgree         EventKind = "views-agree"  // again
 	EventIPVSFailure        EventKind = "ipvs-failure"
 	EventIPVSRecovered      EventKind = "ipvs-recovered"
 	EventIPVSRepair         EventKind = "ipvs-repair"

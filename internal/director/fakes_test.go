@@ -52,6 +52,9 @@ type world struct {
 
 	process VRRPProcess
 
+	newRelay   RelayFactory // nil: none
+	journalled Journalled
+
 	mu     sync.Mutex // guards what follows: every part of the director writes
 	story  []string
 	events []Event
@@ -142,7 +145,7 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 		Tracks:  w.tracks, TrackEvents: w.tracks.events, Links: w.links,
 		InterfaceOf: func(netip.Addr) (string, error) { return "eth9", nil },
 		Interfaces:  w.interfaces,
-		Prober:      w.prober, RunHook: w.hooks.run, Recorder: w, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
+		Prober:      w.prober, RunHook: w.hooks.run, Recorder: w, Journalled: w.journalled, Logger: slog.New(slog.NewTextHandler(w, withoutTime)),
 		Started: func() { w.tell("started") },
 	}
 	if w.paths != nil {
@@ -159,6 +162,12 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 	}
 	if w.newPeers != nil {
 		o.NewPeers, o.KeyIDs = w.newPeers, func(*conf.Config) ([]string, error) { return nil, nil }
+	}
+	if w.newRelay != nil {
+		o.NewRelay = w.newRelay
+		if o.KeyIDs == nil {
+			o.KeyIDs = func(*conf.Config) ([]string, error) { return nil, nil }
+		}
 	}
 	d, err := New(o)
 	if err != nil {

@@ -93,6 +93,7 @@ func (d *Director) health(e healthcheck.Event) []serverChange {
 			f.Values[target] = value
 		}
 	})
+	d.viewChanged(e)
 	switch waits := d.facts.waits(target); {
 	case waits && !waited:
 		d.waiting++

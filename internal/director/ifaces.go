@@ -145,8 +145,8 @@ type Relay interface {
 	// SetNote gives the other directors small state of a kind. The newest of a kind
 	// counts. It does not block.
 	SetNote(kind uint8, payload []byte)
-	// Notes returns what the other directors have given, by their names and by kind.
-	// Nobody writes to the payloads.
+	// Notes returns what the other directors that are connected have given, by their
+	// names and by kind. Nobody writes to the payloads.
 	Notes() map[string]map[uint8][]byte
 	// Complete tells for each other director whether this one's kernel was told all the
 	// connections that it knows. Nobody writes to the map.

@@ -162,7 +162,7 @@ func (d *Director) applyInstances() {
 func (d *Director) arm() {
 	now := time.Now()
 	next := d.facts.DataPlane.change(now)
-	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft(), d.facts.nextRise(), d.relaying.until} {
+	for _, t := range []time.Time{d.facts.Overrides.nextOver(), d.facts.nextLeft(), d.facts.nextRise(), d.relaying.until, d.viewsDue()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -190,6 +190,7 @@ func (d *Director) timePassed() {
 	d.rise(time.Now())
 	d.doubtful(time.Now())
 	d.moveGate()
+	d.lookAtViews(time.Now())
 	// A kernel that is dead may never be brought to the configuration that waits for it.
 	if d.instancesAt == 0 && d.facts.DataPlane != (DataPlane{}) || d.facts.DataPlane.dead(time.Now()) != "" {
 		d.applyInstances()

@@ -24,9 +24,10 @@ type said struct {
 	leaving map[identity]bool // that there are connections to be waited for
 	notices map[healthcheck.Target]string
 	peers   map[string]peerState
-	epoch   int    // of the membership that peers tells of
-	kernel  string // the reconciler's errors
-	sync    string // and those of the relay's side
+	notes   map[string]string // why a note is refused, by director and kind
+	epoch   int               // of the membership that peers tells of
+	kernel  string            // the reconciler's errors
+	sync    string            // and those of the relay's side
 	ledger  string
 	lowered string // why the priorities are
 	drift   drift
@@ -43,7 +44,7 @@ type said struct {
 func newSaid() said {
 	return said{
 		pools: make(map[string]pool), panics: make(map[string]bool), leaving: make(map[identity]bool),
-		notices: make(map[healthcheck.Target]string), peers: make(map[string]peerState),
+		notices: make(map[healthcheck.Target]string), peers: make(map[string]peerState), notes: make(map[string]string),
 	}
 }
 
@@ -73,10 +74,27 @@ func (d *Director) logTransition(r vrrp.Report) {
 		level = slog.LevelWarn
 	}
 	d.log(level, "virtual router changed state", attrs...)
-	d.record(Event{
+	e := Event{
 		At: r.At, Kind: EventTransition, Object: r.Instance, From: r.From.String(), To: r.To.String(), Reason: string(r.Reason),
-		Text: d.transitionText(r),
-	})
+		Text: d.transitionText(r), Attrs: d.transitionAttrs(r),
+	}
+	d.record(e)
+	d.tellFailover(e)
+}
+
+// transitionAttrs are the facts of a change of state that its sentence may not tell.
+func (d *Director) transitionAttrs(r vrrp.Report) map[string]string {
+	attrs := make(map[string]string)
+	if vr, ok := virtualRouter(d.force.cfg, r.Instance); ok {
+		attrs["priority"] = fmt.Sprint(d.priority(&vr, r.At))
+	}
+	if r.Detail != "" {
+		attrs["detail"] = r.Detail
+	}
+	if r.Peer.IsValid() {
+		attrs["peer"], attrs["peer_priority"] = directorName(d.force.cfg, d.senders, r.Peer), fmt.Sprint(r.PeerPriority)
+	}
+	return attrs
 }
 
 // transitionText is the sentence for a change of state.

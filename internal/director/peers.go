@@ -2,6 +2,7 @@ package director
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/vrrp"
@@ -75,6 +76,7 @@ func (d *Director) peersNews() {
 	d.overridesNews(list)
 	d.moveGate()
 	d.compareSight()
+	d.compareViews(time.Now())
 	if epoch != d.said.epoch {
 		// A new membership has yet to find the peers that the old one knew.
 		d.said.epoch, d.said.peers = epoch, make(map[string]peerState)

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -15,20 +16,40 @@ import (
 
 // relayRunner keeps the relay of connections going.
 type relayRunner struct {
-	keyedRunner[Relay, RelayOrders]
+	keyedRunner[Relay, relayNews]
+	notes map[uint8][]byte // as the relay was told; the runner's goroutine's
+}
+
+// relayNews is what the relay is told.
+type relayNews struct {
+	orders RelayOrders
+	notes  map[uint8][]byte // never written to again
 }
 
 func newRelayRunner(o Options, changed chan struct{}) *relayRunner {
-	r := &relayRunner{keyedRunner[Relay, RelayOrders]{
-		what: "connection sync with the other directors", keyIDs: o.KeyIDs, wants: wantsRelay, tell: Relay.Apply,
-		changed: changed, logger: o.Logger, configs: newMailbox[*conf.Config](), news: newMailbox[RelayOrders](),
+	r := &relayRunner{keyedRunner: keyedRunner[Relay, relayNews]{
+		what: "connection sync with the other directors", keyIDs: o.KeyIDs, wants: wantsRelay,
+		changed: changed, logger: o.Logger, configs: newMailbox[*conf.Config](), news: newMailbox[relayNews](),
 	}}
+	r.keyedRunner.tell = r.tell
 	if o.NewRelay != nil {
 		r.make = func(cfg *conf.Config, changed chan<- struct{}) (Relay, error) {
+			r.notes = nil
 			return o.NewRelay(cfg, o.Self, changed)
 		}
 	}
 	return r
+}
+
+// tell gives the relay its orders, and the notes that it does not have.
+func (r *relayRunner) tell(relay Relay, n relayNews) {
+	relay.Apply(n.orders)
+	for kind, payload := range n.notes {
+		if had, known := r.notes[kind]; !known || !bytes.Equal(had, payload) {
+			relay.SetNote(kind, payload)
+		}
+	}
+	r.notes = n.notes
 }
 
 func wantsRelay(cfg *conf.Config) (dependence string, wanted bool) {
@@ -52,7 +73,9 @@ func (r *relayRunner) relay() Relay {
 
 // relayState is what the loop knows of the relay.
 type relayState struct {
-	epoch uint64 // of the kernel's daemons
+	orders RelayOrders
+	notes  map[uint8][]byte // for the other directors, never written to again
+	epoch  uint64           // of the kernel's daemons
 	// programmed says that the kernel has had the whole table in this run.
 	programmed bool
 	gate       syncGate
@@ -84,8 +107,12 @@ func (d *Director) orderRelay() {
 		}
 	}
 	o.Serves, o.Serving = serves(d.force.cfg, d.facts.VRRP)
-	d.relay.update(o)
+	d.relaying.orders = o
+	d.updateRelay()
 }
+
+// updateRelay gives the relay the newest of all.
+func (d *Director) updateRelay() { d.relay.update(relayNews{d.relaying.orders, d.relaying.notes}) }
 
 // serves tells of which connections the packets come to this director: those to the
 // addresses of which it is Master. Without virtual routers something else sends packets to

@@ -152,6 +152,10 @@ type PeerStatus struct {
 	// "on-the-way" or, if its program knows nothing of that, "not-shared". Empty: it cannot be
 	// reached.
 	LiveChanges string `json:"live_changes,omitempty"`
+	// Views is what becomes of its verdicts on real servers: "compared" with this director's,
+	// "other-real-servers" if its configuration has others, or "unreadable". Empty: it has told
+	// none.
+	Views string `json:"views,omitempty"`
 }
 
 // board is what readers see, written by the loop alone.
@@ -180,6 +184,10 @@ type published struct {
 	// them.
 	overrides   Registers
 	overridesID [16]byte
+	// views are the disagreements about real servers, and viewsOf what becomes of the
+	// directors' verdicts.
+	views   map[ServerID][]ViewStatus
+	viewsOf map[string]string
 }
 
 // publish shows the loop's state to readers.
@@ -195,6 +203,7 @@ func (d *Director) publish() {
 		said:    said{applied: d.said.applied, refused: d.said.refused, repaired: d.said.repaired, parametersRepaired: d.said.parametersRepaired},
 		lowered: d.lowered(time.Now()), yielded: maps.Clone(d.yielded), senders: maps.Clone(d.senders),
 		overrides: d.live.all, overridesID: d.live.id,
+		views: d.views.shown, viewsOf: d.views.states(),
 	}
 	if old := d.board.current.Swap(p); old != nil {
 		close(old.replaced)
@@ -320,7 +329,7 @@ func (p *published) peerStatus(peer Peer) PeerStatus {
 		s.ConfigHash = hash(peer.Fingerprint)
 	}
 	s.SameConfig = peer.Fingerprint == p.force.fingerprint
-	s.LiveChanges = p.liveChanges(peer)
+	s.LiveChanges, s.Views = p.liveChanges(peer), p.viewsOf[peer.Name]
 	if peer.Config != "" && !s.SameConfig {
 		s.Differs = conf.DiffKeys(p.force.text, peer.Config)
 	}

@@ -55,6 +55,9 @@ type RealStatus struct {
 	// Check names the checks, Checks is each of them.
 	Check  string        `json:"check,omitempty"`
 	Checks []CheckStatus `json:"checks"`
+	// Views are the verdicts of other directors, where they have been others than this one's for
+	// longer than checks take.
+	Views []ViewStatus `json:"views,omitempty"`
 	// Backup says that it takes connections below the quorum alone, and Held that it stays in
 	// although it is down, for a panic.
 	Backup bool `json:"backup,omitempty"`
@@ -110,6 +113,7 @@ func (d *Director) virtualStatus(p *published) []VirtualStatus {
 			if facts.status(rs) != healthcheck.Down {
 				v.Up++
 			}
+			r.Views = p.views[ServerID{vs.Name, rs.Name}]
 			r.Backup, r.InPool = rs.Backup, pooled(rs)
 			r.SlowStart = rising[rs.Name].Step * 100 / slowSteps
 			v.RealServers = append(v.RealServers, r)

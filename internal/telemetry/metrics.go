@@ -149,6 +149,12 @@ func (w writer) servers(s director.Status) {
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
 		w.set(flag(r.InTable), labels...)
 	})
+	w.gauge("hadirector_real_server_disagreement", "Whether the peer's verdict on the real server has been another than this director's for longer than checks take, as long as that is so.")
+	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
+		for _, v := range r.Views {
+			w.set(1, append(labels, "peer", v.Director)...)
+		}
+	})
 	w.gauge("hadirector_real_server_override", "What an operator wants of the real server instead of the configuration, as long as that is so.")
 	each(func(_ director.VirtualStatus, r director.RealStatus, labels []string) {
 		if r.Override != nil {

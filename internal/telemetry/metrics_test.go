@@ -38,7 +38,7 @@ func status() director.Status {
 		Tracks: []director.TrackStatus{{Name: "uplink", Status: "down"}, {Name: "notch", Status: "up", Value: new(-3)}, {Name: "gateway", Status: "unknown"}},
 		VirtualServers: []director.VirtualStatus{{Name: "web", RealServers: []director.RealStatus{
 			{Name: "web-1", Status: "up", Checks: []director.CheckStatus{{Name: "page", CertificateExpires: time.UnixMilli(3500)}}, InTable: true, Active: 5, Inactive: 6, Weight: 4, Override: &director.OverrideStatus{Override: director.Override{Kind: director.OverrideWeight, Weight: 4}}},
-			{Name: `we"b`, Status: "down"},
+			{Name: `we"b`, Status: "down", Views: []director.ViewStatus{{Director: "lb-b", Status: "up"}}},
 		}}},
 		Probes: healthcheck.Load{Running: 3, Waiting: 4, Probes: 500, Late: 5, MaxLate: 250 * time.Millisecond, Standstills: 2},
 		IPVS:   director.IPVSStatus{InSync: true, ReadAt: time.UnixMilli(2500), Applied: 3, Refused: 1, Repaired: 2},
@@ -68,6 +68,7 @@ func TestMetrics(t *testing.T) {
 		`hadirector_vrrp_priority{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 90`,
 		`hadirector_vrrp_base_priority{virtual_router="web",interface="eth0",vrid="51",family="ipv4"} 150`,
 		`hadirector_real_server_override{virtual_server="web",real_server="web-1",override="weight"} 1`,
+		`hadirector_real_server_disagreement{virtual_server="web",real_server="we\"b",peer="lb-b"} 1`,
 		`hadirector_real_server_weight{virtual_server="web",real_server="web-1"} 4`,
 		`hadirector_track_up{track="uplink"} 0`,
 		`hadirector_track_up{track="notch"} 1`,

@@ -58,8 +58,9 @@ type Relay struct {
 	o      Options
 	orders chan Orders
 
-	mu    sync.Mutex // guards notes: peers' goroutines tell, the director reads
+	mu    sync.Mutex // guards notes and gone: peers' goroutines tell, the director reads
 	notes map[string]map[uint8][]byte
+	gone  map[string]bool // the peers that have told something and are not connected
 	brief atomic.Pointer[map[string]bool]
 	shown atomic.Pointer[syncd.RelayStatus]
 
@@ -89,7 +90,7 @@ type peer struct {
 // New returns a Relay that does nothing yet.
 func New(o Options) *Relay {
 	r := &Relay{
-		o: o, orders: make(chan Orders, 1), notes: make(map[string]map[uint8][]byte),
+		o: o, orders: make(chan Orders, 1), notes: make(map[string]map[uint8][]byte), gone: make(map[string]bool),
 		x: syncd.NewExchange(o.Limit), peers: make(map[string]*peer),
 	}
 	for _, name := range o.Peers {
@@ -121,13 +122,16 @@ func (r *Relay) SetNote(kind uint8, payload []byte) {
 	r.o.Streams.TellAll(syncd.SetNote{Kind: kind, Payload: payload})
 }
 
-// Notes returns what peers have told by SetNote. Nobody writes to the payloads.
+// Notes returns what the peers that are connected have told by SetNote. Nobody writes to the
+// payloads.
 func (r *Relay) Notes() map[string]map[uint8][]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make(map[string]map[uint8][]byte, len(r.notes))
 	for name, notes := range r.notes {
-		all[name] = maps.Clone(notes)
+		if !r.gone[name] {
+			all[name] = maps.Clone(notes)
+		}
 	}
 	return all
 }
@@ -204,6 +208,7 @@ func (r *Relay) act(a syncd.StreamAction) {
 		if what.To == syncd.LinkConnecting {
 			p.asked = 0 // whatever was in the way, the next one may do
 		}
+		r.connected(a.Peer, r.stateOf(p) != syncd.RelayConnecting)
 		r.publish(now)
 	case syncd.DeliverNote:
 		r.noted(now, a.Peer, p, what)
@@ -231,6 +236,17 @@ func (r *Relay) noted(now time.Time, name string, p *peer, n syncd.DeliverNote) 
 	r.notes[name][n.Kind] = n.Payload
 	r.mu.Unlock()
 	r.wake()
+}
+
+// connected has the notes of a peer hold as long as it is connected: it tells them once.
+func (r *Relay) connected(name string, is bool) {
+	r.mu.Lock()
+	changed := r.gone[name] == is
+	r.gone[name] = !is
+	r.mu.Unlock()
+	if changed {
+		r.wake()
+	}
 }
 
 func (r *Relay) tell(tells []syncd.Tell) {
