@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// viewsPause is the least time between two notes with verdicts.
-	viewsPause = 200 * time.Millisecond
+	// viewsPause is the least time between two notes with verdicts. With tens of thousands of
+	// real servers it is longer: viewsShare times what telling and comparing has taken.
+	viewsPause, viewsShare = 200 * time.Millisecond, 20
 	// viewsSaying is the least time between what is said of one other director in the log and
 	// the journal, which is more and more of it if that one has lost its network.
 	viewsSaying = 5 * time.Second
@@ -32,6 +33,7 @@ type viewing struct {
 	own    []healthcheck.Status // as last told, by place
 	stale  bool                 // there is more to be told
 	at     time.Time            // when it was last told
+	pause  time.Duration        // until it is told again
 	peers  map[string]heardViews
 	differ map[string]map[ServerID]*difference // by director
 	agreed map[string]map[ServerID]bool        // by director: disagreements whose end has not been said
@@ -167,7 +169,7 @@ func (d *Director) viewChanged(e healthcheck.Event) {
 // viewsDue is when there is something to tell or to say, zero: never.
 func (d *Director) viewsDue() time.Time {
 	next := d.views.next
-	if at := d.views.at.Add(viewsPause); d.views.stale && (next.IsZero() || at.Before(next)) {
+	if at := d.views.at.Add(d.views.pause); d.views.stale && (next.IsZero() || at.Before(next)) {
 		next = at
 	}
 	return next
@@ -178,7 +180,7 @@ func (d *Director) lookAtViews(now time.Time) {
 	if next := d.viewsDue(); next.IsZero() || now.Before(next) {
 		return
 	}
-	if d.views.stale && !now.Before(d.views.at.Add(viewsPause)) {
+	if d.views.stale && !now.Before(d.views.at.Add(d.views.pause)) {
 		d.tellViews(now)
 		return
 	}
@@ -187,7 +189,7 @@ func (d *Director) lookAtViews(now time.Time) {
 
 // tellViews tells the other directors what this one sees, and compares it.
 func (d *Director) tellViews(now time.Time) {
-	v := &d.views
+	v, began := &d.views, time.Now()
 	v.stale, v.at = false, now
 	tell := views{list: v.digest, status: make([]healthcheck.Status, len(v.list))}
 	for i, s := range v.list {
@@ -201,6 +203,7 @@ func (d *Director) tellViews(now time.Time) {
 	v.own = tell.status
 	d.setNote(noteViews, tell.encode())
 	d.compareViews(now)
+	v.pause = max(viewsPause, viewsShare*time.Since(began))
 }
 
 // verdict is what this director's checks of a real server have found. What is assumed
@@ -283,6 +286,9 @@ func (v *viewing) states() map[string]string {
 // one's, and says what has been so for longer than checks take. What was said stays said
 // until both can be compared again and say the same.
 func (d *Director) compareViews(now time.Time) {
+	if d.o.Notes == nil {
+		return
+	}
 	v := &d.views
 	v.next = time.Time{}
 	dead := d.deadPeers()

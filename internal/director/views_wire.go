@@ -56,18 +56,19 @@ func (v views) encode() []byte {
 	b = append(b, packed...)
 	first := int64(maxSecond)
 	var causes []byte
-	known := make(map[string]uint64)
+	number, numbers := map[string]uint64{"": 0}, uint64(0)
 	for _, d := range v.down {
 		first = min(first, second(d.since))
+		if _, known := number[d.cause]; known {
+			continue
+		}
 		text := told(d.cause, maxCause)
-		if _, is := known[text]; is || text == "" {
+		if text == "" || len(causes)+len(text) > maxCauses {
+			number[d.cause], truncated = 0, true
 			continue
 		}
-		if len(causes)+len(text) > maxCauses {
-			truncated = true
-			continue
-		}
-		known[text] = uint64(len(known) + 1)
+		numbers++
+		number[d.cause] = numbers
 		causes = append(binary.AppendUvarint(causes, uint64(len(text))), text...)
 	}
 	const heads = 1 + 3*binary.MaxVarintLen64 // the flag and the numbers before the lists
@@ -76,7 +77,7 @@ func (v views) encode() []byte {
 	n, before := 0, 0
 	for _, d := range v.down {
 		one := binary.AppendUvarint(nil, uint64(d.place-before))
-		one = binary.AppendUvarint(one, known[told(d.cause, maxCause)])
+		one = binary.AppendUvarint(one, number[d.cause])
 		one = binary.AppendUvarint(one, uint64(second(d.since)-first))
 		if d.place >= len(status) || len(downs)+len(one) > room {
 			truncated = true
@@ -90,7 +91,7 @@ func (v views) encode() []byte {
 		flag = 1
 	}
 	b = append(b, flag)
-	b = append(binary.AppendUvarint(b, uint64(len(known))), causes...)
+	b = append(binary.AppendUvarint(b, numbers), causes...)
 	b = binary.AppendUvarint(b, uint64(n))
 	if n > 0 {
 		b = binary.AppendUvarint(b, uint64(first))
