@@ -286,7 +286,7 @@ func (v *viewing) states() map[string]string {
 // one's, and says what has been so for longer than checks take. What was said stays said
 // until both can be compared again and say the same.
 func (d *Director) compareViews(now time.Time) {
-	if d.o.Notes == nil {
+	if !d.tellsNotes() {
 		return
 	}
 	v := &d.views

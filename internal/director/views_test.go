@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
 )
 
@@ -139,7 +140,7 @@ func TestDisagreementOverACut(t *testing.T) {
 		"a reload there":    {func(d *duo) { d.b.reload(d.b.d, other) }, func(d *duo) { d.b.reload(d.b.d, alertTOML) }, ViewsOther},
 		"it tells otherwise": {
 			func(d *duo) { d.ends["lb-b"].SetNote(noteViews, []byte{2}); synctest.Wait() },
-			func(d *duo) { d.b.reload(d.b.d, alertTOML) }, ViewsUnreadable,
+			func(d *duo) { d.b.sees(down, down); passes(time.Second) }, ViewsUnreadable,
 		},
 		"it restarts": {func(d *duo) { d.restart(d.b, alertTOML, Journalled{}); d.b.sees(down, up) }, func(d *duo) {}, ViewsCompared},
 	} {
@@ -210,12 +211,12 @@ func TestViewsAreToldAtMostSoOften(t *testing.T) {
 		passes(time.Second)
 		before := d.setsOf("lb-a", noteViews)
 		for i := range 100 {
-			d.a.verdict("10.0.0.21:80", healthcheck.Up+healthcheck.Status(i%2), errors.New("connect refused"))
+			d.a.verdict("10.0.0.21:80", healthcheck.Up+healthcheck.Status(i/7%2), errors.New("connect refused"))
 			passes(10 * time.Millisecond)
 		}
 		passes(time.Minute)
-		if n := d.setsOf("lb-a", noteViews) - before; n != 6 {
-			t.Errorf("told %d times within a second, want 6", n)
+		if n := d.setsOf("lb-a", noteViews) - before; n < 3 || n > 6 {
+			t.Errorf("told %d times within a second, want 3 to 6", n)
 		}
 	})
 }
@@ -339,9 +340,11 @@ func TestViewsList(t *testing.T) {
 func BenchmarkViews(b *testing.B) {
 	for _, status := range []healthcheck.Status{healthcheck.Up, healthcheck.Down} {
 		b.Run(status.String(), func(b *testing.B) {
-			d := benchmarkDirector(b, strings.Replace(longTOML(1000, 10), "[check.alive]", "[director.lb-b]\naddress = \"10.0.0.12\"\n[check.alive]", 1), make(chan healthcheck.Event))
+			d := benchmarkDirector(b, strings.Replace(longTOML(1000, 10), "[check.alive]", "[director.lb-b]\naddress = \"10.0.0.12\"\n[sync]\nkey_file = \"/etc/hadirector/cluster.key\"\n[check.alive]", 1), make(chan healthcheck.Event))
 			s := &stream{ends: make(map[string]*streamEnd)}
-			d.o.Notes = s.join("lb-a")
+			d.relay.make = func(cfg *conf.Config, changed chan<- struct{}) (Relay, error) {
+				return s.join("lb-a").make(cfg, "lb-a", changed)
+			}
 			d.configureViews()
 			all := views{list: d.views.digest, status: make([]healthcheck.Status, len(d.views.list))}
 			for i, v := range d.views.list {
