@@ -4,7 +4,7 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit integration vm vm-reloads vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload bench-check clean
+.PHONY: help build test lint unit integration vm vm-reloads vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload bench-check bench-sync clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -80,6 +80,9 @@ bench-reload: ## start, reload and a dead real server with long tables, beside k
 
 bench-check: ## what checks of 1000 and 10000 real servers cost, beside keepalived; FLAGS="-servers 1000 -intervals 1s -types tcp"
 	$(BENCH) bench-check $(FLAGS)
+
+bench-sync: ## connections when a Master goes and comes back, beside keepalived; FLAGS="-scenarios standby -connections 100"
+	$(BENCH) bench-sync $(FLAGS)
 
 clean: ## what the targets above left in this folder
 	rm -rf bin lab/out

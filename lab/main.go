@@ -10,11 +10,12 @@
 //	lab bench-vrrp        what 255 virtual routers cost, and whether they stay put
 //	lab bench-reload      what a start, a reload and a dead real server cost with a long table
 //	lab bench-check       what checks of many real servers cost, and how soon a dead one is out
+//	lab bench-sync        what becomes of connections when a Master goes and comes back
 //
 // Run it in the repository's root, by "make demo", "make lab", "make bench-failover" and so
-// on. Where the kernel has IPVS loaded and the caller is root, demo, shell, bench-reload
-// and bench-check work right here; otherwise they boot the virtual machine of lab/vm and run themselves in
-// there. The other benches need root and no IPVS, and always run here.
+// on. Where the kernel has IPVS loaded and the caller is root, demo, shell, bench-reload,
+// bench-check and bench-sync work right here; otherwise they boot the virtual machine of
+// lab/vm and run themselves in there. The other benches need root and no IPVS, and always run here.
 package main
 
 import (
@@ -57,13 +58,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	benches := map[string]func(context.Context, []string) error{"bench-failover": benchFailover, "bench-vrrp": benchVRRP, "bench-reload": benchReload, "bench-check": benchCheck}
+	benches := map[string]func(context.Context, []string) error{"bench-failover": benchFailover, "bench-vrrp": benchVRRP, "bench-reload": benchReload, "bench-check": benchCheck, "bench-sync": benchSync}
 	if len(args) > 0 && benches[args[0]] != nil {
 		return benches[args[0]](ctx, args[1:])
 	}
 	commands := map[string]func(context.Context, settings) error{"demo": demo, "shell": shell}
 	if len(args) == 0 || commands[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: lab demo|shell|bench-failover|bench-vrrp|bench-reload|bench-check [flags]")
+		fmt.Fprintln(os.Stderr, "usage: lab demo|shell|bench-failover|bench-vrrp|bench-reload|bench-check|bench-sync [flags]")
 		return exitCode(2)
 	}
 	name := args[0]

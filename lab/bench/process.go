@@ -128,3 +128,62 @@ func since(earlier, later []usage) []usage {
 	}
 	return used
 }
+
+// peak is the most memory that processes have had, in bytes. What they share counts for each.
+func peak(processes []usage) (sum int64, err error) {
+	for _, u := range processes {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.pid))
+		if err != nil {
+			return 0, err
+		}
+		n, err := parsePeak(string(text))
+		if err != nil {
+			return 0, fmt.Errorf("process %d: %w", u.pid, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// parsePeak reads VmHWM of /proc/PID/status, in bytes.
+func parsePeak(text string) (int64, error) {
+	for line := range strings.Lines(text) {
+		if w := strings.Fields(line); len(w) == 3 && w[0] == "VmHWM:" {
+			kB, err := strconv.ParseInt(w[1], 10, 64)
+			return kB << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no VmHWM in %q", text)
+}
+
+// kernelDaemons are the threads of the kernel's sync daemons, of all directors.
+func kernelDaemons() ([]usage, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	var list []usage
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		u, err := parseStat(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		// make_ipvs_sync_daemon's names, net/netfilter/ipvs/ip_vs_sync.c.
+		if strings.HasPrefix(u.name, "ipvs-m:") || strings.HasPrefix(u.name, "ipvs-b:") {
+			list = append(list, u)
+		}
+	}
+	return list, nil
+}
+
+// spent is the processor time of processes together.
+func spent(processes []usage) (sum time.Duration) {
+	for _, u := range processes {
+		sum += u.cpu
+	}
+	return sum
+}

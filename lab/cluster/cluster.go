@@ -130,8 +130,19 @@ func (c *Cluster) CutLAN(machine string) error { return c.ports(machine, lanPort
 // MendLAN undoes CutLAN.
 func (c *Cluster) MendLAN(machine string) error { return c.ports(machine, lanPort, netlink.LinkSetUp) }
 
-func allPorts(link) bool  { return true }
-func lanPort(l link) bool { return l.bridge == "br0" }
+// CutSync and MendSync do the same to the sync network's side.
+func (c *Cluster) CutSync(machine string) error {
+	return c.ports(machine, syncPort, netlink.LinkSetDown)
+}
+
+// MendSync undoes CutSync.
+func (c *Cluster) MendSync(machine string) error {
+	return c.ports(machine, syncPort, netlink.LinkSetUp)
+}
+
+func allPorts(link) bool   { return true }
+func lanPort(l link) bool  { return l.bridge == "br0" }
+func syncPort(l link) bool { return l.bridge == "br1" }
 
 // ports sets those of a machine's ports that match.
 func (c *Cluster) ports(machine string, match func(link) bool, set func(netlink.Link) error) error {

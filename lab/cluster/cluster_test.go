@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
@@ -114,6 +115,53 @@ func TestRequestsThroughACut(t *testing.T) {
 	s := load.Summarise(r.Between(cut, time.Now()))
 	if s.Lost == 0 || s.Gap < mended.Sub(cut)-50*time.Millisecond || s.Gap > outage+50*time.Millisecond {
 		t.Errorf("gap %v, %d requests lost; want a gap from %v to %v", s.Gap, s.Lost, mended.Sub(cut), outage)
+	}
+}
+
+// A machine that has lost its power comes back with its own addresses and nothing else.
+func TestPower(t *testing.T) {
+	c := start(t)
+	p, err := c.Start(LBA, "sleep", "sleep", "1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hardware := func() string {
+		t.Helper()
+		out, err := c.Run(LBA, "cat", "/sys/class/net/eth0/address")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	before := hardware()
+	left := c.MachineDir(LBA) + "/run"
+	if err := errors.Join(c.IP(LBA, "addr add "+VIP.String()+"/24 dev eth0\n"), os.Mkdir(left, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PowerOff(LBA); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Done():
+	default:
+		t.Error("a process goes on without power")
+	}
+	if err := c.PowerOn(LBA); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := c.Holds(LBA); err != nil || held {
+		t.Errorf("holds the virtual address: %t, %v", held, err)
+	}
+	if after := hardware(); after != before {
+		t.Errorf("its hardware address was %s and is %s", before, after)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v", left, err)
+	}
+	for _, to := range []string{Addr(Client).String(), "10.1.0.12"} {
+		if _, err := c.Run(LBA, "ping", "-c1", "-W5", to); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -70,3 +70,13 @@ func Addr(name string) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+// SyncAddr returns a director's address on the sync network; the zero Addr for other names.
+func SyncAddr(name string) netip.Addr {
+	for _, m := range machines {
+		if m.name == name && m.sync != "" {
+			return netip.MustParseAddr(m.sync)
+		}
+	}
+	return netip.Addr{}
+}

@@ -28,6 +28,10 @@ type Keepalived struct {
 	RealTime  bool // its VRRP process gets real-time scheduling and locked memory
 	// Services adds the virtual servers and the sync daemons, which need IPVS.
 	Services bool
+	// Unchecked leaves out the real servers' checks.
+	Unchecked bool
+	// PreemptDelay is for how long a Master of lower priority is left alone.
+	PreemptDelay time.Duration
 }
 
 // StartKeepalived starts keepalived on a director. It logs to its standard output, where
@@ -80,6 +84,9 @@ func (k Keepalived) instance(b *strings.Builder, name string, vrid int, addresse
 	if k.VMAC {
 		b.WriteString("\tuse_vmac\n")
 	}
+	if k.PreemptDelay > 0 {
+		fmt.Fprintf(b, "\tpreempt_delay %g\n", k.PreemptDelay.Seconds())
+	}
 	if k.Unicast != [2]netip.Addr{} {
 		fmt.Fprintf(b, "\tunicast_src_ip %s\n\tunicast_peer {\n\t\t%s\n\t}\n", k.Unicast[0], k.Unicast[1])
 	}
@@ -119,6 +126,9 @@ func (k Keepalived) config(machine string) string {
 		{EchoPort, "TCP_CHECK { connect_timeout 1\n retry 1\n delay_before_retry 1\n }"},
 	} {
 		fmt.Fprintf(&b, "virtual_server %s %d {\n delay_loop 1\n lvs_sched rr\n lvs_method DR\n protocol TCP\n", VIP, s.port)
+		if k.Unchecked {
+			s.check = ""
+		}
 		for _, rs := range []string{RS1, RS2} {
 			fmt.Fprintf(&b, "real_server %s %d {\n weight 1\n %s\n }\n", Addr(rs), s.port, s.check)
 		}

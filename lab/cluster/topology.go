@@ -59,10 +59,7 @@ func (c *Cluster) build() error {
 		fmt.Fprintf(&plug, "link add %s type bridge forward_delay 0 mcast_snooping 0\nlink set %[1]s up\n", bridge)
 	}
 	for _, m := range machines {
-		for _, l := range m.links() {
-			fmt.Fprintf(&plug, "link add %s type veth peer name %s netns %s\n", l.port, l.dev, c.Namespace(m.name))
-			fmt.Fprintf(&plug, "link set %s master %s up\n", l.port, l.bridge)
-		}
+		c.plug(&plug, m, nil)
 	}
 	if err := c.ip(network, plug.String()); err != nil {
 		return err
@@ -74,15 +71,33 @@ func (c *Cluster) build() error {
 		if err := os.Mkdir(c.MachineDir(m.name), 0o755); err != nil {
 			return err
 		}
-		script := "link set lo up\n"
-		for _, l := range m.links() {
-			script += fmt.Sprintf("addr add %s/24 dev %s\nlink set %[2]s up\n", l.address, l.dev)
-		}
-		if err := c.ip(m.name, script); err != nil {
+		if err := c.address(m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// plug appends the commands that plug a machine's links into the bridges. They have the
+// hardware addresses of macs, by their names, or new ones.
+func (c *Cluster) plug(script *strings.Builder, m machine, macs map[string]string) {
+	for _, l := range m.links() {
+		mac := ""
+		if macs[l.dev] != "" {
+			mac = "address " + macs[l.dev]
+		}
+		fmt.Fprintf(script, "link add %s type veth peer name %s %s netns %s\n", l.port, l.dev, mac, c.Namespace(m.name))
+		fmt.Fprintf(script, "link set %s master %s up\n", l.port, l.bridge)
+	}
+}
+
+// address gives a machine its addresses.
+func (c *Cluster) address(m machine) error {
+	script := "link set lo up\n"
+	for _, l := range m.links() {
+		script += fmt.Sprintf("addr add %s/24 dev %s\nlink set %[2]s up\n", l.address, l.dev)
+	}
+	return c.ip(m.name, script)
 }
 
 // IP runs an ip(8) script on a machine, a command without "ip" in each line: one process for

@@ -17,6 +17,7 @@ import (
 type Conns struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	speak  []chan struct{} // of one element: what Speak asks for
 
 	mu      sync.Mutex // guards states and changed
 	states  []connState
@@ -30,8 +31,9 @@ type connState struct {
 	err    error // what ended it
 }
 
-// Open opens n connections to target and exchanges a line on each, every interval. It
-// returns when each has had its first answer. Enter is as in Requests.
+// Open opens n connections to target and exchanges a line on each, every interval; with an
+// interval of 0 one line, and no more until Speak. It returns when each has had its first
+// answer. Enter is as in Requests.
 func Open(ctx context.Context, target netip.AddrPort, n int, interval time.Duration, enter func() error) (*Conns, error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &Conns{cancel: cancel, states: make([]connState, n), changed: make(chan struct{})}
@@ -39,6 +41,9 @@ func Open(ctx context.Context, target netip.AddrPort, n int, interval time.Durat
 	if err != nil {
 		cancel()
 		return nil, err
+	}
+	for range conns {
+		c.speak = append(c.speak, make(chan struct{}, 1))
 	}
 	for i, conn := range conns {
 		stop := context.AfterFunc(background, func() { conn.Close() })
@@ -95,6 +100,7 @@ func (c *Conns) talk(ctx context.Context, i int, conn net.Conn, interval, shift 
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-c.speak[i]:
 		}
 		sent := time.Now()
 		server, err := exchange(conn, lines, n)
@@ -114,7 +120,9 @@ func (c *Conns) talk(ctx context.Context, i int, conn net.Conn, interval, shift 
 		if err != nil {
 			return
 		}
-		timer.Reset(interval + shift)
+		if interval > 0 {
+			timer.Reset(interval + shift)
+		}
 		shift = 0
 	}
 }
@@ -162,6 +170,16 @@ func (c *Conns) wait(ctx context.Context, ok func(connState) bool) error {
 		case <-changed:
 		case <-ctx.Done():
 			return fmt.Errorf("%d connections are silent: %w", pending, context.Cause(ctx))
+		}
+	}
+}
+
+// Speak has every connection exchange a line now.
+func (c *Conns) Speak() {
+	for _, speak := range c.speak {
+		select {
+		case speak <- struct{}{}:
+		default: // it is about to
 		}
 	}
 }

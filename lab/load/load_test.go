@@ -198,6 +198,20 @@ func TestConnsSilent(t *testing.T) {
 	}
 }
 
+func TestConnsSpeak(t *testing.T) {
+	e := newEcho(t)
+	c, err := Open(t.Context(), addrPort(t, e), 2, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	since := time.Now()
+	c.Speak()
+	if kept, lost := c.Kept(t.Context(), since); kept != 2 || len(lost) != 0 {
+		t.Errorf("kept %d, lost %v; want 2 and none", kept, lost)
+	}
+}
+
 func addrPort(t *testing.T, l net.Listener) netip.AddrPort {
 	t.Helper()
 	return netip.MustParseAddrPort(l.Addr().String())

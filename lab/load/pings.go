@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -22,6 +21,12 @@ type Pings struct {
 	Target   netip.Addr // IPv4
 	Interval time.Duration
 	Enter    func() error // as in Requests
+	// Closed is a TCP port of Target where the real server behind a virtual server listens
+	// to nothing: then its kernel is asked, through the director, with the packets of one
+	// connection, and answers each with a reset. From is the address that asks. Zero: echo
+	// requests.
+	Closed uint16
+	From   netip.Addr
 
 	mu       sync.Mutex  // guards the rest
 	requests []request   // in the order of sending
@@ -33,21 +38,26 @@ type request struct{ sent, answered time.Time }
 
 // Run sends until ctx is done.
 func (p *Pings) Run(ctx context.Context) error {
-	conn, err := listen("ip4:icmp", "0.0.0.0", p.Enter, nil)
+	var a asking = icmpEcho{id: uint16(rand.Uint32())}
+	network := "ip4:icmp"
+	if p.Closed != 0 {
+		network = "ip4:tcp"
+		a = knock{netip.AddrPortFrom(p.From, 1024+uint16(rand.UintN(30000))), netip.AddrPortFrom(p.Target, p.Closed)}
+	}
+	conn, err := listen(network, "0.0.0.0", p.Enter, nil)
 	if err != nil {
 		return err
 	}
-	id := uint16(rand.Uint32())
 	sender := make(chan struct{})
 	go func() {
 		defer close(sender)
-		p.send(ctx, conn, id)
+		p.send(ctx, conn, a)
 	}()
 	err = each(ctx, conn, func(d datagram) {
-		if len(d.payload) < echoSize || d.payload[0] != echoReply || binary.BigEndian.Uint16(d.payload[4:]) != id {
+		number, ok := a.answer(d.payload)
+		if !ok {
 			return
 		}
-		number := binary.BigEndian.Uint64(d.payload[8:])
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if number < uint64(len(p.requests)) && p.requests[number].answered.IsZero() {
@@ -59,16 +69,9 @@ func (p *Pings) Run(ctx context.Context) error {
 	return err
 }
 
-// The echo messages of RFC 792, with the request's number as their data.
-const (
-	echoReply   = 0
-	echoRequest = 8
-	echoSize    = 16
-)
-
 // send keeps its own clock on a thread of real-time priority, so that the meter is no
 // coarser than its interval on a busy machine.
-func (p *Pings) send(ctx context.Context, conn *net.IPConn, id uint16) {
+func (p *Pings) send(ctx context.Context, conn *net.IPConn, a asking) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	// Without the privilege it is, and no more.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 90}, 0)
@@ -76,7 +79,7 @@ func (p *Pings) send(ctx context.Context, conn *net.IPConn, id uint16) {
 	var next unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &next)
 	for number := uint64(0); ctx.Err() == nil; number++ {
-		message := echoMessage(id, number)
+		message := a.message(number)
 		p.mu.Lock()
 		p.requests = append(p.requests, request{sent: time.Now()})
 		p.mu.Unlock()
@@ -85,22 +88,6 @@ func (p *Pings) send(ctx context.Context, conn *net.IPConn, id uint16) {
 		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &next, nil) == unix.EINTR {
 		}
 	}
-}
-
-// echoMessage is an echo request with its checksum (RFC 1071).
-func echoMessage(id uint16, number uint64) []byte {
-	b := make([]byte, echoSize)
-	b[0] = echoRequest
-	binary.BigEndian.PutUint16(b[4:], id)
-	binary.BigEndian.PutUint16(b[6:], uint16(number))
-	binary.BigEndian.PutUint64(b[8:], number)
-	var sum uint32
-	for i := 0; i < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	sum = sum>>16 + sum&0xffff
-	binary.BigEndian.PutUint16(b[2:], ^uint16(sum>>16+sum))
-	return b
 }
 
 // Gap is the client-visible gap between two times: the longest that a client who asks in

@@ -61,8 +61,8 @@ func TestEchoMessage(t *testing.T) {
 		// 0800 + ffff + ffff + 0001 + ffff = 307fe, carried: 0801
 		{0xffff, 0x1ffff, "0800f7feffffffff000000000001ffff"},
 	} {
-		if got := hex.EncodeToString(echoMessage(tt.id, tt.number)); got != tt.want {
-			t.Errorf("echoMessage(%#x, %#x) = %s, want %s", tt.id, tt.number, got, tt.want)
+		if got := hex.EncodeToString(icmpEcho{tt.id}.message(tt.number)); got != tt.want {
+			t.Errorf("echo %#x, number %#x: %s, want %s", tt.id, tt.number, got, tt.want)
 		}
 	}
 }
