@@ -208,7 +208,7 @@ func (r *Relay) act(a syncd.StreamAction) {
 		if what.To == syncd.LinkConnecting {
 			p.asked = 0 // whatever was in the way, the next one may do
 		}
-		r.connected(a.Peer, r.stateOf(p) != syncd.RelayConnecting)
+		r.connected(a.Peer, p.send != syncd.LinkConnecting || p.receive != syncd.LinkConnecting)
 		r.publish(now)
 	case syncd.DeliverNote:
 		r.noted(now, a.Peer, p, what)

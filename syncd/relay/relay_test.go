@@ -549,6 +549,15 @@ func TestWakes(t *testing.T) {
 		if !woken() || !bytes.Equal(r.Notes()["lb-b"][3], []byte("three")) {
 			t.Errorf("not woken by a note: %q", r.Notes())
 		}
+		// What a peer has told holds as long as it is connected; it does not tell it again.
+		r.act(syncd.StateChanged{Receiving: true, To: syncd.LinkConnecting})
+		if !woken() || len(r.Notes()) != 0 {
+			t.Errorf("without a connection: %q", r.Notes())
+		}
+		r.act(syncd.StateChanged{Receiving: true, To: syncd.LinkResyncing})
+		if !woken() || !bytes.Equal(r.Notes()["lb-b"][3], []byte("three")) {
+			t.Errorf("connected again: %q", r.Notes())
+		}
 		r.SetNote(4, []byte("four"))
 		if got := r.streams.all(); len(got) == 0 || got[len(got)-1] != "all: note 4" {
 			t.Errorf("told %q", got)
