@@ -58,12 +58,31 @@ func (d Digest) Add(o Digest) Digest {
 	return Digest{d.Conns + o.Conns, d.Templates + o.Templates, d.Sum + o.Sum}
 }
 
+// sub is the inverse of Add.
+func (d Digest) sub(o Digest) Digest {
+	return Digest{d.Conns - o.Conns, d.Templates - o.Templates, d.Sum - o.Sum}
+}
+
 // Digest returns a virtual server's digest.
 func (t *Table) Digest(v VirtualServer) Digest {
 	if i, ok := t.tallies.places[v]; ok {
 		return t.tallies.all[i].Digest
 	}
 	return Digest{}
+}
+
+// Changed returns the digests that may have changed since the last call, in no order. One
+// of a virtual server that has nothing left is zero.
+func (t *Table) Changed() []ServerDigest {
+	changed := make([]ServerDigest, 0, len(t.tallies.changed))
+	for v := range t.tallies.changed {
+		changed = append(changed, ServerDigest{v, t.Digest(v)})
+		if i, ok := t.tallies.places[v]; ok {
+			t.tallies.all[i].changed = false
+		}
+	}
+	clear(t.tallies.changed)
+	return changed
 }
 
 // Digests yields the virtual servers that have connections or templates, in no order.
@@ -80,17 +99,21 @@ func (t *Table) Digests() iter.Seq2[VirtualServer, Digest] {
 // tallies are the digests. An entry knows the place of its own, so that a message about a
 // known connection needs no search.
 type tallies struct {
-	places map[VirtualServer]uint32
-	all    []tally
-	free   []uint32
+	places  map[VirtualServer]uint32
+	all     []tally
+	free    []uint32
+	changed map[VirtualServer]bool // since somebody has asked
 }
 
 type tally struct {
 	server VirtualServer
 	Digest
+	changed bool // it is in tallies.changed
 }
 
-func newTallies() tallies { return tallies{places: make(map[VirtualServer]uint32)} }
+func newTallies() tallies {
+	return tallies{places: make(map[VirtualServer]uint32), changed: make(map[VirtualServer]bool)}
+}
 
 // join adds a connection and returns its tally's place.
 func (ts *tallies) join(v VirtualServer, sum uint64, kind uint8) uint32 {
@@ -107,6 +130,7 @@ func (ts *tallies) join(v VirtualServer, sum uint64, kind uint8) uint32 {
 		ts.all[i] = tally{server: v}
 	}
 	ts.all[i].add(sum, kind, 1)
+	ts.note(i)
 	return i
 }
 
@@ -114,9 +138,18 @@ func (ts *tallies) join(v VirtualServer, sum uint64, kind uint8) uint32 {
 func (ts *tallies) leave(i uint32, sum uint64, kind uint8) {
 	d := &ts.all[i]
 	d.add(-sum, kind, -1)
+	ts.note(i)
 	if d.Conns+d.Templates == 0 {
 		delete(ts.places, d.server)
 		ts.free = append(ts.free, i)
+	}
+}
+
+// note notes that a tally has changed.
+func (ts *tallies) note(i uint32) {
+	if d := &ts.all[i]; !d.changed {
+		d.changed = true
+		ts.changed[d.server] = true
 	}
 }
 

@@ -3,7 +3,9 @@ package syncd
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"net/netip"
+	"slices"
 )
 
 // What directors tell each other of their tables goes into notes of these kinds, so that
@@ -30,22 +32,71 @@ func digestPage(v VirtualServer) int {
 	return int(h % DigestPages)
 }
 
-// DigestNotes packs digests into notes: the payload for each page. What does not fit into one
-// is left out, and the note says so.
-func DigestNotes(all []ServerDigest) [DigestPages][]byte {
-	var pages [DigestPages][]byte
-	for i := range pages {
-		pages[i] = []byte{digestVersion, 0}
-	}
+// digestNote packs a page. What does not fit is left out, and the note says so.
+func digestNote(all []ServerDigest) []byte {
+	p := make([]byte, digestHeader, min(digestHeader+len(all)*digestEntry6, MaxPayload))
+	p[0] = digestVersion
 	for _, d := range all {
-		p := &pages[digestPage(d.VirtualServer)]
-		if len(*p)+digestEntry6 > MaxPayload {
-			(*p)[1] = 1
-			continue
+		if len(p)+digestEntry6 > MaxPayload {
+			p[1] = 1
+			break
 		}
-		*p = appendDigest(*p, d)
+		p = appendDigest(p, d)
 	}
-	return pages
+	return p
+}
+
+// DigestBook has the digests that a director tells, by page, so that what does not change
+// costs nothing.
+type DigestBook struct {
+	pages [DigestPages][]ServerDigest // in order
+	stale [DigestPages]bool           // the note was not packed since
+}
+
+// NewDigestBook returns a book without digests, of which nothing was told yet.
+func NewDigestBook() *DigestBook {
+	b := new(DigestBook)
+	for i := range b.stale {
+		b.stale[i] = true
+	}
+	return b
+}
+
+// Set enters digests. A zero one takes its virtual server out.
+func (b *DigestBook) Set(changed []ServerDigest) {
+	for _, d := range changed {
+		n := digestPage(d.VirtualServer)
+		page := b.pages[n]
+		i, known := slices.BinarySearchFunc(page, d.VirtualServer, func(d ServerDigest, v VirtualServer) int {
+			return compareServers(d.VirtualServer, v)
+		})
+		gone := d.Digest == Digest{}
+		switch {
+		case known && gone:
+			page = slices.Delete(page, i, i+1)
+		case known && page[i] != d:
+			page[i] = d
+		case known || gone:
+			continue
+		default:
+			page = slices.Insert(page, i, d)
+		}
+		b.pages[n], b.stale[n] = page, true
+	}
+}
+
+// Notes yields the pages that have changed since the last call, each with its payload.
+func (b *DigestBook) Notes() iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		for i := range b.pages {
+			if b.stale[i] {
+				b.stale[i] = false
+				if !yield(i, digestNote(b.pages[i])) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func appendDigest(b []byte, d ServerDigest) []byte {

@@ -382,6 +382,10 @@ func (x *Exchange) Digests() []ServerDigest {
 	return all
 }
 
+// Changed returns those that may have changed since the last call, in no order, with zero
+// for a virtual server that has none left.
+func (x *Exchange) Changed() []ServerDigest { return x.table.Changed() }
+
 func compareServers(a, b VirtualServer) int {
 	return cmp.Or(cmp.Compare(a.FWMark, b.FWMark), cmp.Compare(a.Protocol, b.Protocol), a.Addr.Compare(b.Addr),
 		cmp.Compare(a.String(), b.String()))

@@ -10,14 +10,21 @@ import (
 // has expired in their own time.
 const settled = 3 * time.Second
 
-// Sameness compares what a peer says of its table with this director's. It is fed once a
-// second or so with each side's digests, and belongs to one goroutine.
+// Sameness compares what a peer says of its table with this director's. It is told what
+// changes on either side, once a second or so, and belongs to one goroutine.
 type Sameness struct {
-	mine   map[VirtualServer]standing
-	theirs map[VirtualServer]standing
-	pages  [DigestPages][]VirtualServer // what is in theirs, by page
-	known  [DigestPages]bool
-	more   [DigestPages]bool
+	mine, theirs side
+	pages        [DigestPages][]VirtualServer // what is in theirs, by page
+	known        [DigestPages]bool
+	more         [DigestPages]bool
+	differ       map[VirtualServer]bool // whose digests are not the same
+}
+
+// side is what one director has.
+type side struct {
+	all  map[VirtualServer]standing
+	gone map[VirtualServer]bool // of these, those that have nothing left
+	sum  Digest
 }
 
 // standing is a digest and since when it is that.
@@ -50,29 +57,51 @@ func (c Comparison) Same() bool { return c.Known && c.Changing == 0 && len(c.Dif
 
 // NewSameness returns a Sameness that knows nothing.
 func NewSameness() *Sameness {
-	return &Sameness{mine: make(map[VirtualServer]standing), theirs: make(map[VirtualServer]standing)}
+	return &Sameness{mine: newSide(), theirs: newSide(), differ: make(map[VirtualServer]bool)}
 }
 
-// Mine says what this director has now.
-func (s *Sameness) Mine(now time.Time, all []ServerDigest) {
-	next := make(map[VirtualServer]standing, len(all))
-	for _, d := range all {
-		next[d.VirtualServer] = s.mine[d.VirtualServer].then(now, d.Digest)
+func newSide() side {
+	return side{all: make(map[VirtualServer]standing), gone: make(map[VirtualServer]bool)}
+}
+
+// set enters a digest. Of a virtual server that has nothing left it is remembered since when.
+func (s *Sameness) set(now time.Time, of *side, v VirtualServer, d Digest) {
+	was, known := of.all[v]
+	if known && was.Digest == d || !known && d == (Digest{}) {
+		return
 	}
-	for v, was := range s.mine {
-		// Of one that has none left it is remembered since when.
-		if _, ok := next[v]; !ok && (was.Digest != Digest{} || now.Sub(was.since) < settled) {
-			next[v] = was.then(now, Digest{})
+	of.all[v] = standing{d, now}
+	of.sum = of.sum.Add(d).sub(was.Digest)
+	if d == (Digest{}) {
+		of.gone[v] = true
+	} else if known {
+		delete(of.gone, v)
+	}
+	if s.mine.all[v].Digest != s.theirs.all[v].Digest {
+		s.differ[v] = true
+	} else {
+		delete(s.differ, v)
+	}
+}
+
+// tidy forgets what has had nothing for long enough.
+func (s *side) tidy(now time.Time) {
+	for v := range s.gone {
+		if now.Sub(s.all[v].since) >= settled {
+			delete(s.all, v)
+			delete(s.gone, v)
 		}
 	}
-	s.mine = next
 }
 
-func (s standing) then(now time.Time, d Digest) standing {
-	if s.Digest == d && !s.since.IsZero() {
-		return s
+// Mine says what has changed at this director: a zero digest is of a virtual server that has
+// nothing left.
+func (s *Sameness) Mine(now time.Time, changed []ServerDigest) {
+	s.mine.tidy(now)
+	s.theirs.tidy(now)
+	for _, d := range changed {
+		s.set(now, &s.mine, d.VirtualServer, d.Digest)
 	}
-	return standing{d, now}
 }
 
 // Note takes a note of the peer in. One that is not of digests is not taken.
@@ -86,25 +115,18 @@ func (s *Sameness) Note(now time.Time, kind uint8, payload []byte) (taken bool, 
 		return true, err
 	}
 	fresh := make(map[VirtualServer]bool, len(all))
+	servers := make([]VirtualServer, 0, len(all))
 	for _, d := range all {
+		if !fresh[d.VirtualServer] {
+			servers = append(servers, d.VirtualServer)
+		}
 		fresh[d.VirtualServer] = true
-		s.theirs[d.VirtualServer] = s.theirs[d.VirtualServer].then(now, d.Digest)
+		s.set(now, &s.theirs, d.VirtualServer, d.Digest)
 	}
-	servers := s.pages[page][:0]
 	for _, v := range s.pages[page] {
-		if fresh[v] {
-			continue
+		if !fresh[v] {
+			s.set(now, &s.theirs, v, Digest{})
 		}
-		was := s.theirs[v]
-		if was.Digest == (Digest{}) && now.Sub(was.since) >= settled {
-			delete(s.theirs, v)
-			continue
-		}
-		s.theirs[v] = was.then(now, Digest{})
-		servers = append(servers, v)
-	}
-	for v := range fresh {
-		servers = append(servers, v)
 	}
 	s.pages[page], s.known[page], s.more[page] = servers, true, more
 	return true, nil
@@ -112,24 +134,17 @@ func (s *Sameness) Note(now time.Time, kind uint8, payload []byte) (taken bool, 
 
 // Compare compares.
 func (s *Sameness) Compare(now time.Time) Comparison {
-	c := Comparison{Known: !slices.Contains(s.known[:], false) && !slices.Contains(s.more[:], true)}
-	differs := func(v VirtualServer, a, b standing) {
+	c := Comparison{
+		Known: !slices.Contains(s.known[:], false) && !slices.Contains(s.more[:], true),
+		Here:  s.mine.sum, There: s.theirs.sum,
+	}
+	for v := range s.differ {
+		a, b := s.mine.all[v], s.theirs.all[v]
 		switch {
-		case a.Digest == b.Digest:
 		case now.Sub(a.since) < settled || now.Sub(b.since) < settled:
 			c.Changing++
 		case c.Known:
 			c.Differs = append(c.Differs, ServerDifference{v, a.Digest, b.Digest})
-		}
-	}
-	for v, a := range s.mine {
-		c.Here = c.Here.Add(a.Digest)
-		differs(v, a, s.theirs[v])
-	}
-	for v, b := range s.theirs {
-		c.There = c.There.Add(b.Digest)
-		if _, ok := s.mine[v]; !ok {
-			differs(v, standing{}, b)
 		}
 	}
 	slices.SortFunc(c.Differs, func(a, b ServerDifference) int { return compareServers(a.VirtualServer, b.VirtualServer) })

@@ -3,6 +3,7 @@ package syncd_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -26,6 +27,16 @@ var someDigests = []syncd.ServerDigest{
 	{VirtualServer: syncd.VirtualServer{FWMark: 10, IPv6: true}, Digest: syncd.Digest{Conns: 3, Sum: 6}},
 }
 
+// digestNotes packs digests into notes.
+func digestNotes(all []syncd.ServerDigest) (pages [syncd.DigestPages][]byte) {
+	b := syncd.NewDigestBook()
+	b.Set(all)
+	for i, page := range b.Notes() {
+		pages[i] = page
+	}
+	return pages
+}
+
 func parsed(t *testing.T, pages [syncd.DigestPages][]byte) map[syncd.VirtualServer]syncd.Digest {
 	t.Helper()
 	all := make(map[syncd.VirtualServer]syncd.Digest)
@@ -46,11 +57,11 @@ func TestDigestNotes(t *testing.T) {
 	for _, d := range someDigests {
 		want[d.VirtualServer] = d.Digest
 	}
-	if d := cmp.Diff(want, parsed(t, syncd.DigestNotes(someDigests)), comparer); d != "" {
+	if d := cmp.Diff(want, parsed(t, digestNotes(someDigests)), comparer); d != "" {
 		t.Errorf("(-packed +read)\n%s", d)
 	}
-	one := syncd.DigestNotes(someDigests[:1])
-	for i, p := range syncd.DigestNotes(nil) {
+	one := digestNotes(someDigests[:1])
+	for i, p := range digestNotes(nil) {
 		if len(p) != 2 {
 			t.Errorf("empty page %d has %d bytes", i, len(p))
 		}
@@ -71,7 +82,7 @@ func TestDigestNotesAreBounded(t *testing.T) {
 		all = append(all, syncd.ServerDigest{VirtualServer: v, Digest: syncd.Digest{Conns: 1}})
 	}
 	said := 0
-	pages := syncd.DigestNotes(all)
+	pages := digestNotes(all)
 	for _, p := range pages {
 		if _, more, err := syncd.ParseDigestNote(p); err != nil || len(p) > syncd.MaxPayload {
 			t.Fatalf("page of %d bytes: %v", len(p), err)
@@ -85,7 +96,7 @@ func TestDigestNotesAreBounded(t *testing.T) {
 }
 
 func FuzzParseDigestNote(f *testing.F) {
-	for _, p := range syncd.DigestNotes(someDigests) {
+	for _, p := range digestNotes(someDigests) {
 		f.Add(p)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -99,12 +110,12 @@ func FuzzParseDigestNote(f *testing.F) {
 			}
 		}
 		// What was read is packed again into pages that say the same.
-		for i, p := range syncd.DigestNotes(all) {
+		for i, p := range digestNotes(all) {
 			again, _, err := syncd.ParseDigestNote(p)
 			if err != nil {
 				t.Fatalf("page %d: %v", i, err)
 			}
-			pages := syncd.DigestNotes(again)
+			pages := digestNotes(again)
 			if !bytes.Equal(pages[i], p) {
 				t.Errorf("page %d differs when it is packed again", i)
 			}
@@ -115,7 +126,7 @@ func FuzzParseDigestNote(f *testing.F) {
 // told tells a director what a peer has.
 func told(t *testing.T, s *syncd.Sameness, now time.Time, all ...syncd.ServerDigest) {
 	t.Helper()
-	for i, p := range syncd.DigestNotes(all) {
+	for i, p := range digestNotes(all) {
 		if taken, err := s.Note(now, uint8(syncd.NoteDigests+i), p); !taken || err != nil {
 			t.Fatalf("page %d: %v, %v", i, taken, err)
 		}
@@ -140,7 +151,7 @@ func TestSameness(t *testing.T) {
 	more.Conns++
 	more.Sum += 9
 	at := began.Add(time.Minute)
-	s.Mine(at, []syncd.ServerDigest{more, other})
+	s.Mine(at, []syncd.ServerDigest{more})
 	if c := s.Compare(at); c.Changing != 1 || c.Differs != nil || c.Same() {
 		t.Errorf("at first: %+v", c)
 	}
@@ -155,7 +166,7 @@ func TestSameness(t *testing.T) {
 	}
 
 	// A virtual server that has no connection left, on one side only.
-	s.Mine(at, []syncd.ServerDigest{more})
+	s.Mine(at, []syncd.ServerDigest{{VirtualServer: other.VirtualServer}})
 	at = at.Add(3 * time.Second)
 	diff = []syncd.ServerDifference{{VirtualServer: other.VirtualServer, There: other.Digest}}
 	if d := cmp.Diff(diff, s.Compare(at).Differs, comparer); d != "" {
@@ -164,6 +175,70 @@ func TestSameness(t *testing.T) {
 	told(t, s, at, more)
 	if c := s.Compare(at); !c.Same() {
 		t.Errorf("and there: %+v", c)
+	}
+}
+
+// Two directors that tell each other only what changes know at any time what both have.
+func TestSamenessFollowsTheTables(t *testing.T) {
+	rng := rand.New(rand.NewPCG(12, 1))
+	now := began
+	tables := [2]*syncd.Table{syncd.NewTable(200), syncd.NewTable(200)}
+	books := [2]*syncd.DigestBook{syncd.NewDigestBook(), syncd.NewDigestBook()}
+	sames := [2]*syncd.Sameness{syncd.NewSameness(), syncd.NewSameness()}
+	sent, agreed := 0, 0
+	for range 2000 {
+		now = now.Add(time.Duration(rng.IntN(4000)) * time.Millisecond)
+		for range rng.IntN(4) {
+			c := established(fmt.Sprintf("192.0.2.1:%d", 1024+rng.IntN(20)))
+			c.Virtual = netip.AddrPortFrom(c.Virtual.Addr(), uint16(1+rng.IntN(8)))
+			c.Timeout = time.Duration(1+rng.IntN(30)) * time.Second
+			tables[rng.IntN(2)].Observe(now, c, 0)
+			if rng.IntN(3) > 0 {
+				tables[0].Observe(now, c, 0)
+				tables[1].Observe(now, c, 0)
+			}
+		}
+		for i, table := range tables {
+			table.Expire(now)
+			changed := table.Changed()
+			sames[i].Mine(now, changed)
+			books[i].Set(changed)
+			for n, page := range books[i].Notes() {
+				sent++
+				if _, err := sames[1-i].Note(now, uint8(syncd.NoteDigests+n), page); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var sums [2]syncd.Digest
+		differ := make(map[syncd.VirtualServer]bool)
+		for i, table := range tables {
+			for v, d := range table.Digests() {
+				sums[i] = sums[i].Add(d)
+				differ[v] = d != tables[1-i].Digest(v)
+			}
+		}
+		n := 0
+		for _, d := range differ {
+			if d {
+				n++
+			}
+		}
+		if n == 0 {
+			agreed++
+		}
+		for i, s := range sames {
+			c := s.Compare(now)
+			if c.Here != sums[i] || c.There != sums[1-i] || c.Changing+len(c.Differs) != n || c.Same() != (n == 0) {
+				t.Fatalf("%+v, want %v and %v, and %d that differ", c, sums[i], sums[1-i], n)
+			}
+		}
+		if len(tables[0].Changed())+len(tables[1].Changed()) > 0 {
+			t.Fatal("changed by being asked")
+		}
+	}
+	if agreed < 20 || agreed > 1500 || sent > 2000*10 {
+		t.Errorf("%d notes, and they agreed %d times", sent, agreed)
 	}
 }
 

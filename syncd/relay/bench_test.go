@@ -101,7 +101,9 @@ func BenchmarkEverySecond(b *testing.B) {
 			}
 			r.everySecond(now)
 			told := func() {
-				for i, page := range r.pages {
+				book := syncd.NewDigestBook()
+				book.Set(r.x.Digests())
+				for i, page := range book.Notes() {
 					for _, name := range []string{"lb-b", "lb-c"} {
 						r.noted(now, name, r.peers[name], syncd.DeliverNote{Kind: uint8(syncd.NoteDigests + i), Payload: page})
 					}

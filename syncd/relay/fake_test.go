@@ -488,7 +488,9 @@ func (r *rig) connect() {
 // notes has the peer tell its digests.
 func (r *rig) notes(all ...syncd.ServerDigest) {
 	r.t.Helper()
-	for i, page := range syncd.DigestNotes(all) {
+	book := syncd.NewDigestBook()
+	book.Set(all)
+	for i, page := range book.Notes() {
 		r.act(syncd.DeliverNote{Kind: uint8(syncd.NoteDigests + i), Payload: page})
 	}
 }

@@ -71,7 +71,7 @@ type Relay struct {
 	began  time.Time
 	seeded bool // the kernel's list was read, so that what the kernel knows is known here
 	kernel *kernelSide
-	pages  [syncd.DigestPages][]byte // as the peers were told them
+	book   *syncd.DigestBook // what peers are told of the table
 }
 
 // peer is what the loop knows of a peer.
@@ -91,7 +91,7 @@ type peer struct {
 func New(o Options) *Relay {
 	r := &Relay{
 		o: o, orders: make(chan Orders, 1), notes: make(map[string]map[uint8][]byte), gone: make(map[string]bool),
-		x: syncd.NewExchange(o.Limit), peers: make(map[string]*peer),
+		x: syncd.NewExchange(o.Limit), peers: make(map[string]*peer), book: syncd.NewDigestBook(),
 	}
 	for _, name := range o.Peers {
 		r.peers[name] = &peer{since: time.Now(), state: syncd.RelayConnecting, same: syncd.NewSameness()}

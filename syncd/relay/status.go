@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,15 +31,13 @@ func (r *Relay) everySecond(now time.Time) {
 		r.seeded = true
 		r.o.Logger.Warn("the kernel's connections were not read yet, going on with what peers tell", "after", patience)
 	}
-	all := r.x.Digests()
-	for i, page := range syncd.DigestNotes(all) {
-		if !bytes.Equal(page, r.pages[i]) {
-			r.pages[i] = page
-			r.o.Streams.TellAll(syncd.SetNote{Kind: uint8(syncd.NoteDigests + i), Payload: page})
-		}
+	changed := r.x.Changed()
+	r.book.Set(changed)
+	for i, page := range r.book.Notes() {
+		r.o.Streams.TellAll(syncd.SetNote{Kind: uint8(syncd.NoteDigests + i), Payload: page})
 	}
 	for name, p := range r.peers {
-		p.same.Mine(now, all)
+		p.same.Mine(now, changed)
 		p.comparison = p.same.Compare(now)
 		if p.calm++; p.send != syncd.LinkInSync || !r.complete(p) {
 			p.calm = 0
