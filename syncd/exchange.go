@@ -387,8 +387,14 @@ func (x *Exchange) Digests() []ServerDigest {
 func (x *Exchange) Changed() []ServerDigest { return x.table.Changed() }
 
 func compareServers(a, b VirtualServer) int {
+	family := func(v VirtualServer) int {
+		if v.IPv6 {
+			return 6
+		}
+		return 4
+	}
 	return cmp.Or(cmp.Compare(a.FWMark, b.FWMark), cmp.Compare(a.Protocol, b.Protocol), a.Addr.Compare(b.Addr),
-		cmp.Compare(a.String(), b.String()))
+		cmp.Compare(family(a), family(b)))
 }
 
 // Counts returns what has come of what the table was told, and where that came from.

@@ -6,16 +6,19 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hadirector/hadirector/syncd"
 )
 
-// nobody are streams that lead nowhere. They count the connections that they are told.
+// nobody are streams that lead nowhere. They count the connections that they are told, and
+// keep the notes.
 type nobody struct {
 	actions chan syncd.StreamAction
 	told    chan int
+	notes   []syncd.SetNote
 }
 
 func (n *nobody) Run(ctx context.Context) error { <-ctx.Done(); return nil }
@@ -26,8 +29,13 @@ func (n *nobody) Status() map[string]syncd.StreamStatus { return nil }
 func (n *nobody) Refused() map[string]uint64            { return nil }
 
 func (n *nobody) TellAll(ev syncd.LinkEvent) {
-	if c, ok := ev.(syncd.Change); ok && n.told != nil {
-		n.told <- c.Count
+	switch ev := ev.(type) {
+	case syncd.Change:
+		if n.told != nil {
+			n.told <- ev.Count
+		}
+	case syncd.SetNote:
+		n.notes = append(n.notes, ev)
 	}
 }
 
@@ -63,6 +71,7 @@ func BenchmarkCaptured(b *testing.B) {
 		}
 	}
 	b.ReportAllocs()
+	used := processor()
 	b.ResetTimer()
 	go func() {
 		for i := range b.N {
@@ -74,6 +83,7 @@ func BenchmarkCaptured(b *testing.B) {
 		left -= <-n.told
 	}
 	b.StopTimer()
+	b.ReportMetric(float64((processor()-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "datagrams/s")
 	b.ReportMetric(float64(b.N)/float64(frames), "conns/change")
 	cancel()
@@ -81,51 +91,59 @@ func BenchmarkCaptured(b *testing.B) {
 }
 
 // BenchmarkEverySecond measures what is done each second with 10 000 virtual servers, 200 000
-// connections and two peers that have the same.
+// connections and two peers that have the same, of which some virtual servers have a new
+// connection.
 func BenchmarkEverySecond(b *testing.B) {
 	const servers, each = 10_000, 20
 	for _, changed := range []int{0, 1000, servers} {
 		b.Run(fmt.Sprintf("changed=%d", changed), func(b *testing.B) {
-			r := benchRelay(&nobody{}, newFakeKernel(), servers*each)
-			r.now = master(Orders{})
-			r.seeded = true
+			n := &nobody{}
+			r := benchRelay(n, newFakeKernel(), servers*each)
+			r.now, r.seeded = master(Orders{}), true
 			now := time.Now()
-			open := func(server, client int) {
-				c := numbered(client)
-				c.Virtual = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(server >> 8), byte(server)}), 80)
-				c.Timeout = 24 * time.Hour
-				r.x.Captured(now, slices.Values([]syncd.Conn{c}))
-			}
-			for i := range servers * each {
-				open(i%servers, i)
-			}
-			r.everySecond(now)
-			told := func() {
-				book := syncd.NewDigestBook()
-				book.Set(r.x.Digests())
-				for i, page := range book.Notes() {
-					for _, name := range []string{"lb-b", "lb-c"} {
-						r.noted(now, name, r.peers[name], syncd.DeliverNote{Kind: uint8(syncd.NoteDigests + i), Payload: page})
-					}
-				}
-			}
-			told()
-			clients := servers * each
-			for b.Loop() {
-				if b.N > 0 && changed > 0 {
-					b.StopTimer()
-					for i := range changed {
+			clients := 0
+			open := func(count int) {
+				r.x.Captured(now, func(yield func(syncd.Conn) bool) {
+					for range count {
+						c := numbered(clients)
+						server := clients % servers
+						c.Virtual = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(server >> 8), byte(server)}), 80)
+						c.Timeout = 24 * time.Hour
 						clients++
-						open(i, clients)
+						yield(c)
 					}
-					b.StartTimer()
-				}
+				})
+			}
+			second := func() {
 				now = now.Add(time.Second)
 				r.everySecond(now)
-				if changed > 0 {
-					told()
+				for _, note := range n.notes { // what a peer has of it
+					for name, p := range r.peers {
+						r.noted(now, name, p, syncd.DeliverNote{Kind: note.Kind, Payload: note.Payload})
+					}
 				}
+				n.notes = nil
 			}
+			open(servers * each)
+			second()
+			var used time.Duration
+			for range b.N {
+				open(changed)
+				began := processor()
+				second()
+				used += processor() - began
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-us/op")
 		})
 	}
+}
+
+// processor is the processor time that this process has used.
+func processor() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
