@@ -253,7 +253,7 @@ func (x *Exchange) peer(name string, run uint64) *exchangePeer {
 		x.peers[name] = p
 	}
 	if p.run != run {
-		if x.tellers++; x.tellers == 0 {
+		if x.tellers++; Teller(x.tellers) == nobody {
 			x.tellers = 1
 		}
 		*p = exchangePeer{run: run, teller: Teller(x.tellers)}

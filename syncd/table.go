@@ -73,8 +73,11 @@ func NewTable(limit int) *Table {
 }
 
 // Teller is who has told a connection: 0 is this director's kernel. Other tellers have a
-// number from 1 to 65535, and what each has told is of a round: see [Teller.Anew].
+// number from 1 to 65534, and what each has told is of a round: see [Teller.Anew].
 type Teller uint32
+
+// nobody has told what a teller told once and does not know any more.
+const nobody Teller = 1<<16 - 1
 
 func (t Teller) who() uint16 { return uint16(t) }
 
@@ -187,13 +190,18 @@ func (t *Table) TellerOf(c Conn) (Teller, bool) {
 	return t.at(slot).teller, true
 }
 
-// Forget ends what a teller has told last in another round than this one, but for what the
-// caller keeps. Expire removes it.
+// Forget ends what a teller has told last in another round than this one. Expire removes it.
+// What the caller keeps is nobody's from now on, so that every peer is read it.
 func (t *Table) Forget(now time.Time, teller Teller, keep func(Conn) bool) {
 	ms := t.clock(now)
 	for slot := range t.slots {
 		e := t.at(slot)
-		if e.used && e.expires > ms && e.teller != teller && e.teller.who() == teller.who() && !keep(e.living(t.extraOf(slot), ms).Conn) {
+		if !e.used || e.expires <= ms || e.teller == teller || e.teller.who() != teller.who() {
+			continue
+		}
+		if keep(e.living(t.extraOf(slot), ms).Conn) {
+			e.teller = nobody
+		} else {
 			t.queue.set(t, slot, ms)
 		}
 	}

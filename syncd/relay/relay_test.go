@@ -537,7 +537,7 @@ func TestWakes(t *testing.T) {
 		if r.Complete()["lb-b"] {
 			t.Error("complete without a stream")
 		}
-		r.act(syncd.StateChanged{Receiving: true, To: syncd.LinkInSync})
+		r.connect()
 		if !woken() || !r.Complete()["lb-b"] {
 			t.Error("not woken when it was complete")
 		}
