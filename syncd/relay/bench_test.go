@@ -119,7 +119,7 @@ func BenchmarkEverySecond(b *testing.B) {
 				r.everySecond(now)
 				for _, note := range n.notes { // what a peer has of it
 					for name, p := range r.peers {
-						r.noted(now, name, p, syncd.DeliverNote{Kind: note.Kind, Payload: note.Payload})
+						r.noted(now, name, p, syncd.DeliverNote(note))
 					}
 				}
 				n.notes = nil
