@@ -550,6 +550,7 @@ func TestWakes(t *testing.T) {
 			t.Errorf("not woken by a note: %q", r.Notes())
 		}
 		// What a peer has told holds as long as it is connected; it does not tell it again.
+		r.act(syncd.StateChanged{To: syncd.LinkConnecting})
 		r.act(syncd.StateChanged{Receiving: true, To: syncd.LinkConnecting})
 		if !woken() || len(r.Notes()) != 0 {
 			t.Errorf("without a connection: %q", r.Notes())
