@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
@@ -130,6 +131,11 @@ func newSyncBed(o SyncOptions, s syncer, netem string) (*syncBed, error) {
 }
 
 func (b *syncBed) prepare() error {
+	// What one director does must not cost the other one's clients time.
+	if runtime.NumCPU() > 1 {
+		b.Pin(cluster.LBA, 0)
+		b.Pin(cluster.LBB, 1)
+	}
 	// Loading a module takes an emulated machine seconds, which are neither program's.
 	if _, err := b.Run(cluster.LBA, "modprobe", "-a", "ip_vs_rr", "sch_netem", "dummy"); err != nil {
 		return err

@@ -53,15 +53,15 @@ func steady(ctx context.Context, o SyncOptions, s syncer) (figures []figure, syn
 
 // idle is what is used while nothing happens.
 func (b *syncBed) idle(ctx context.Context, _ *load.Flows) (figures []figure, err error) {
+	begin := time.Now()
 	before, err := b.costs()
 	if err != nil {
 		return nil, err
 	}
-	begin := time.Now()
-	if err := sleep(ctx, begin.Add(b.o.Quiet)); err != nil {
+	if err := sleep(ctx, time.Now().Add(b.o.Quiet)); err != nil {
 		return nil, err
 	}
-	elapsed := time.Since(begin)
+	elapsed := time.Since(begin) // from one reading to the other: they take a while themselves
 	after, err := b.costs()
 	if err != nil {
 		return nil, err

@@ -35,9 +35,10 @@ type Cluster struct {
 	log    func(Line)
 	spawn  chan func() // runs functions on the thread that all children belong to
 
-	mu        sync.Mutex // guards processes
+	mu        sync.Mutex // guards what follows
 	processes []*Process
 	echoes    map[string]*echo
+	pinned    map[string]int // to which processor a machine's processes are
 }
 
 // clusters counts those that this process has made.
@@ -46,7 +47,7 @@ var clusters atomic.Int32
 // New builds the topology: namespaces, links, addresses. Nothing runs in it yet. It needs
 // root and iproute2.
 func New(o Options) (*Cluster, error) {
-	c := &Cluster{prefix: o.Prefix, log: o.Log, spawn: make(chan func()), echoes: make(map[string]*echo)}
+	c := &Cluster{prefix: o.Prefix, log: o.Log, spawn: make(chan func()), echoes: make(map[string]*echo), pinned: make(map[string]int)}
 	switch o.Prefix {
 	case "":
 		c.prefix = fmt.Sprintf("%s%d-%d-", runPrefix, os.Getpid(), clusters.Add(1))

@@ -165,6 +165,19 @@ func TestPower(t *testing.T) {
 	}
 }
 
+func TestPin(t *testing.T) {
+	c := start(t)
+	c.Pin(LBA, 0)
+	p, err := c.Start(LBA, "sh", "sh", "-c", "grep Cpus_allowed_list /proc/$$/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if got, want := p.Output(), "Cpus_allowed_list:\t0\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestWaitSaysWhatTheProcessSaidInstead(t *testing.T) {
 	c := start(t)
 	p, err := c.Start(LBA, "sh", "sh", "-c", "echo one; echo two >&2; exit 3")

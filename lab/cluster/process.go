@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,9 +25,23 @@ type Process struct {
 	changed chan struct{} // closed and replaced at each new line, and at the end
 }
 
+// Pin gives a machine one processor of its own: what is started on it from now on runs there
+// and nowhere else. What its kernel does for its network goes on anywhere.
+func (c *Cluster) Pin(machine string, processor int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pinned[machine] = processor
+}
+
 // Start starts a program on a machine. It runs in a process group of its own, so that a
 // Ctrl-C in the terminal reaches the lab alone, which then ends it in order.
 func (c *Cluster) Start(machine, name string, args ...string) (*Process, error) {
+	c.mu.Lock()
+	processor, pinned := c.pinned[machine]
+	c.mu.Unlock()
+	if pinned {
+		args = append([]string{"taskset", "--cpu-list", strconv.Itoa(processor)}, args...)
+	}
 	p := &Process{
 		Machine: machine,
 		Name:    name,
