@@ -86,6 +86,10 @@ func (t *Ticker) Run(ctx context.Context, every time.Duration) error {
 // and a reset of that one, which becomes CLOSE (tcp_states, net/netfilter/ipvs/
 // ip_vs_proto_tcp.c). Only ESTABLISHED is held back by thresholds, and SYN_RECV is not
 // told at all.
+//
+// A packet that is dropped on its way out, which EPERM says, is no error: IPVS does so when the
+// service has just gone and its connection has not. A firewall does it too, and then nothing is
+// heard of the daemon.
 func (t *Ticker) Tick() error {
 	packets := []byte{flagSYN, flagFIN | flagACK}
 	if t.reset {
@@ -93,7 +97,8 @@ func (t *Ticker) Tick() error {
 	}
 	for _, flags := range packets {
 		t.seq++
-		if _, err := unix.Write(t.fd, segment(t.seq, flags)); err != nil {
+		_, err := unix.Write(t.fd, segment(t.seq, flags))
+		if err != nil && !errors.Is(err, unix.EPERM) {
 			return fmt.Errorf("tick on the private interface: %w", err)
 		}
 	}
