@@ -291,7 +291,7 @@ func (d *Director) loop(ctx context.Context) {
 		case <-d.peersChanged:
 			d.peersNews()
 		case <-d.relayChanged:
-			d.moveGate()
+			d.relayNews()
 			d.notesNews()
 		case n := <-d.witness.news:
 			d.witnessed(n)

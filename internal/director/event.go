@@ -81,6 +81,9 @@ const (
 	EventIPVSRepair         EventKind = "ipvs-repair"
 	EventSyncFailure        EventKind = "sync-failure" // the kernel refuses what it needs
 	EventSyncRecovered      EventKind = "sync-recovered"
+	EventPeerInSync         EventKind = "peer-in-sync"      // the connections are the same
+	EventPeerOutOfSync      EventKind = "peer-out-of-sync"  // and no longer, or not all is told
+	EventSyncWaitEnded      EventKind = "sync-wait-ended"   // ready without a peer's connections
 	EventParameterRefused   EventKind = "parameter-refused" // a kernel parameter
 	EventParameterRepair    EventKind = "parameter-repair"
 	EventPeerJoined         EventKind = "peer-joined"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/healthcheck"
+	"github.com/hadirector/hadirector/syncd"
 	"github.com/hadirector/hadirector/vrrp"
 )
 
@@ -26,8 +27,10 @@ type said struct {
 	peers   map[string]peerState
 	notes   map[string]string // why a note is refused, by director and kind
 	epoch   int               // of the membership that peers tells of
-	kernel  string            // the reconciler's errors
-	sync    string            // and those of the relay's side
+	synced  map[string]syncd.RelayState
+	relay   int    // the number of the relay that synced tells of
+	kernel  string // the reconciler's errors
+	sync    string // and those of the relay's side
 	ledger  string
 	lowered string // why the priorities are
 	drift   drift

@@ -65,10 +65,17 @@ func wantsRelay(cfg *conf.Config) (dependence string, wanted bool) {
 
 // relay is the running relay, nil if there is none.
 func (r *relayRunner) relay() Relay {
+	relay, _ := r.numbered()
+	return relay
+}
+
+// numbered is the running relay with its number among those of this process, nil if there is
+// none.
+func (r *relayRunner) numbered() (Relay, int) {
 	if p := r.current.Load(); p != nil {
-		return p.part
+		return p.part, p.epoch
 	}
-	return nil
+	return nil, 0
 }
 
 // relayState is what the loop knows of the relay.
@@ -201,6 +208,7 @@ func (d *Director) awaitSync(now time.Time) waiting {
 	cfg := d.force.cfg
 	_, standsBy := roles(cfg, d.facts.VRRP)
 	if d.relay.make == nil || !relays(cfg) || !standsBy || len(cfg.VirtualRouters) == 0 {
+		clear(d.relaying.gate) // if it waits again, then from that time on
 		return waiting{}
 	}
 	complete, alive := make(map[string]bool), make(map[string]bool)
@@ -221,13 +229,50 @@ func (d *Director) awaitSync(now time.Time) waiting {
 
 // moveGate looks whether the gate has opened or closed.
 func (d *Director) moveGate() {
-	w := d.awaitSync(time.Now())
+	now := time.Now()
+	w := d.awaitSync(now)
 	d.relaying.until = w.until
 	for _, peer := range w.gaveUp {
-		d.o.Logger.Warn("not waiting any longer for connections of another director", "peer", peer, "max_wait", d.force.cfg.Sync.MaxWait)
+		limit := d.force.cfg.Sync.MaxWait
+		d.o.Logger.Warn("not waiting any longer for connections of another director", "peer", peer, "max_wait", limit)
+		d.record(Event{
+			At: now, Kind: EventSyncWaitEnded, Object: peer,
+			Text: fmt.Sprintf("its connections are not all here after %v, not waiting any longer", limit),
+		})
 	}
 	if !slices.Equal(w.why, d.facts.Unsynced) {
 		d.facts.Unsynced = w.why
 		d.readiness()
+	}
+}
+
+// relayNews takes in what the relay has to tell. Its log says already when directors come to
+// have the same connections and when they no longer do; here that becomes an event.
+func (d *Director) relayNews() {
+	d.moveGate()
+	relay, number := d.relay.numbered()
+	if relay == nil {
+		return
+	}
+	if number != d.said.relay {
+		// What a new relay has yet to find out is no change.
+		d.said.relay, d.said.synced = number, make(map[string]syncd.RelayState)
+	}
+	for _, p := range relay.Status().Peers {
+		was := d.said.synced[p.Name]
+		d.said.synced[p.Name] = p.State
+		switch {
+		case p.State == was:
+		case p.State == syncd.RelayInSync:
+			d.record(Event{
+				At: p.Since, Kind: EventPeerInSync, Object: p.Name, From: string(was), To: string(p.State),
+				Text: fmt.Sprintf("has the same connections, %d", p.Here.Conns+p.Here.Templates),
+			})
+		case was == syncd.RelayInSync:
+			d.record(Event{
+				At: p.Since, Kind: EventPeerOutOfSync, Object: p.Name, From: string(was), To: string(p.State),
+				Text: fmt.Sprintf("no longer in sync, %s: %s", p.State, p.Why),
+			})
+		}
 	}
 }

@@ -143,26 +143,27 @@ func (r *Relay) publish(now time.Time) {
 		s.Capture.Err = k.hearing.quiet.err
 	}
 	s.Inject.Running, s.Inject.Err, s.Inject.Behind = k.injection.worker != nil, k.injection.err, !k.injection.upToDate()
-	complete := make(map[string]bool, len(r.peers))
+	complete, entered := make(map[string]bool, len(r.peers)), false
 	for _, name := range slices.Sorted(maps.Keys(r.peers)) {
 		p := r.peers[name]
-		r.enter(now, name, p)
+		entered = r.enter(now, name, p) || entered
 		complete[name] = r.complete(p)
 		s.Peers = append(s.Peers, syncd.RelayPeer{
 			Name: name, State: p.state, Since: p.since, Why: r.why(p), Complete: complete[name], Comparison: p.comparison,
 		})
 	}
 	r.shown.Store(s)
-	if was := r.brief.Swap(&complete); was == nil || !maps.Equal(*was, complete) {
+	// Readers are woken when there is something to read.
+	if was := r.brief.Swap(&complete); entered || was == nil || !maps.Equal(*was, complete) {
 		r.wake()
 	}
 }
 
-// enter logs a new state.
-func (r *Relay) enter(now time.Time, name string, p *peer) {
+// enter logs a new state. It tells whether it is one.
+func (r *Relay) enter(now time.Time, name string, p *peer) bool {
 	state := r.stateOf(p)
 	if state == p.state {
-		return
+		return false
 	}
 	switch {
 	case state == syncd.RelayInSync:
@@ -171,7 +172,7 @@ func (r *Relay) enter(now time.Time, name string, p *peer) {
 		r.o.Logger.Warn("no longer in sync with peer", "peer", name, "state", string(state), "reason", r.why(p))
 	}
 	p.state, p.since = state, now
-	r.wake()
+	return true
 }
 
 // Status returns what is known. Its maps and slices are the caller's.
