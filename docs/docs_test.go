@@ -15,6 +15,7 @@ import (
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/director"
 	"github.com/hadirector/hadirector/internal/telemetry"
+	"github.com/hadirector/hadirector/syncd"
 	"github.com/hadirector/hadirector/vrrp"
 	"github.com/hadirector/hadirector/vrrp/vrrpconn"
 )
@@ -34,7 +35,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	telemetry.WriteMetrics(&b, director.Status{
 		VirtualRouters: []director.RouterStatus{{Counters: vrrp.Counters{Discarded: map[string]uint64{"ttl": 1}}}},
 		VRRPProcess:    &director.ProcessStatus{},
-		Sync:           &director.SyncStatus{},
+		Sync:           &director.SyncStatus{RelayStatus: &director.RelayStatus{}},
 	})
 	served, documented := make(map[string]string), make(map[string]string)
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(b.String(), -1) {
@@ -57,6 +58,19 @@ func TestEveryDiscardReasonIsDocumented(t *testing.T) {
 		documented = append(documented, m[1])
 	}
 	if diff := cmp.Diff(append(vrrp.DiscardReasons(), vrrpconn.ReasonOverflow, "other"), documented); diff != "" {
+		t.Errorf("counted - documented +:\n%s", diff)
+	}
+}
+
+// TestEveryDropReasonIsDocumented holds metrics.md against the tokens of the code.
+func TestEveryDropReasonIsDocumented(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "metrics.md"), "## Why messages are dropped\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var documented []syncd.DropReason
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(section, -1) {
+		documented = append(documented, syncd.DropReason(m[1]))
+	}
+	if diff := cmp.Diff(syncd.DropReasons, documented); diff != "" {
 		t.Errorf("counted - documented +:\n%s", diff)
 	}
 }

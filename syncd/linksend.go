@@ -236,6 +236,7 @@ func (l *Link) nextItem(now time.Time, c *linkConn) Frame {
 			s.flight += it.size
 			if it.sent {
 				l.count.ResentFrames++
+				l.count.ResentRecords += uint64(it.count)
 			} else {
 				l.count.SentFrames++
 				l.count.SentRecords += uint64(it.count)
@@ -266,6 +267,7 @@ func (l *Link) acked(now time.Time, c *linkConn, f Ack) {
 		}
 		if !i.gone {
 			l.count.AckedFrames++
+			l.count.AckedRecords += uint64(i.count)
 		}
 	}
 	s.items = slices.Delete(s.items, 0, n)

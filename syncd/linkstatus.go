@@ -41,11 +41,14 @@ const (
 	dropWindow    DropReason = "window"    // receiving: more than the peer may send
 )
 
+// DropReasons are all of them.
+var DropReasons = []DropReason{dropOverflow, dropCovered, dropTooLong, dropDuplicate, dropGap, dropAwaiting, dropWindow}
+
 // LinkCounters count since the Link was made. Frames are numbered ones.
 type LinkCounters struct {
 	SentFrames, SentRecords         uint64 // for the first time; records of snapshots, too
-	ResentFrames                    uint64 // again after a cut
-	AckedFrames                     uint64
+	ResentFrames, ResentRecords     uint64 // again after a cut
+	AckedFrames, AckedRecords       uint64
 	ReceivedFrames, ReceivedRecords uint64 // records without snapshots
 	SnapshotsBegun, SnapshotsSent   uint64 // to the peer, up to its acknowledgement
 	SnapshotsReceived               uint64

@@ -223,22 +223,7 @@ func writeKernel(b *bytes.Buffer, s director.Status) {
 	if s.Sync == nil {
 		return
 	}
-	switch {
-	case !s.Sync.Known:
-		fmt.Fprintln(b, "sync   the kernel's daemons are not known")
-	case len(s.Sync.Daemons) == 0:
-		fmt.Fprintln(b, "sync   no daemon runs")
-	}
-	for _, d := range s.Sync.Daemons {
-		fmt.Fprintf(b, "sync   %s on %s, sync id %d\n", d.Role, d.Interface, d.SyncID)
-	}
-	for _, e := range s.Sync.Errors {
-		fmt.Fprintf(b, "       REFUSED: %s\n", e)
-	}
-	writeRelay(b, s.Sync)
-	if s.Sync.PeersError != "" {
-		fmt.Fprintf(b, "peers  %s\n", s.Sync.PeersError)
-	}
+	writeSync(b, s.At, s.Sync)
 }
 
 // writeParameters lists the kernel parameters that the configuration asks for.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/syncd"
 )
 
@@ -63,6 +64,7 @@ type InjectStatus struct {
 	Datagrams   uint64 `json:"datagrams"`
 	Dropped     uint64 `json:"dropped"`
 	Again       uint64 `json:"again"`
+	Missing     uint64 `json:"missing"`  // connections that it was handed, and did not have later
 	Restarts    uint64 `json:"restarts"` // of telling it everything
 }
 
@@ -81,8 +83,9 @@ type SyncPeerStatus struct {
 	// how many others have just changed on one side.
 	Differs  []SyncDifference `json:"differs"`
 	Changing int              `json:"changing"`
-	// LagMS is the age of the oldest change that the other has not dealt with, AckMS how
-	// long it took with the last one, RTTMS the way there and back, in milliseconds.
+	// LagMS is the age of the oldest change that the other's kernel has not been told, 0 if
+	// there is none. AckMS is how long the last one that it was told took, until that was
+	// known here. RTTMS is the way there and back alone. All are in milliseconds.
 	LagMS float64 `json:"lag_ms"`
 	AckMS float64 `json:"ack_ms"`
 	RTTMS float64 `json:"rtt_ms"`
@@ -93,8 +96,8 @@ type SyncPeerStatus struct {
 	Links            []SyncLinkStatus  `json:"links"`
 	Sent             uint64            `json:"sent_records"`
 	Received         uint64            `json:"received_records"`
-	Acked            uint64            `json:"acked_frames"`
-	Resent           uint64            `json:"resent_frames"`
+	Acked            uint64            `json:"acked_records"`
+	Resent           uint64            `json:"resent_records"`  // after a cut
 	Dropped          map[string]uint64 `json:"dropped_records"` // by reason
 	FullSyncsSent    uint64            `json:"full_syncs_sent"`
 	FullSyncs        uint64            `json:"full_syncs_received"`
@@ -104,6 +107,9 @@ type SyncPeerStatus struct {
 
 // SyncDifference is a virtual server whose connections differ.
 type SyncDifference struct {
+	// Name is the configuration's, empty if it has none for it. A virtual server of every
+	// port, or of several addresses, may be there several times.
+	Name          string `json:"name,omitempty"`
 	VirtualServer string `json:"virtual_server"` // "TCP 10.0.0.100:80", "fwmark 10"
 	Here          int    `json:"here"`
 	There         int    `json:"there"`
@@ -135,12 +141,12 @@ func (p *published) syncStatus() *SyncStatus {
 	}
 	s.PeersError, s.RelayError = p.peers.failed(), p.relay.failed()
 	if r := p.relay.relay(); r != nil {
-		s.RelayStatus = relayStatus(r.Status())
+		s.RelayStatus = relayStatus(p.force.cfg, r.Status())
 	}
 	return s
 }
 
-func relayStatus(r syncd.RelayStatus) *RelayStatus {
+func relayStatus(cfg *conf.Config, r syncd.RelayStatus) *RelayStatus {
 	s := &RelayStatus{
 		Connections: r.Table.Conns, Templates: r.Table.Templates, MaxConnections: r.Limit, Evicted: r.Table.Evicted, Refused: r.Table.Refused,
 		Capture: CaptureStatus{
@@ -149,36 +155,65 @@ func relayStatus(r syncd.RelayStatus) *RelayStatus {
 		},
 		Inject: InjectStatus{
 			Running: r.Inject.Running, Error: r.Inject.Err, UpToDate: !r.Inject.Behind, Connections: r.Inject.Conns, Datagrams: r.Inject.Datagrams,
-			Dropped: r.Inject.Dropped, Again: r.Inject.Again, Restarts: r.Inject.Restarts,
+			Dropped: r.Inject.Dropped, Again: r.Inject.Again, Missing: r.Exchange.Missing, Restarts: r.Inject.Restarts,
 		},
 		Strangers: maps.Clone(r.Refused), Peers: []SyncPeerStatus{},
 	}
 	for _, p := range r.Peers {
-		s.Peers = append(s.Peers, syncPeerStatus(p))
+		s.Peers = append(s.Peers, syncPeerStatus(cfg, p))
 	}
 	return s
 }
 
-func syncPeerStatus(p syncd.RelayPeer) SyncPeerStatus {
+func syncPeerStatus(cfg *conf.Config, p syncd.RelayPeer) SyncPeerStatus {
 	out, in, n := p.Stream.Link.Send, p.Stream.Link.Receive, p.Stream.Link.Counters
 	s := SyncPeerStatus{
 		Name: p.Name, State: string(p.State), Since: p.Since, Why: p.Why, Complete: p.Complete,
 		Here: p.Here.Conns + p.Here.Templates, There: p.There.Conns + p.There.Templates, Changing: p.Changing, Differs: []SyncDifference{},
 		LagMS: milliseconds(out.Lag), AckMS: milliseconds(out.AckTime), RTTMS: milliseconds(out.RTT),
 		LastFullSync: out.LastFull, LastFullReceived: in.LastFull, Links: []SyncLinkStatus{},
-		Sent: n.SentRecords, Received: n.ReceivedRecords, Acked: n.AckedFrames, Resent: n.ResentFrames, Dropped: make(map[string]uint64, len(n.Dropped)),
+		Sent: n.SentRecords, Received: n.ReceivedRecords, Acked: n.AckedRecords, Resent: n.ResentRecords, Dropped: make(map[string]uint64, len(syncd.DropReasons)),
 		FullSyncsSent: n.SnapshotsSent, FullSyncs: n.SnapshotsReceived, QueuedRecords: out.QueuedRecords, QueuedBytes: out.QueuedBytes,
 	}
 	for _, d := range p.Differs {
-		s.Differs = append(s.Differs, SyncDifference{d.VirtualServer.String(), d.Here.Conns + d.Here.Templates, d.There.Conns + d.There.Templates})
+		s.Differs = append(s.Differs, SyncDifference{nameOfServer(cfg, d.VirtualServer), d.VirtualServer.String(), d.Here.Conns + d.Here.Templates, d.There.Conns + d.There.Templates})
 	}
-	for why, count := range n.Dropped {
-		s.Dropped[string(why)] = count
+	for _, why := range syncd.DropReasons {
+		s.Dropped[string(why)] = n.Dropped[why]
 	}
 	for _, l := range p.Stream.Paths {
 		s.Links = append(s.Links, SyncLinkStatus{l.Local.String(), l.Path.Peer.String(), l.Connected, l.Since, l.Err})
 	}
 	return s
+}
+
+// nameOfServer is the name of the virtual server that connections are of; empty: it has none.
+// An address with its port comes before one with every port.
+func nameOfServer(cfg *conf.Config, v syncd.VirtualServer) string {
+	every := ""
+	for i := range cfg.VirtualServers {
+		vs := &cfg.VirtualServers[i]
+		key := vs.Service.Key
+		if v.FWMark != 0 || key.FWMark != 0 {
+			if v.FWMark == key.FWMark && v.IPv6 == key.IPv6 {
+				return vs.Name
+			}
+			continue
+		}
+		if syncd.Protocol(key.Protocol) != v.Protocol {
+			continue
+		}
+		for _, to := range vs.Ports() {
+			switch {
+			case to.Addr != v.Addr.Addr() || !to.Has(v.Addr.Port()):
+			case to.First != 0:
+				return vs.Name
+			default:
+				every = vs.Name
+			}
+		}
+	}
+	return every
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -209,6 +209,7 @@ func (w writer) sync(s director.Status) {
 			}
 			w.set(flag(running), "role", role)
 		}
+		w.relay(s.Sync.RelayStatus)
 	}
 	w.gauge("hadirector_peer_up", "Whether the other director answers on the membership protocol.")
 	for _, p := range s.Peers {
