@@ -39,6 +39,7 @@ type world struct {
 	tracks  *fakeTracks
 	links   *fakeLinks
 	peers   *fakePeers
+	relay   *fakeRelay // nil: none
 	paths   *fakePaths // nil: none
 	// newPeers makes another membership than peers.
 	newPeers PeersFactory
@@ -159,6 +160,9 @@ func (w *world) runAs(self, toml string) (d *Director, stop func() error) {
 	}
 	if w.peers != nil {
 		o.NewPeers, o.KeyIDs = w.peers.make, w.peers.key
+	}
+	if w.relay != nil {
+		o.NewRelay = w.relay.make
 	}
 	if w.newPeers != nil {
 		o.NewPeers, o.KeyIDs = w.newPeers, func(*conf.Config) ([]string, error) { return nil, nil }
