@@ -3,12 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/netip"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hadirector/hadirector/conf"
 	"github.com/hadirector/hadirector/internal/clusterkey"
+	"github.com/hadirector/hadirector/internal/netif"
 )
 
 // newCheck is "hadirector check".
@@ -68,17 +72,17 @@ func load(path string, w io.Writer) (*conf.Config, error) {
 }
 
 // warnings are what is questionable about a configuration, in itself and on this host.
-func warnings(cfg *conf.Config) []string {
+func warnings(cfg *conf.Config, self string) []string {
 	list := []string{}
 	for _, w := range cfg.Warnings {
 		list = append(list, w.Error())
 	}
-	return append(list, hostWarnings(cfg)...)
+	return append(list, hostWarnings(cfg, self)...)
 }
 
-// hostWarnings are what a configuration asks for and this host does not have. None
-// keeps the daemon from running: interfaces come and go, and a key can be copied later.
-func hostWarnings(cfg *conf.Config) []string {
+// hostWarnings are what a configuration asks of the director self and this host does not have.
+// None keeps the daemon from running: interfaces come and go, and a key can be copied later.
+func hostWarnings(cfg *conf.Config, self string) []string {
 	var list []string
 	warn := func(path string, err error) {
 		list = append(list, conf.Error{File: cfg.File, Path: path, Text: err.Error(), Warning: true}.Error())
@@ -88,10 +92,37 @@ func hostWarnings(cfg *conf.Config) []string {
 			warn("sync.key_file", err)
 		}
 	}
+	if interfaces, err := netif.AddressesByInterface(); err == nil {
+		if err := syncInterface(cfg, self, interfaces); err != nil {
+			warn("sync.interface", err)
+		}
+	}
 	for _, vr := range cfg.VirtualRouters {
 		if _, err := net.InterfaceByName(vr.Interface); err != nil {
 			warn("vrrp."+vr.Name+".interface", fmt.Errorf("there is no interface %s on this machine now", vr.Interface))
 		}
 	}
 	return list
+}
+
+// syncInterface says so if the interface that should hold a director's first address for
+// connection sync does not. Without a relay the kernel's daemons need no address there.
+func syncInterface(cfg *conf.Config, self string, interfaces map[string][]netip.Prefix) error {
+	me, ok := cfg.Director(self)
+	if !ok || cfg.Sync == nil || cfg.Sync.Mode != conf.SyncRelay || cfg.Sync.Interface == "" {
+		return nil
+	}
+	first, wanted := me.SyncLinks()[0], cfg.Sync.Interface
+	holds := func(name string) bool {
+		return slices.ContainsFunc(interfaces[name], func(p netip.Prefix) bool { return p.Addr() == first })
+	}
+	if holds(wanted) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(interfaces)) {
+		if holds(name) {
+			return fmt.Errorf("%s of director %s is on %s, not on %s", first, self, name, wanted)
+		}
+	}
+	return fmt.Errorf("%s of director %s is not on %s now, nor on any other interface", first, self, wanted)
 }

@@ -151,7 +151,7 @@ func (o planOptions) planStart(ctx context.Context, stderr io.Writer) (director.
 	if err != nil {
 		return director.Plan{}, err
 	}
-	for _, w := range hostWarnings(cfg) {
+	for _, w := range hostWarnings(cfg, self) {
 		fmt.Fprintln(stderr, w)
 	}
 	return p, nil
@@ -276,6 +276,6 @@ func (d *daemon) plan(ctx context.Context, name string, text []byte) (admin.Plan
 	if err != nil {
 		return admin.Planned{}, err
 	}
-	p.Warnings = warnings(cfg)
+	p.Warnings = warnings(cfg, d.self)
 	return admin.Planned{Mistakes: []string{}, Plan: p}, nil
 }

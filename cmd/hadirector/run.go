@@ -93,7 +93,7 @@ func runDaemon(ctx context.Context, o runOptions, stderr io.Writer) error {
 	if me, ok := cfg.Director(self); ok && !slices.Contains(local, me.Address) {
 		logger.Warn("this director's address is on no interface", "director", self, "address", me.Address)
 	}
-	for _, w := range hostWarnings(cfg) {
+	for _, w := range hostWarnings(cfg, self) {
 		logger.Warn("questionable configuration", "err", w)
 	}
 	if err := raisePriority(); err != nil {

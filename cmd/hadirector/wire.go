@@ -37,6 +37,7 @@ const (
 // daemon is the wired program.
 type daemon struct {
 	o        runOptions
+	self     string // which director this is
 	level    *slog.LevelVar
 	logger   *slog.Logger
 	kernel   *lazyKernel
@@ -54,7 +55,7 @@ type daemon struct {
 // changed when it fails.
 func wire(ctx context.Context, o runOptions, cfg *conf.Config, self string, vrrpLock *os.File, level *slog.LevelVar, logger *slog.Logger) (*daemon, error) {
 	d := &daemon{
-		o: o, level: level, logger: logger,
+		o: o, self: self, level: level, logger: logger,
 		kernel:  &lazyKernel{open: func() (kernel, error) { return ipvsnl.Open(ipvsnl.Options{}) }},
 		journal: journal.Open(journal.Options{Dir: o.state, Logger: logger}),
 		vrrp:    newVRRPKernel(logger),
@@ -186,7 +187,7 @@ func (d *daemon) load(ctx context.Context) (admin.Reloaded, error) {
 		return admin.Reloaded{}, err
 	}
 	d.level.Set(cfg.Log.Level)
-	out := admin.Reloaded{File: cfg.File, Changed: reloaded.Changed, Warnings: warnings(cfg)}
+	out := admin.Reloaded{File: cfg.File, Changed: reloaded.Changed, Warnings: warnings(cfg, d.self)}
 	for _, w := range out.Warnings {
 		d.logger.Warn("questionable configuration", "err", w)
 	}

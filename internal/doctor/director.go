@@ -29,6 +29,7 @@ func (d *diagnosis) director() {
 	d.destinations()
 	d.key()
 	d.firewall()
+	d.sync()
 	d.answers()
 	d.report.Director = d.self
 }

@@ -87,6 +87,13 @@ type = "dns"
 via = "vip"
 `
 
+// linked is aPair with addresses of its own for connection sync.
+var linked = strings.NewReplacer(
+	`address = "10.0.0.11"`, "address = \"10.0.0.11\"\nsync_addresses = [\"10.1.0.11\", \"10.2.0.11\"]",
+	`address = "10.0.0.12"`, "address = \"10.0.0.12\"\nsync_addresses = [\"10.1.0.12\", \"10.2.0.12\"]",
+	"[sync]", "[sync]\ninterface = \"eth0\"",
+).Replace(aPair)
+
 // aDirector is lb-a of aPair, as it should be, and Backup.
 func aDirector(t *testing.T) Facts {
 	return Facts{
@@ -114,6 +121,8 @@ func aDirector(t *testing.T) Facts {
 			IPVS: Present, Tables: Present,
 			Ways: map[netip.Addr]netif.Way{addr("10.0.0.21"): {Interface: "eth0"}, addr("10.1.0.21"): {Interface: "eth1"}},
 			Key:  Key{Mode: 0o600},
+
+			SyncModules: map[string]Presence{"dummy": Present, "veth": Present, "udp_diag": Present},
 		},
 	}
 }
@@ -129,18 +138,18 @@ func TestDirectorAsItShouldBe(t *testing.T) {
 		with         func(*Facts)
 		fine         int
 	}{
-		{"Backup", aPair, func(*Facts) {}, 28},
+		{"Backup", aPair, func(*Facts) {}, 30},
 		{"Master", aPair, func(f *Facts) {
 			f.DirectorFacts.Daemon.VirtualRouters[0].State = "master"
 			f.Interfaces[1].Addresses = append(f.Interfaces[1].Addresses, at("10.0.0.100/24")...)
-		}, 27},
+		}, 29},
 		{"a real server too", aPair, func(f *Facts) {
 			f.Interfaces[0].Addresses = append(f.Interfaces[0].Addresses, at("10.0.0.100/32")...)
-		}, 28},
+		}, 30},
 		{"the daemon cannot be asked", aPair, func(f *Facts) {
 			f.DirectorFacts.Daemon = nil
 			clear(f.Sysctls)
-		}, 12},
+		}, 14},
 		{"plain load balancer", `
 [virtual_server.web]
 address = "10.0.0.100:80"
@@ -516,6 +525,88 @@ WARNING: the nftables chain ip6 f i drops, and no rule of its table names VRRP
   If advertisements do not come in, this director becomes Master beside the
   other one.
       nft insert rule ip6 f i meta l4proto 112 accept
+`},
+		{"firewall of connection sync", aPair, func(f *Facts) {
+			f.DirectorFacts.Streams = []nft.Input{{Family: "inet", Table: "filter", Chain: "input"}, {Family: "ip6", Table: "f", Chain: "i"}, {Family: "ip", Table: "f", Chain: "i", Port: true}}
+			f.DirectorFacts.Barriers = []nft.Barrier{{Family: "inet", Table: "filter", Chain: "input"}, {Family: "ip", Table: "filter", Chain: "OUTPUT", Out: true}}
+			f.DirectorFacts.Daemon.Sync = &director.SyncStatus{RelayStatus: &director.RelayStatus{Capture: director.CaptureStatus{Error: "nothing was heard"}}}
+		}, `
+WRONG: the kernel's connections are not heard, so the other directors do not get
+  them.
+  Nothing was heard.
+  To do: Let the firewall pass what is named above.
+
+WARNING: the nftables chain inet filter input drops, and no rule of its table
+  names stream_port 9652 of [sync].
+  If the other directors cannot reach it, no connection survives a failover.
+      nft insert rule inet filter input tcp dport 9652 accept
+
+WARNING: the nftables chain inet filter input drops, and no rule of its table
+  names hasync0.
+  The kernel's sync daemons talk there to this machine alone. What is dropped
+  they do not miss: connections are silently not synchronised.
+      nft insert rule inet filter input iifname hasync0 accept
+
+WARNING: the nftables chain ip filter OUTPUT drops, and no rule of its table
+  names hasync0.
+  The kernel's sync daemons talk there to this machine alone. What is dropped
+  they do not miss: connections are silently not synchronised.
+      nft insert rule ip filter OUTPUT oifname hasync0 accept
+`},
+		{"no modules for connection sync", aPair, func(f *Facts) {
+			f.DirectorFacts.SyncModules = map[string]Presence{"dummy": Absent, "veth": Absent, "udp_diag": Absent}
+			f.DirectorFacts.Daemon.Sync = &director.SyncStatus{RelayStatus: &director.RelayStatus{Inject: director.InjectStatus{Error: "load its module udp_diag"}}}
+		}, `
+WRONG: this kernel has no udp_diag.
+  Without it the daemon cannot see what the kernel has taken of the peers'
+  connections, and tells it none. If the module is not there to be loaded, a
+  kernel with it has to be installed.
+      modprobe udp_diag
+
+WRONG: this kernel has neither dummy nor veth.
+  The kernel's sync daemons talk on an interface of one of these kinds. If the
+  module is not there to be loaded, a kernel with it has to be installed.
+      modprobe dummy
+`},
+		{"addresses of connection sync", linked, func(f *Facts) {
+			f.DirectorFacts.Daemon = nil
+		}, `
+WRONG: 10.2.0.11, of sync_addresses of director lb-a, is on no interface.
+  The other directors reach this one there, so connections do not come this way.
+  To do: Configure it on its interface, in the way of this distribution, or
+  correct ha.toml.
+
+WARNING: 10.1.0.11 of director lb-a is on eth1, not on eth0.
+  The stream of connections goes another way than interface of [sync] says.
+  To do: Move the address, or write interface = "eth1" in [sync] of ha.toml.
+`},
+		{"the relay of connections in trouble", aPair, func(f *Facts) {
+			f.DirectorFacts.Daemon.Sync = &director.SyncStatus{RelayError: "no streams", RelayStatus: &director.RelayStatus{
+				Capture: director.CaptureStatus{Error: "nothing was heard", TickError: "no ticks"}, Inject: director.InjectStatus{Error: "no daemon"},
+				Peers: []director.SyncPeerStatus{{Name: "lb-b", Links: []director.SyncLinkStatus{{From: "10.0.0.11", To: "10.0.0.12", Error: "no answer"}, {From: "10.0.0.11", To: "10.1.0.12"}}}},
+			}}
+		}, `
+WRONG: connections are not synchronised.
+  No streams.
+  To do: See 'hadirector status' and the daemon's log.
+
+WRONG: the kernel's connections are not heard, so the other directors do not get
+  them.
+  Nothing was heard.
+  To do: See 'hadirector status' and the daemon's log.
+
+WRONG: the kernel is not told the other directors' connections.
+  No daemon.
+  To do: See 'hadirector status' and the daemon's log.
+
+WARNING: new connections are told to the other directors up to 2 s late.
+  No ticks.
+  To do: See 'hadirector status' and the daemon's log.
+
+WARNING: there is no stream from 10.0.0.11 to 10.0.0.12 of director lb-b.
+  No answer.
+  To do: If director lb-b runs, let TCP to port 9652 pass between the two, and
+  compare the key files.
 `},
 		{"firewall of the answers to probes", throughPair, func(f *Facts) {
 			f.DirectorFacts.Daemon.Config.Hash = fingerprint(t, throughPair)

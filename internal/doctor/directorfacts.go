@@ -32,6 +32,13 @@ type DirectorFacts struct {
 	// answer probes; none if there is no such address.
 	Tables          Presence
 	Inputs, Answers []nft.Input
+	// Streams are the same ones, looked at for the port of the stream of connections, and
+	// Barriers those that drop what the kernel's sync daemons say on their private interface;
+	// none without a relay of connections.
+	Streams  []nft.Input
+	Barriers []nft.Barrier
+	// SyncModules are the kernel modules that a relay of connections needs.
+	SyncModules map[string]Presence
 
 	// Ways are the ways to real servers. One without any is not there.
 	Ways map[netip.Addr]netif.Way

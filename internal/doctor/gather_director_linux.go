@@ -21,6 +21,7 @@ import (
 	"github.com/hadirector/hadirector/internal/netif"
 	"github.com/hadirector/hadirector/internal/nft"
 	"github.com/hadirector/hadirector/ipvs/ipvsnl"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // gatherDirector reads what a director's part needs.
@@ -43,6 +44,12 @@ func (f *Facts) gatherDirector(ctx context.Context, cfg *conf.Config, o Options)
 	}
 	for _, p := range wantedParameters(cfg, f.Interfaces) {
 		f.readSysctl(slashed(p.Name))
+	}
+	if relaysConnections(cfg) {
+		g.SyncModules = make(map[string]Presence)
+		for _, module := range []string{"dummy", "veth", "udp_diag"} {
+			g.SyncModules[module] = modulePresence(module)
+		}
 	}
 	if cfg.Sync != nil && cfg.Sync.KeyFile != "" {
 		f.gatherKey(cfg.Sync.KeyFile)
@@ -181,7 +188,8 @@ func (f *Facts) gatherIPVS(ctx context.Context, cfg *conf.Config) {
 
 // gatherTables reads the chains of nftables.
 func (f *Facts) gatherTables(cfg *conf.Config) {
-	if len(cfg.VirtualRouters) == 0 && len(tableUsers(cfg)) == 0 {
+	relays := relaysConnections(cfg)
+	if len(cfg.VirtualRouters) == 0 && len(tableUsers(cfg)) == 0 && !relays {
 		return
 	}
 	var port uint16
@@ -198,6 +206,12 @@ func (f *Facts) gatherTables(cfg *conf.Config) {
 	if vips := senders(answering(cfg)); err == nil && len(vips) > 0 {
 		const ephemeral = 40000 // a rule for such ports lets the answers in too
 		f.DirectorFacts.Answers, err = nft.Inputs(ephemeral, vips...)
+	}
+	if err == nil && relays {
+		f.DirectorFacts.Streams, err = nft.Inputs(cfg.Sync.StreamPort, f.syncPeers(cfg)...)
+	}
+	if err == nil && relays {
+		f.DirectorFacts.Barriers, err = nft.Barriers(syncd.PrivateInterface, syncd.Group.Addr(), syncd.PrivatePrefix.Addr())
 	}
 	switch {
 	case errors.Is(err, nft.ErrNoTables):

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -26,6 +27,44 @@ type Input struct {
 	VRRP, Port bool
 }
 
+// Barrier is a chain that drops what this machine sends or gets, on a private interface too,
+// unless a rule lets it pass.
+type Barrier struct {
+	Family, Table, Chain string
+	Out                  bool // it is about what is sent
+}
+
+// Barriers returns the base chains at the input and output hooks whose policy is drop and
+// whose tables' rules name neither the interface nor an address of those. What a rule
+// does with them is not looked at, and one of iptables's own form may be about either. It
+// changes nothing. The error is ErrNoTables on a kernel without nftables.
+func Barriers(ifname string, addrs ...netip.Addr) ([]Barrier, error) {
+	values := [][]byte{interfaceName(ifname)}
+	if ifi, err := net.InterfaceByName(ifname); err == nil {
+		values = append(values, binary.NativeEndian.AppendUint32(nil, uint32(ifi.Index)))
+	}
+	var all []Barrier
+	for _, hook := range []nftables.ChainHook{*nftables.ChainHookInput, *nftables.ChainHookOutput} {
+		chains, err := droppers(hook, values, addrs)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range chains {
+			if !c.Port && c.Family != "ip6" { // the kernel's daemons speak IPv4 there
+				all = append(all, Barrier{c.Family, c.Table, c.Chain, hook == *nftables.ChainHookOutput})
+			}
+		}
+	}
+	return all, nil
+}
+
+// interfaceName is a name as rules compare it (IFNAMSIZ).
+func interfaceName(name string) []byte {
+	b := make([]byte, 16)
+	copy(b, name)
+	return b
+}
+
 var families = map[nftables.TableFamily]string{
 	nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
 }
@@ -34,6 +73,12 @@ var families = map[nftables.TableFamily]string{
 // tables' rules name VRRP, the port or the senders. It changes nothing. The error is
 // ErrNoTables on a kernel without nftables.
 func Inputs(port uint16, senders ...netip.Addr) ([]Input, error) {
+	return droppers(*nftables.ChainHookInput, [][]byte{binary.BigEndian.AppendUint16(nil, port)}, senders)
+}
+
+// droppers are the base chains at a hook whose policy is drop. Port says of each whether a
+// rule names one of the values, or a sender.
+func droppers(hook nftables.ChainHook, values [][]byte, senders []netip.Addr) ([]Input, error) {
 	c, err := dial()
 	if noTables(err) {
 		return nil, ErrNoTables
@@ -48,7 +93,7 @@ func Inputs(port uint16, senders ...netip.Addr) ([]Input, error) {
 	var inputs []Input
 	for _, chain := range chains {
 		family, ok := families[chain.Table.Family]
-		if !ok || chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookInput || chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop {
+		if !ok || chain.Hooknum == nil || *chain.Hooknum != hook || chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop {
 			continue
 		}
 		in := Input{Family: family, Table: chain.Table.Name, Chain: chain.Name}
@@ -61,7 +106,7 @@ func Inputs(port uint16, senders ...netip.Addr) ([]Input, error) {
 				return nil, fmt.Errorf("list the rules of %s %s %s: %w", family, other.Table.Name, other.Name, err)
 			}
 			for _, rule := range rules {
-				if err := in.look(c, other.Table, rule.Exprs, port, senders); err != nil {
+				if err := in.look(c, other.Table, rule.Exprs, values, senders); err != nil {
 					return nil, err
 				}
 			}
@@ -72,7 +117,7 @@ func Inputs(port uint16, senders ...netip.Addr) ([]Input, error) {
 }
 
 // look finds out what a rule names.
-func (in *Input) look(c *nftables.Conn, t *nftables.Table, exprs []expr.Any, port uint16, senders []netip.Addr) error {
+func (in *Input) look(c *nftables.Conn, t *nftables.Table, exprs []expr.Any, values [][]byte, senders []netip.Addr) error {
 	for i, e := range exprs {
 		if i > 0 {
 			e = joined(exprs[i-1], e)
@@ -87,7 +132,9 @@ func (in *Input) look(c *nftables.Conn, t *nftables.Table, exprs []expr.Any, por
 				return fmt.Errorf("read the set %s of table %s: %w", lookup.SetName, t.Name, err)
 			}
 			in.VRRP = in.VRRP || contains(elements, []byte{protocolVRRP})
-			in.Port = in.Port || contains(elements, binary.BigEndian.AppendUint16(nil, port))
+			for _, v := range values {
+				in.Port = in.Port || contains(elements, v)
+			}
 			for _, a := range senders {
 				if contains(elements, a.AsSlice()) {
 					in.VRRP, in.Port = true, true
@@ -96,7 +143,9 @@ func (in *Input) look(c *nftables.Conn, t *nftables.Table, exprs []expr.Any, por
 			continue
 		}
 		in.VRRP = in.VRRP || names(e, []byte{protocolVRRP})
-		in.Port = in.Port || names(e, binary.BigEndian.AppendUint16(nil, port))
+		for _, v := range values {
+			in.Port = in.Port || names(e, v)
+		}
 		for _, a := range senders {
 			if names(e, a.AsSlice()) {
 				in.VRRP, in.Port = true, true
