@@ -79,7 +79,7 @@ func TestEveryDropReasonIsDocumented(t *testing.T) {
 // sources that log it.
 func TestDocumentedLogMessagesExist(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"../internal/director", "../vrrp/router", "../vrrp/routerproc", "../vrrp/vrrpconn", "../cmd/hadirector"} {
+	for _, dir := range []string{"../internal/director", "../vrrp/router", "../vrrp/routerproc", "../vrrp/vrrpconn", "../syncd/relay", "../cmd/hadirector"} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)

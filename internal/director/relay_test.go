@@ -439,3 +439,48 @@ func TestComingIntoSyncAndLosingItAreEvents(t *testing.T) {
 		}
 	})
 }
+
+func TestTheVirtualServerThatConnectionsAreOf(t *testing.T) {
+	cfg := parse(t, `
+[virtual_server.ports]
+address = ["10.0.0.100:80-81", "10.0.0.101:443"]
+protocol = "tcp"
+[virtual_server.every]
+address = "10.0.0.102:0"
+protocol = "tcp"
+persistence = "60s"
+[virtual_server.one]
+address = "10.0.0.102:9"
+protocol = "tcp"
+[virtual_server.mark]
+fwmark = 10
+mark = ["10.0.0.103:80"]
+protocol = "tcp"
+[virtual_server.mark6]
+fwmark = 10
+family = "ipv6"
+`)
+	at := func(p syncd.Protocol, addr string) syncd.VirtualServer {
+		return syncd.VirtualServer{Protocol: p, Addr: netip.MustParseAddrPort(addr)}
+	}
+	for _, tt := range []struct {
+		of   syncd.VirtualServer
+		want string
+	}{
+		{at(syncd.ProtocolTCP, "10.0.0.100:81"), "ports"},
+		{at(syncd.ProtocolTCP, "10.0.0.101:443"), "ports"},
+		{at(syncd.ProtocolTCP, "10.0.0.101:80"), ""},
+		{at(syncd.ProtocolUDP, "10.0.0.100:81"), ""},
+		{at(syncd.ProtocolTCP, "10.0.0.102:9"), "one"},
+		{at(syncd.ProtocolTCP, "10.0.0.102:7"), "every"},
+		{at(syncd.ProtocolTCP, "10.0.0.102:0"), "every"},
+		{at(syncd.ProtocolTCP, "10.0.0.103:80"), ""},
+		{syncd.VirtualServer{FWMark: 10}, "mark"},
+		{syncd.VirtualServer{FWMark: 10, IPv6: true}, "mark6"},
+		{syncd.VirtualServer{FWMark: 11}, ""},
+	} {
+		if got := nameOfServer(cfg, tt.of); got != tt.want {
+			t.Errorf("%v is of %q, want %q", tt.of, got, tt.want)
+		}
+	}
+}
