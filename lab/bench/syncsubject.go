@@ -20,8 +20,9 @@ type syncer interface {
 	synced(ctx context.Context, c *cluster.Cluster, n int) error
 }
 
-// syncPoll is the time between two questions for the synchronisation's status.
-const syncPoll = 100 * time.Millisecond
+// syncPoll is the time between two questions for the synchronisation's status, which cost the
+// daemon something.
+const syncPoll = 250 * time.Millisecond
 
 // syncHadirector is the daemon under test, in relay mode. Its real servers are not checked,
 // so that what is measured is synchronisation alone; neither are keepalived's.
