@@ -16,6 +16,9 @@ import (
 
 const hungUp = "it hung up: its configuration does not name this director, or not at this address"
 
+// goneQuiet is the same of one that was let in: it names this director.
+const goneQuiet = "it ended the connection without a word: it was killed, or has heard nothing for long"
+
 // explain puts why there is no connection into an operator's words.
 func explain(err error) string {
 	var frame *syncd.FrameError

@@ -183,6 +183,9 @@ func (p *peer) ended(c *conn, err error) {
 		p.failed(c.path, c.why)
 		return
 	}
+	if c.why == hungUp {
+		c.why = goneQuiet
+	}
 	s := &p.status[c.path]
 	s.Connected, s.Since, s.Err = false, time.Now(), c.why
 	p.s.o.Logger.Warn("sync stream lost", "peer", p.name, "local", s.Local, "addr", s.Path.Peer, "err", c.why)

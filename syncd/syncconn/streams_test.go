@@ -238,6 +238,16 @@ func TestInsiderThatAnnounces4GB(t *testing.T) {
 	}
 }
 
+func TestPeerThatIsKilledIsNotTakenForAStranger(t *testing.T) {
+	p := newPair(t)
+	b := p.start(p.options(1, 1, keyOld))
+	c := insider(t, p)
+	c.Write(syncd.AppendFrame(nil, syncd.Hello{Major: 1, From: "lb-a", To: "lb-b", Run: 1, Window: 1 << 20}))
+	b.await("receiving resyncing")
+	c.NetConn().Close()
+	b.log("err=it ended the connection without a word: it was killed, or has heard nothing for long")
+}
+
 func TestHalfOpenConnectionIsReplaced(t *testing.T) {
 	p := newPair(t)
 	b := p.start(p.options(1, 1, keyOld))
