@@ -10,6 +10,7 @@ import (
 
 	"github.com/hadirector/hadirector/internal/admin"
 	"github.com/hadirector/hadirector/ipvs"
+	"github.com/hadirector/hadirector/syncd"
 )
 
 // ownerFlags are those of the commands that change services which a daemon may own.
@@ -38,7 +39,7 @@ func (t ipvsTool) refuseOwned(ctx context.Context, f ownerFlags, changes func(ip
 		all[key] = ipvs.Entry{}
 	}
 	for key := range all.All() {
-		if changes(key) {
+		if changes(key) && key != tickService { // of which the operator knows nothing
 			keys = append(keys, key.String())
 		}
 	}
@@ -52,6 +53,9 @@ func (t ipvsTool) refuseOwned(ctx context.Context, f ownerFlags, changes func(ip
 	}
 	return fmt.Errorf("the hadirector that runs here owns %s and would repair them at once: stop it or change its configuration (--force goes on all the same)", names)
 }
+
+// tickService is the service of the relay's own flow.
+var tickService = ipvs.AddrKey(ipvs.TCP, syncd.TickService)
 
 // ownedServices asks the daemon behind a socket for its services.
 func ownedServices(ctx context.Context, socket string) (map[ipvs.ServiceKey]bool, error) {
