@@ -45,11 +45,11 @@ type exchangePeer struct {
 // ExchangeCounters count records since the Exchange was made.
 type ExchangeCounters struct {
 	Captured  uint64 // told by the kernel's master daemon
-	Learned   uint64 // read in the kernel's table, and told by nobody before
+	Learned   uint64 // read in the kernel's table, and told by nobody, or too long ago
 	Delivered uint64 // told by peers
 	Malformed uint64 // of these, what no kernel would take
 	Kept      uint64 // of these, what this director's kernel knows better
-	Missing   uint64 // told by peers and found missing in the kernel
+	Missing   uint64 // known here and found missing in the kernel
 }
 
 // Tell is an event for the Link of a peer.
@@ -95,23 +95,6 @@ func (x *Exchange) Captured(now time.Time, conns iter.Seq[Conn]) []Tell {
 
 // Knows tells whether a connection is in the table.
 func (x *Exchange) Knows(now time.Time, c Conn) bool { return x.table.Has(now, c) }
-
-// Learned takes in what was read of the kernel's own table: at the start, after messages
-// were lost, or because a connection may not have been told yet. The peers are told what
-// was not in the shadow table.
-func (x *Exchange) Learned(now time.Time, conns []Living) []Tell {
-	var fresh []Conn
-	for _, l := range conns {
-		// A list has whole seconds, and no time at all would mean the whole one. A template
-		// counts for as long as peers will think that it does.
-		c := Living{l.Conn, max(l.Remaining, time.Second)}.Resync()
-		if !x.table.Has(now, c) && x.table.Seed(now, Living{l.Conn, c.lifetime()}) {
-			fresh = append(fresh, c)
-		}
-	}
-	x.count.Learned += uint64(len(fresh))
-	return changes(slices.Values(fresh))
-}
 
 // changes packs connections into what frames can carry. A connection that no kernel would
 // take is left out.
@@ -329,39 +312,6 @@ func (x *Exchange) Reinjecting() bool { return !x.again.Done() }
 
 // StopReinjecting gives it up.
 func (x *Exchange) StopReinjecting() { x.again = Cursor{done: true} }
-
-// Compare takes in a complete list of what the kernel has, as it was read some time ago.
-// What peers have told and is missing there for the second time the kernel is told again. It
-// returns how many were missing.
-func (x *Exchange) Compare(now time.Time, kernel []Living) int {
-	there := make(map[key]bool, len(kernel))
-	for _, l := range kernel {
-		there[keyOf(l.Conn)] = true
-	}
-	var job Injection
-	missing := make(map[key]int)
-	for walk := Told(); !walk.Done(); {
-		x.one, walk = x.table.Chunk(now, walk, x.one[:0], reinjected)
-		for _, l := range x.one {
-			k := keyOf(l.Conn)
-			// Templates of engines have more to tell them apart than a listing shows.
-			if there[k] || l.Engine != "" || x.serves(l.Conn) {
-				continue
-			}
-			// A third list says that the kernel does not take it, or that it is
-			// none that such a list shows.
-			if missing[k] = x.missing[k] + 1; missing[k] == 2 {
-				job.Conns = append(job.Conns, l.Resync())
-			}
-		}
-	}
-	x.missing = missing
-	if len(job.Conns) > 0 {
-		x.count.Missing += uint64(len(job.Conns))
-		x.jobs = append(x.jobs, job)
-	}
-	return len(job.Conns)
-}
 
 // Expire forgets the connections whose time is over.
 func (x *Exchange) Expire(now time.Time) { x.table.Expire(now) }

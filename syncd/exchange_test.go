@@ -199,13 +199,63 @@ func TestOnlyWhatIsNewIsLearned(t *testing.T) {
 	known, silent := established("192.0.2.1:40000"), established("192.0.2.2:40000")
 	p.captured(0, known)
 	p.wait(time.Second)
-	p.tell(p.sides[0], p.sides[0].Learned(p.now, []syncd.Living{{Conn: known, Remaining: time.Minute}, {Conn: silent, Remaining: time.Minute}})...)
+	p.tell(p.sides[0], p.sides[0].Learned(p.now, syncd.KernelList{Conns: []syncd.Living{{Conn: known, Remaining: time.Minute}, {Conn: silent, Remaining: time.Minute}}})...)
 	p.wait(time.Second)
 	if got := p.sides[1].kernel; len(got) != 2 || got[1].Client != silent.Client || got[1].Timeout != time.Minute {
 		t.Errorf("the peer's kernel was told %v, want the one that was not known, with what remains of its time", got)
 	}
 	if _, n := p.sides[0].Counts(); n.Learned != 1 {
 		t.Errorf("%d learned, want 1", n.Learned)
+	}
+}
+
+// What the kernel has for longer than the table would know it is told again in time, with what
+// only messages tell; a message that came after the list was asked for is the newer one.
+func TestWhatIsSoonForgottenIsLearnedAgain(t *testing.T) {
+	own := established("192.0.2.1:40000")
+	own.Flags |= syncd.FlagInSeq
+	own.Sequences, own.Timeout = syncd.Sequences{Present: true, In: syncd.Sequence{Init: 7}}, time.Minute
+	plain := established("192.0.2.1:40000")
+	ended := plain
+	ended.State, ended.Flags = 4, plain.Flags|syncd.FlagInactive
+	moved := plain
+	moved.Real = netip.MustParseAddrPort("10.0.0.22:80")
+	for _, tt := range []struct {
+		name   string
+		listed syncd.Living
+		after  time.Duration // the table has the connection for a minute
+		asked  time.Duration // before that
+		due    time.Duration // after it
+		want   string        // what the peer's kernel is told
+	}{
+		{"it ends before the next list", syncd.Living{Conn: plain, Remaining: 5 * time.Minute}, 45 * time.Second, 0, 20 * time.Second,
+			"TCP 192.0.2.1:40000 > 10.0.0.100:80 > 10.0.0.21:80 ESTABLISHED 5m0s dr,in-seq in {7 0 0} out {0 0 0}"},
+		{"in another state", syncd.Living{Conn: ended, Remaining: 2 * time.Minute}, 45 * time.Second, 0, 20 * time.Second,
+			"TCP 192.0.2.1:40000 > 10.0.0.100:80 > 10.0.0.21:80 FIN_WAIT 2m0s dr,inactive,in-seq in {7 0 0} out {0 0 0}"},
+		{"another connection by now", syncd.Living{Conn: moved, Remaining: 5 * time.Minute}, 45 * time.Second, 0, 20 * time.Second,
+			"TCP 192.0.2.1:40000 > 10.0.0.100:80 > 10.0.0.22:80 ESTABLISHED 5m0s dr"},
+		{"the next list comes before", syncd.Living{Conn: plain, Remaining: 5 * time.Minute}, 30 * time.Second, 0, 20 * time.Second, ""},
+		{"nobody knows when the next list comes", syncd.Living{Conn: plain, Remaining: 5 * time.Minute}, 45 * time.Second, 0, -time.Hour, ""},
+		{"it ends in the kernel as well", syncd.Living{Conn: plain, Remaining: 15 * time.Second}, 45 * time.Second, 0, 20 * time.Second, ""},
+		{"the list is older than the message", syncd.Living{Conn: plain, Remaining: 5 * time.Minute}, 45 * time.Second, 46 * time.Second, 20 * time.Second, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPair(t)
+			p.connect()
+			p.captured(0, own)
+			p.wait(tt.after)
+			p.sides[1].kernel = nil
+			list := syncd.KernelList{Conns: []syncd.Living{tt.listed}, Asked: p.now.Add(-tt.asked), Due: p.now.Add(tt.due)}
+			p.tell(p.sides[0], p.sides[0].Learned(p.now, list)...)
+			p.settle()
+			got := ""
+			for _, c := range p.sides[1].kernel {
+				got += c.String()
+			}
+			if got != tt.want {
+				t.Errorf("the peer's kernel was told\n got  %s\n want %s", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -216,7 +266,7 @@ func TestWhatIsLearnedEndsOnBothSides(t *testing.T) {
 	p.connect()
 	dying, template := established("192.0.2.1:40000"), established("192.0.2.0:0")
 	template.Flags, template.State, template.Timeout = syncd.FlagTemplate|syncd.ForwardDirect, 1, 5*time.Minute
-	p.tell(p.sides[0], p.sides[0].Learned(p.now, []syncd.Living{{Conn: dying}, {Conn: template, Remaining: time.Minute}})...)
+	p.tell(p.sides[0], p.sides[0].Learned(p.now, syncd.KernelList{Conns: []syncd.Living{{Conn: dying}, {Conn: template, Remaining: time.Minute}}})...)
 	p.settle()
 	for _, want := range []int{2, 2, 1, 1, 1, 0} {
 		for i, s := range p.sides {
@@ -341,29 +391,37 @@ func TestReinjection(t *testing.T) {
 	}
 }
 
-// What the kernel lacks although it was told is told again, when a second list lacks it too: it
-// may have been on its way when the first one was read.
+// What the kernel lacks is told again, when a second list lacks it too: it may have been on its
+// way when the first one was read. That it told a connection itself once counts only for what
+// this director serves.
 func TestCompareWithTheKernel(t *testing.T) {
 	p := newPair(t)
 	p.connect()
-	there, gone, own := established("192.0.2.1:40000"), established("192.0.2.2:40000"), established("192.0.2.3:40000")
+	there, gone := established("192.0.2.1:40000"), established("192.0.2.2:40000")
+	own, served := established("192.0.2.3:40000"), established("192.0.2.4:40000")
 	p.captured(0, there, gone)
-	p.captured(1, own)
+	p.captured(1, own, served)
 	p.wait(time.Second)
 	b := p.sides[1]
+	b.Serve(func(c syncd.Conn) bool { return c.Client == served.Client })
 	b.kernel = nil
 	list := []syncd.Living{{Conn: there, Remaining: time.Minute}}
-	for i, want := range []int{0, 1} {
+	for i, want := range []int{0, 2, 0} {
 		if n := b.Compare(p.now, list); n != want {
 			t.Errorf("list %d: %d missing, want %d", i, n, want)
 		}
 	}
 	p.settle()
-	if len(b.kernel) != 1 || b.kernel[0].Client != gone.Client {
-		t.Errorf("the kernel was told %v, want %v", b.kernel, gone)
+	var told []netip.AddrPort
+	for _, c := range b.kernel {
+		told = append(told, c.Client)
 	}
-	if _, n := b.Counts(); n.Missing != 1 {
-		t.Errorf("%d missing, want 1", n.Missing)
+	slices.SortFunc(told, netip.AddrPort.Compare)
+	if want := []netip.AddrPort{gone.Client, own.Client}; !slices.Equal(told, want) {
+		t.Errorf("the kernel was told %v, want %v", told, want)
+	}
+	if _, n := b.Counts(); n.Missing != 2 {
+		t.Errorf("%d missing, want 2", n.Missing)
 	}
 }
 

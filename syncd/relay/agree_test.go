@@ -3,6 +3,8 @@ package relay
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,9 +12,14 @@ import (
 	"github.com/hadirector/hadirector/syncd"
 )
 
-// Whatever happens to two directors, once it has stopped both are in sync by themselves.
+// Whatever happens to two directors, once it has stopped both are in sync by themselves, and the
+// Backup's kernel has every connection of the Master's.
 func TestRelaysAgree(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := []uint64{92, 97} // in which kernels go on with what messages have ended
+	for seed := range uint64(40) {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			together(t, func(t *testing.T, d *directors) {
 				h := &havoc{t: t, d: d, rng: rand.New(rand.NewPCG(seed, 5)), epochs: [2]uint64{1, 1}}
@@ -125,4 +132,36 @@ func (h *havoc) calm() {
 	h.d.inSync(2 * time.Minute)
 	h.d.wait(30 * time.Second) // two lists
 	h.d.inSync(2 * time.Minute)
+	for _, l := range h.d.sides[h.master].lasting() {
+		if !h.d.sides[h.master].x.Knows(time.Now(), l.Conn) {
+			h.t.Errorf("the Master does not know %s, which its kernel has for %v", l.Client, l.Remaining)
+		}
+	}
+	h.kernelsAgree(25 * time.Second) // two lists, where the Backup's kernel has just forgotten something
+}
+
+// kernelsAgree fails if the Backup's kernel lacks what the Master's has for longer than some time.
+func (h *havoc) kernelsAgree(within time.Duration) {
+	h.t.Helper()
+	for began := time.Now(); ; h.d.wait(time.Second) {
+		there := make(map[netip.AddrPort]bool)
+		for _, l := range h.d.sides[1-h.master].lasting() {
+			there[l.Client] = true
+		}
+		lacks := slices.DeleteFunc(h.d.sides[h.master].lasting(), func(l syncd.Living) bool { return there[l.Client] })
+		if len(lacks) == 0 {
+			return
+		}
+		if time.Since(began) > within {
+			h.t.Fatalf("after %v the Backup's kernel lacks what the Master's has: %v", within, lacks)
+		}
+	}
+}
+
+// lasting is what a director's kernel has, but for what is about to end: lists have whole
+// seconds, and it may have ended at one director before the other.
+func (s *director) lasting() []syncd.Living {
+	s.kernel.mu.Lock()
+	defer s.kernel.mu.Unlock()
+	return slices.DeleteFunc(s.kernel.list(), func(l syncd.Living) bool { return l.Remaining <= 3*time.Second })
 }

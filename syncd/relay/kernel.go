@@ -258,7 +258,7 @@ func (k *kernelSide) everySecond(now time.Time) {
 		k.r.o.Logger.Warn("connections of the kernel were not heard, reading its list", "datagrams", n)
 	}
 	if n := k.listing.lacked.due(now); n > 0 {
-		k.r.o.Logger.Info("the kernel lacked connections that it was told, and is told again", "connections", n)
+		k.r.o.Logger.Info("the kernel lacked connections that it should have, and is told them again", "connections", n)
 	}
 	for _, p := range []*place{&k.hearing.place, &k.hearing.quiet, &k.injection.place, &k.ticking.place, &k.listing.place} {
 		if p.err == "" && len(p.said) > 0 && now.Sub(p.failed) >= calm {

@@ -21,7 +21,7 @@ type listing struct {
 	place
 	wanted bool // something may have been missed
 	next   time.Time
-	lacked seldom // connections that the kernel was told
+	lacked seldom // connections that the kernel should have
 }
 
 // listedMsg is the kernel's list, or why there is none.
@@ -29,6 +29,7 @@ type listedMsg struct {
 	w     *worker
 	conns []syncd.Living
 	err   error
+	began time.Time
 	took  time.Duration
 }
 
@@ -45,7 +46,7 @@ func (k *kernelSide) list(now time.Time) {
 	k.start(&l.place, func(ctx context.Context, w *worker) error {
 		began := time.Now()
 		conns, err := k.r.o.Kernel.Connections(ctx)
-		k.messages <- listedMsg{w, conns, err, time.Since(began)}
+		k.messages <- listedMsg{w, conns, err, began, time.Since(began)}
 		return nil
 	})
 }
@@ -74,7 +75,8 @@ func (k *kernelSide) listed(m listedMsg) {
 			news = append(news, c)
 		}
 	}
-	tells := r.x.Learned(now, news)
+	// One list may fail until what is old is looked at again.
+	tells := r.x.Learned(now, syncd.KernelList{Conns: news, Asked: m.began, Due: l.next.Add(listEvery)})
 	if first {
 		// No peer has been told anything yet but what the kernel has told since. They are
 		// read the table, and take from that only what they do not know better.

@@ -458,7 +458,7 @@ func TestKernelLacksSomething(t *testing.T) {
 		r.kernel.has(first)
 		r.wait(2 * time.Minute)
 		r.expect("the kernel", r.kernel.wasTold(), "192.0.2.2 ESTABLISHED")
-		r.expect("log", r.logs.taken(), "the kernel lacked connections that it was told, and is told again connections=1")
+		r.expect("log", r.logs.taken(), "the kernel lacked connections that it should have, and is told them again connections=1")
 	})
 }
 
