@@ -55,7 +55,7 @@ func fullSync(ctx context.Context, o SyncOptions, s syncer) (figures []figure, s
 	if err := b.start(ctx, cluster.LBB, s.toBackup()); err != nil {
 		return nil, 0, err
 	}
-	synced, known, err := b.inSync(ctx, n, begin)
+	synced, known, err := b.inSync(ctx, n+1, begin) // and the probe's
 	if err != nil {
 		return nil, 0, err
 	}
@@ -68,9 +68,20 @@ func fullSync(ctx context.Context, o SyncOptions, s syncer) (figures []figure, s
 	if err != nil {
 		return nil, 0, err
 	}
-	all := part("established connections at the standby", arrived.active, n)
-	all.short = arrived.active < n
-	figures = []figure{b.syncedFigure("in sync after its start", synced, known), all}
+	if err := sleep(ctx, end.Add(o.Arrive)); err != nil {
+		return nil, 0, err
+	}
+	later, err := connections(b.Cluster, cluster.LBB, cluster.EchoPort)
+	if err != nil {
+		return nil, 0, err
+	}
+	there := part("established connections at the standby then", arrived.active, n)
+	inTheEnd := part(fmt.Sprintf("and %v later", o.Arrive), later.active, n)
+	there.short, inTheEnd.short = arrived.active < n, later.active < n
+	if b.tellsSync() && later.active < n {
+		b.explain(ctx)
+	}
+	figures = []figure{b.syncedFigure("in sync after its start", synced, known), there, inTheEnd}
 	used := after.since(before)
 	for _, machine := range []string{cluster.LBA, cluster.LBB} {
 		who := map[string]string{cluster.LBA: "Master", cluster.LBB: "standby"}[machine]
@@ -86,6 +97,15 @@ func fullSync(ctx context.Context, o SyncOptions, s syncer) (figures []figure, s
 		took("the kernel daemons' processor time", spent(used.kernel)),
 		took("a client waits at most, before", pings.Gap(quiet, begin)),
 		took("a client waits at most, meanwhile", pings.Gap(begin, end))), synced, nil
+}
+
+// explain prints what both directors say of their synchronisation, for whoever looks for what
+// is missing.
+func (b *syncBed) explain(ctx context.Context) {
+	for _, machine := range []string{cluster.LBA, cluster.LBB} {
+		text, err := readStatus(ctx, b.SocketPath(machine))
+		fmt.Fprintf(b.o.Progress, "%s: %s says %s, %v\n", b.s, machine, text, err)
+	}
 }
 
 // fill gives the Master connections, and returns how many of them its kernel has as

@@ -120,9 +120,19 @@ func (s syncStatus) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// readSyncStatus asks a daemon. Starting the program that does would cost an emulated machine
-// more than what is measured.
-func readSyncStatus(ctx context.Context, socket string) (syncStatus, error) {
+// readSyncStatus asks a daemon.
+func readSyncStatus(ctx context.Context, socket string) (s syncStatus, err error) {
+	text, err := readStatus(ctx, socket)
+	if err != nil {
+		return s, err
+	}
+	err = json.Unmarshal(text, &s)
+	return s, err
+}
+
+// readStatus asks a daemon for the part of its status that tells of synchronisation. Starting
+// the program that does would cost an emulated machine more than what is measured.
+func readStatus(ctx context.Context, socket string) (json.RawMessage, error) {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -132,18 +142,18 @@ func readSyncStatus(ctx context.Context, socket string) (syncStatus, error) {
 	}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://hadirector/v1/status", nil)
 	if err != nil {
-		return syncStatus{}, err
+		return nil, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return syncStatus{}, err
+		return nil, err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return syncStatus{}, fmt.Errorf("status %s", response.Status)
+		return nil, fmt.Errorf("status %s", response.Status)
 	}
 	var all struct {
-		Sync syncStatus `json:"sync"`
+		Sync json.RawMessage `json:"sync"`
 	}
 	err = json.NewDecoder(response.Body).Decode(&all)
 	return all.Sync, err
