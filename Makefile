@@ -4,7 +4,7 @@ RACE := $(if $(shell command -v gcc),-race)
 ROOT := $(filter 0,$(shell id -u))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: help build test lint unit integration vm vm-reloads vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload bench-check bench-sync clean
+.PHONY: help build test lint unit integration vm vm-reloads vm-sync vm-systemd fuzz demo lab bench-failover bench-vrrp bench-reload bench-check bench-sync clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,9 @@ vm: ## the tests with real IPVS, in a virtual machine
 
 vm-reloads: ## 50 random reloads with 1000 open connections, in a virtual machine
 	go run ./lab/runtests -tag ipvs -vm -full -timeout 30m -run TestReloadsBreakNoConnection ./internal/e2e
+
+vm-sync: ## connection sync over a bad network and through standstills, in a virtual machine
+	go run ./lab/runtests -tag ipvs -vm -full -timeout 30m -run TestSync ./internal/e2e
 
 vm-systemd: build ## the unit files under a live systemd, in a virtual machine of their own
 	go run ./lab/runtests -tag ipvs,systemd -vm

@@ -77,7 +77,9 @@ func (d *Director) tellFailover(e Event) {
 		f.note.Events = slices.Clone(f.note.Events[n:])
 	}
 	f.note.Events = append(f.note.Events, failoverOf(f.number, e))
-	d.setNote(noteFailovers, f.note.encode())
+	if d.tellsNotes() {
+		d.setNote(noteFailovers, f.note.encode())
+	}
 }
 
 // hearFailovers enters what is new of a peer's note, nil: none, into the journal. The error is

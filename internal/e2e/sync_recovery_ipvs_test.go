@@ -24,6 +24,7 @@ const mastersStandstill = 6 * time.Second
 
 // Whatever happens to a daemon or to what it needs of its kernel, on either side: the pair
 // comes back to "in sync" by itself, with what was opened meanwhile, and no connection is lost.
+// The standstills and the second death are those of the long form.
 func TestSyncRecovers(t *testing.T) {
 	t.Parallel() // it waits most of its time
 	b := newBed(t)
@@ -46,21 +47,9 @@ func TestSyncRecovers(t *testing.T) {
 	}
 	h.recovered("the loss of the private interface")
 
-	backup.standStill(10*time.Second, func() { h.open(5) })
-	h.recovered("a standstill of the Backup")
-	master.standStill(mastersStandstill, func() { h.open(5) })
-	h.recovered("a standstill of the Master")
-	if !b.holds(cluster.LBA) || b.holds(cluster.LBB) {
-		t.Error("a daemon that stood still has lost its addresses")
+	if full {
+		b.standstills(h, master, backup)
 	}
-	// One that does not come back has its virtual routers handed over.
-	master.now()
-	backup.now()
-	b.signal(master.PID(), syscall.SIGSTOP)
-	backup.wait(changedState, "to=master")
-	b.signal(master.PID(), syscall.SIGCONT)
-	master.wait(changedState, "to=master")
-	h.recovered("a long standstill of the Master")
 
 	backup.Kill()
 	b.fillState(cluster.LBB)
@@ -68,6 +57,10 @@ func TestSyncRecovers(t *testing.T) {
 	backup.wait("in sync with peer")
 	h.recovered("SIGKILL of the Backup, whose disk is full")
 
+	if !full {
+		h.failOver(backup)
+		return
+	}
 	backup.now()
 	master.Kill()
 	h.master = cluster.LBB
@@ -80,6 +73,26 @@ func TestSyncRecovers(t *testing.T) {
 	h.recovered("SIGKILL of the Master, whose disk is full")
 
 	h.failOver(backup)
+}
+
+// standstills has the daemons stand still, one after the other.
+func (b *bed) standstills(h *held, master, backup *node) {
+	b.t.Helper()
+	backup.standStill(10*time.Second, func() { h.open(5) })
+	h.recovered("a standstill of the Backup")
+	master.standStill(mastersStandstill, func() { h.open(5) })
+	h.recovered("a standstill of the Master")
+	if !b.holds(cluster.LBA) || b.holds(cluster.LBB) {
+		b.t.Error("a daemon that stood still has lost its addresses")
+	}
+	// One that does not come back has its virtual routers handed over.
+	master.now()
+	backup.now()
+	b.signal(master.PID(), syscall.SIGSTOP)
+	backup.wait(changedState, "to=master")
+	b.signal(master.PID(), syscall.SIGCONT)
+	master.wait(changedState, "to=master")
+	h.recovered("a long standstill of the Master")
 }
 
 // standStill has a daemon stand still for so long, in which something happens.

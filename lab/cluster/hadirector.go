@@ -122,8 +122,7 @@ timeout  = "500ms"
 fall     = 2
 
 [sync]
-interface = "eth1"
-key_file  = %q
+key_file = %q
 `
 
 // Connections counts the established connections to a port of the VIP that a director's

@@ -204,6 +204,9 @@ func (k *kernelSide) take(m any) {
 	case openedMsg:
 		if m.w == m.p.worker {
 			m.p.opened = true
+			if m.p == &k.hearing.place {
+				k.listing.wanted = true // a list that is being read may be older than what is heard
+			}
 			if m.p != &k.injection.place { // that is seen when it was handed something
 				k.says(m.p, nil)
 			}
