@@ -94,6 +94,7 @@ func TestDrain(t *testing.T) {
 	old := b.openConnections(8)
 	both := map[string]int{cluster.RS1: 4, cluster.RS2: 4}
 	b.allGoOn(old, both)
+	b.until("the connections are counted", func() bool { return b.echo("rs-2").Active == 4 })
 
 	out := b.operate("drain", "echo/rs-2", "--for", "1h", "--reason", "kernel update")
 	if !strings.Contains(out, "echo/rs-2: drain by root") || !strings.Contains(out, "(kernel update): connections left: 4 active") {

@@ -1,4 +1,4 @@
-//go:build ipvs
+//go:build ipvs && long
 
 package e2e
 
@@ -47,17 +47,15 @@ func (b *bed) waitLinks(n int) {
 	b.until(fmt.Sprintf("%d links are up", n), func() bool { return b.linksUp(cluster.LBA) == n && b.linksUp(cluster.LBB) == n })
 }
 
-// One of the two links of sync is cut, which nobody notices, and then both, while clients go
-// on. When they are back so is everything that was opened meanwhile, and the Master dies. In
-// the long form the network loses and delays sync's packets as well.
+// On a network that loses and delays sync's packets, one of the two links is cut, which
+// nobody notices, and then both, while clients go on. When they are back so is everything
+// that was opened meanwhile, and the Master dies.
 func TestSyncOverABadNetwork(t *testing.T) {
 	t.Parallel() // it waits most of its time
 	b := newBed(t)
-	if full {
-		b.run("switch", "modprobe", "-a", "sch_prio", "sch_netem", "cls_u32")
-		for _, machine := range []string{cluster.LBA, cluster.LBB} {
-			b.impair(machine)
-		}
+	b.run("switch", "modprobe", "-a", "sch_prio", "sch_netem", "cls_u32")
+	for _, machine := range []string{cluster.LBA, cluster.LBB} {
+		b.impair(machine)
 	}
 	key, err := b.WriteKey(b.daemon.Binary)
 	if err != nil {

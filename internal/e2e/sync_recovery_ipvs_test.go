@@ -1,4 +1,4 @@
-//go:build ipvs
+//go:build ipvs && long
 
 package e2e
 
@@ -24,7 +24,6 @@ const mastersStandstill = 6 * time.Second
 
 // Whatever happens to a daemon or to what it needs of its kernel, on either side: the pair
 // comes back to "in sync" by itself, with what was opened meanwhile, and no connection is lost.
-// The standstills and the second death are those of the long form.
 func TestSyncRecovers(t *testing.T) {
 	t.Parallel() // it waits most of its time
 	b := newBed(t)
@@ -47,9 +46,7 @@ func TestSyncRecovers(t *testing.T) {
 	}
 	h.recovered("the loss of the private interface")
 
-	if full {
-		b.standstills(h, master, backup)
-	}
+	b.standstills(h, master, backup)
 
 	backup.Kill()
 	b.fillState(cluster.LBB)
@@ -57,10 +54,6 @@ func TestSyncRecovers(t *testing.T) {
 	backup.wait("in sync with peer")
 	h.recovered("SIGKILL of the Backup, whose disk is full")
 
-	if !full {
-		h.failOver(backup)
-		return
-	}
 	backup.now()
 	master.Kill()
 	h.master = cluster.LBB

@@ -1,4 +1,4 @@
-//go:build ipvs
+//go:build ipvs && long
 
 package e2e
 
